@@ -1,0 +1,24 @@
+"""spamgpt turns a pre-trained GPT-2 into a text classifier.
+
+    from spamgpt import SpamClassifier
+    classifier = SpamClassifier.load("workspace")
+    classifier.predict(["see you at 7"])
+
+Importing the package imports no torch; using the classifier does.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from spamgpt.classifier import SpamClassifier
+
+__version__ = "0.1.0"
+__all__ = ["SpamClassifier", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "SpamClassifier":
+        from spamgpt.classifier import SpamClassifier
+
+        return SpamClassifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

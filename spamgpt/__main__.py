@@ -1,0 +1,5 @@
+"""`python -m spamgpt` is `spamgpt`."""
+
+from spamgpt.cli import main
+
+main()

@@ -1,0 +1,148 @@
+"""SpamClassifier: a fine-tuned model ready to answer, for the stages and for Python users."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from spamgpt.data.batches import tokenize
+from spamgpt.device import Device, resolve_device
+from spamgpt.errors import IntegrityError
+from spamgpt.gpt2.classifier import GPT2Classifier
+from spamgpt.gpt2.folder import MODEL_FILES, load_folder
+from spamgpt.gpt2.tokenizer import Tokenizer
+from spamgpt.inference import classify
+from spamgpt.workspace import MANIFEST, Artifact, Workspace
+
+CONFIG_FILE = "config.json"
+TRAINED_FILE = "trained.safetensors"
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """What a classifier is besides its tensors.
+
+    With two labels, a message gets `positive_label` if its probability is at least `threshold`;
+    with more, it gets the most probable label.
+    """
+
+    labels: list[str]
+    positive_label: str
+    threshold: float
+    unfreeze: str
+
+    @classmethod
+    def from_file(cls, path: Path) -> "ClassifierConfig":
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+    def write(self, path: Path) -> None:
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        path.write_text(text, encoding="utf-8")
+
+    def decide(
+        self, probabilities: npt.NDArray[np.float64], threshold: float | None = None
+    ) -> list[str]:
+        """(messages, labels) -> the label of each message."""
+        if len(self.labels) > 2:
+            return [self.labels[index] for index in probabilities.argmax(axis=1)]
+        positive = self.labels.index(self.positive_label)
+        limit = self.threshold if threshold is None else threshold
+        return [
+            self.labels[positive if row[positive] >= limit else 1 - positive]
+            for row in probabilities
+        ]
+
+
+def positive_label(labels: Sequence[str]) -> str:
+    """The label that precision and recall are about: `spam` if there is one, else the last."""
+    return "spam" if "spam" in labels else labels[-1]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """(messages, labels) probabilities, and how many messages did not fit the context."""
+
+    probabilities: npt.NDArray[np.float64]
+    truncated: list[bool]
+
+
+class SpamClassifier:
+    """A fine-tuned GPT-2. Each message is classified from its own tokens alone."""
+
+    def __init__(
+        self,
+        model: GPT2Classifier,
+        tokenizer: Tokenizer,
+        config: ClassifierConfig,
+        device: torch.device,
+    ) -> None:
+        self.model = model.to(device).eval()
+        self.tokenizer = tokenizer
+        self.config = config
+        self.device = device
+
+    @classmethod
+    def load(
+        cls, path: str | Path = "workspace", classifier: str | None = None, device: Device = "auto"
+    ) -> "SpamClassifier":
+        """Loads a classifier of a workspace, the newest or the one named (`v2`).
+
+        `path` may also be the folder of one classifier in a workspace. Raises the errors of
+        spamgpt.errors: MissingInputError if there is none, IntegrityError if a file is damaged.
+        """
+        path = Path(path)
+        if (path / MANIFEST).exists():
+            workspace = Workspace(path.absolute().parent.parent)
+            return cls.from_artifact(workspace, workspace.read(path.absolute()), device)
+        workspace = Workspace(path)
+        return cls.from_artifact(workspace, workspace.newest("classifiers", classifier), device)
+
+    @classmethod
+    def from_artifact(
+        cls, workspace: Workspace, artifact: Artifact, device: Device = "auto"
+    ) -> "SpamClassifier":
+        """The classifier of an artifact: the tensors that training changed, over its model's."""
+        config = ClassifierConfig.from_file(artifact.file(CONFIG_FILE))
+        trained_file = artifact.file(TRAINED_FILE)
+        model_artifact = workspace.input_of(artifact, "models")
+        for name in MODEL_FILES:
+            model_artifact.file(name)
+        gpt2, tokenizer = load_folder(model_artifact.folder)
+        model = GPT2Classifier(gpt2, len(config.labels))
+        try:
+            trained = load_file(trained_file)
+        except SafetensorError as error:
+            raise IntegrityError(
+                f"{trained_file} is damaged: {error}.", "Train again: spamgpt finetune"
+            ) from error
+        model.load_state_dict(trained, strict=False, assign=True)
+        return cls(model, tokenizer, config, resolve_device(device))
+
+    @property
+    def labels(self) -> list[str]:
+        return self.config.labels
+
+    @property
+    def context(self) -> int:
+        """The most tokens of a message that are read."""
+        return self.model.gpt2.config.n_positions
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        """The probability of each label for each message, in the order of `labels`."""
+        messages = tokenize(texts, self.tokenizer, self.context)
+        logits = classify(self.model, messages, self.device)
+        return Scores(logits.double().softmax(dim=1).numpy(), messages.truncated)
+
+    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """(messages, labels): the probability of each label, in the order of `labels`."""
+        return self.score(texts).probabilities
+
+    def predict(self, texts: Sequence[str]) -> list[str]:
+        """The label of each message."""
+        return self.config.decide(self.predict_proba(texts))

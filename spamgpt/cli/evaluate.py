@@ -1,0 +1,79 @@
+"""spamgpt evaluate"""
+
+from typing import Annotated, Any
+
+import typer
+
+from spamgpt.cli.options import (
+    DEFAULT_WORKSPACE,
+    DebugOption,
+    DeviceOption,
+    JsonOption,
+    QuietOption,
+    WorkspaceOption,
+    reports_errors,
+)
+from spamgpt.stages.evaluate import EvaluateSettings, Split, run
+from spamgpt.workspace import Workspace
+
+
+@reports_errors
+def command(
+    split: Annotated[Split, typer.Option(help="Which split.")] = EvaluateSettings.split,
+    classifier: Annotated[
+        str | None, typer.Option(help="Which classifier (v1).", show_default="newest")
+    ] = None,
+    prepared: Annotated[
+        str | None,
+        typer.Option(help="Which prepared data (v1).", show_default="what it was trained on"),
+    ] = None,
+    device: DeviceOption = EvaluateSettings.device,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Score a classifier on messages it did not see in training."""
+    from spamgpt.cli.screen import ScreenReporter, show_json
+
+    settings = EvaluateSettings(classifier, prepared, split, device)
+    artifact, metrics = run(settings, Workspace(workspace), ScreenReporter(quiet))
+    if json:
+        show_json(artifact.as_input | metrics)
+        return
+    judged = artifact.manifest["inputs"][0]["artifact"]
+    _show(
+        f"{artifact.reference}: {judged} on the {split} split, {metrics['messages']:,} messages",
+        metrics,
+    )
+
+
+def _show(title: str, metrics: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from spamgpt.cli.printable import printable
+    from spamgpt.cli.screen import stdout_console
+
+    console = stdout_console()
+    console.print(Text(printable(title), style="bold"), soft_wrap=True)
+    auc = "none" if metrics["roc_auc"] is None else f"{metrics['roc_auc']:.4f}"
+    console.print(
+        f"accuracy {metrics['accuracy']:.2%}   ROC-AUC {auc}   loss {metrics['loss']:.4f}"
+    )
+    confusion = metrics["confusion_matrix"]
+    labels = [Text(printable(label)) for label in metrics["labels"]]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("label")
+    for name in ("messages", "precision", "recall", "F1"):
+        table.add_column(name, justify="right")
+    for label in labels:
+        table.add_column(Text("taken for ").append(label), justify="right")
+    for label, scores, row in zip(labels, metrics["labels"].values(), confusion, strict=True):
+        table.add_row(
+            label,
+            f"{scores['messages']:,}",
+            *(f"{scores[name]:.2%}" for name in ("precision", "recall", "f1")),
+            *(f"{count:,}" for count in row),
+        )
+    console.print(table)

@@ -1,0 +1,11 @@
+"""Text from messages as terminals may safely show it."""
+
+import re
+
+# C0 and C1 control codes, DEL, and the marks that reorder text (Unicode UAX #9) or break lines.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    r"""The text with every character that could steer a terminal spelled out, as in `\u001b`."""
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -1,0 +1,137 @@
+"""What commands show: results on standard output, notes and progress on standard error."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Task as RichTask
+from rich.text import Text
+
+from spamgpt.cli.printable import printable
+from spamgpt.reporting import Reporter, Task
+
+# Seconds between the lines that stand for a progress bar where there is no terminal.
+_PLAIN_INTERVAL = 5.0
+
+
+def stderr_console() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def stdout_console() -> Console:
+    return Console(highlight=False)
+
+
+def show_result(pairs: Sequence[tuple[str, str]]) -> None:
+    """Prints names and values in two columns on standard output."""
+    console = stdout_console()
+    width = max(len(name) for name, _ in pairs) + 2
+    for name, value in pairs:
+        line = Text(name.ljust(width), style="bold").append(printable(value), style="not bold")
+        console.print(line, soft_wrap=True)
+
+
+def show_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False))
+
+
+class ScreenReporter(Reporter):
+    """Shows what a stage has to say, on standard error; `quiet` leaves only the warnings."""
+
+    def __init__(self, quiet: bool = False, console: Console | None = None) -> None:
+        self._console = console or stderr_console()
+        self._quiet = quiet
+        self.shows_progress = self._console.is_terminal and not quiet
+
+    def note(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(printable(text), markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        self._console.print(
+            f"warning: {printable(text)}", style="yellow", markup=False, soft_wrap=True
+        )
+
+    def table(self, *columns: str) -> Callable[..., None]:
+        def row(*cells: str) -> None:
+            first, *others = (
+                cell.ljust(len(column)) if index == 0 else cell.rjust(len(column))
+                for index, (cell, column) in enumerate(zip(cells, columns, strict=True))
+            )
+            self.note("  ".join([first, *others]).rstrip())
+
+        row(*columns)
+        return row
+
+    @contextmanager
+    def task(self, description: str, total: int, unit: str) -> Iterator[Task]:
+        if self._quiet:
+            yield Task()
+        elif not self.shows_progress:
+            yield _PlainTask(self, description, total, unit)
+        else:
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=None),
+                MofNCompleteColumn(),
+                _RateColumn(unit),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[detail]}", markup=False),
+            )
+            with Progress(*columns, console=self._console, transient=True) as progress:
+                yield _BarTask(progress, description, total)
+
+
+class _BarTask(Task):
+    def __init__(self, progress: Progress, description: str, total: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task(description, total=total, detail="")
+
+    def advance(self, units: int, detail: str = "") -> None:
+        self._progress.update(self._task, advance=units, detail=detail)
+
+
+class _PlainTask(Task):
+    """A line now and then, for logs and pipes; short work prints none."""
+
+    def __init__(self, reporter: ScreenReporter, description: str, total: int, unit: str) -> None:
+        self._reporter = reporter
+        self._description = description
+        self._total = total
+        self._unit = unit
+        self._done = 0
+        self._started = self._shown = time.monotonic()
+
+    def advance(self, units: int, detail: str = "") -> None:
+        self._done += units
+        now = time.monotonic()
+        if now - self._shown < _PLAIN_INTERVAL or self._done >= self._total:
+            return
+        self._shown = now
+        rate = self._done / (now - self._started)
+        to_go = (self._total - self._done) / rate
+        self._reporter.note(
+            f"{self._description}: {self._done:,} of {self._total:,} {self._unit}, "
+            f"{rate:.0f} {self._unit}/s, {to_go:.0f} s to go" + (f", {detail}" if detail else "")
+        )
+
+
+class _RateColumn(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: RichTask) -> Text:
+        rate = task.finished_speed or task.speed or 0
+        return Text(f"{rate:.0f} {self._unit}/s")

@@ -1,0 +1,1 @@
+"""Messages: reading them from files and streams, splitting them, and batching their tokens."""

@@ -1,0 +1,162 @@
+"""Reads messages row by row from lines, TSV, CSV and JSONL, in constant memory.
+
+One reader serves labelled data sets and streams to classify, so that a file means the same to both.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from spamgpt.errors import BadDataError
+
+LINES, TSV, CSV, JSONL = "lines", "tsv", "csv", "jsonl"
+FORMATS = (LINES, TSV, CSV, JSONL)
+TEXT, LABEL = "text", "label"
+
+# A field longer than this is a forgotten closing quote, not a message.
+_LONGEST_CSV_FIELD = 10_000_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One message: where it stands, its bytes as they came (without the line end), its fields."""
+
+    line: int
+    raw: bytes
+    fields: dict[str, str]
+
+
+def format_of(name: str) -> str:
+    """The format that a file name tells; `lines` for any name that tells none."""
+    suffix = PurePath(name).suffix.lower()
+    return {".tsv": TSV, ".csv": CSV, ".jsonl": JSONL, ".ndjson": JSONL}.get(suffix, LINES)
+
+
+def read_rows(
+    lines: Iterable[bytes], format: str, source: str, undecodable: str = "strict"
+) -> Iterator[Row]:
+    """Yields the rows of a stream of lines (each with its line end, as binary files give them).
+
+    - `lines`: a message a line, the field `text`.
+    - `tsv`: fields between tabs, quotes are ordinary characters. The first line holds the names if
+      `text` is one of them or there are not just two; otherwise the fields are `label` and `text`,
+      and further tabs belong to the text. This is the layout of the SMS Spam Collection.
+    - `csv`: RFC 4180 with a header line.
+    - `jsonl`: an object a line; null counts as absent, other values than strings as their JSON.
+
+    Blank lines of CSV and JSONL hold no message; one of `lines` holds an empty message.
+    `undecodable` is the `errors` argument of `bytes.decode`. Raises BadDataError naming the source,
+    the line and the reason.
+    """
+    readers = {LINES: _read_lines, TSV: _read_tsv, CSV: _read_csv, JSONL: _read_jsonl}
+    return readers[format](_Source(lines, source, undecodable))
+
+
+class _Source:
+    """Decoded lines with their numbers, and errors that name them."""
+
+    def __init__(self, lines: Iterable[bytes], name: str, undecodable: str) -> None:
+        self.lines = lines
+        self.name = name
+        self.undecodable = undecodable
+
+    def __iter__(self) -> Iterator[tuple[int, bytes, str]]:
+        for number, line in enumerate(self.lines, start=1):
+            raw = line.removesuffix(b"\n")
+            if number == 1:
+                raw = raw.removeprefix(b"\xef\xbb\xbf")
+            try:
+                text = raw.decode("utf-8", self.undecodable)
+            except UnicodeDecodeError as error:
+                raise self.bad_row(number, f"is not UTF-8 ({error.reason})") from error
+            yield number, raw, text
+
+    def bad_row(self, line: int, reason: str) -> BadDataError:
+        return bad_row(self.name, line, reason)
+
+
+def bad_row(source: str, line: int, reason: str) -> BadDataError:
+    """The error for a row that cannot be used."""
+    return BadDataError(f"{source}, line {line}: {reason}.", "Correct or remove the row.")
+
+
+def _read_lines(source: _Source) -> Iterator[Row]:
+    for number, raw, text in source:
+        yield Row(number, raw, {TEXT: text.removesuffix("\r")})
+
+
+def _read_tsv(source: _Source) -> Iterator[Row]:
+    names: list[str] | None = None
+    for number, raw, text in source:
+        text = text.removesuffix("\r")
+        if names is None:
+            names = text.split("\t")
+            if TEXT in names or len(names) > 2:
+                _check_names(source, number, names)
+                continue
+            names = [LABEL, TEXT]
+        fields = text.split("\t", len(names) - 1)
+        yield Row(number, raw, _named(source, number, names, fields))
+
+
+def _read_csv(source: _Source) -> Iterator[Row]:
+    taken: list[tuple[int, bytes]] = []  # the lines of the record being read
+
+    def text_lines() -> Iterator[str]:
+        for number, raw, text in source:
+            taken.append((number, raw))
+            yield text + "\n"
+
+    csv.field_size_limit(_LONGEST_CSV_FIELD)
+    reader = csv.reader(text_lines(), strict=True)
+    names: list[str] | None = None
+    while True:
+        taken.clear()
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise source.bad_row(taken[0][0], f"is not CSV ({error})") from error
+        number = taken[0][0]
+        if not fields:
+            continue
+        if names is None:
+            names = fields
+            _check_names(source, number, names)
+            continue
+        raw = b"\n".join(line for _, line in taken)
+        yield Row(number, raw, _named(source, number, names, fields))
+
+
+def _read_jsonl(source: _Source) -> Iterator[Row]:
+    for number, raw, text in source:
+        if not text.strip():
+            continue
+        try:
+            value = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise source.bad_row(number, f"is not JSON ({error})") from error
+        if not isinstance(value, dict):
+            raise source.bad_row(number, "is not a JSON object")
+        fields = {
+            name: field if isinstance(field, str) else json.dumps(field, ensure_ascii=False)
+            for name, field in value.items()
+            if field is not None
+        }
+        yield Row(number, raw, fields)
+
+
+def _check_names(source: _Source, line: int, names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        raise source.bad_row(line, "names a column twice")
+
+
+def _named(source: _Source, line: int, names: list[str], fields: list[str]) -> dict[str, str]:
+    if len(fields) != len(names):
+        raise source.bad_row(
+            line, f"has {len(fields)} fields, not {len(names)} ({', '.join(names)})"
+        )
+    return dict(zip(names, fields, strict=True))

@@ -1,0 +1,75 @@
+"""Every error that a user can meet: what is wrong, what to do, and the exit status."""
+
+import errno
+
+from spamgpt.gpt2.config import ModelFormatError
+
+
+class SpamgptError(Exception):
+    """An error with one line for the user and one hint; `exit_status` is the command's."""
+
+    exit_status = 1
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(SpamgptError):
+    """The command was given options that do not go together or do not exist."""
+
+    exit_status = 2
+
+
+class MissingInputError(SpamgptError):
+    """An input is missing or cannot be read; the hint names the command that makes it."""
+
+    exit_status = 3
+
+
+class BadDataError(SpamgptError):
+    """An input can be read but does not hold what it should."""
+
+    exit_status = 4
+
+
+class NetworkError(SpamgptError):
+    """Something could not be downloaded."""
+
+    exit_status = 5
+
+
+class IntegrityError(SpamgptError):
+    """A file is not what was published or recorded."""
+
+    exit_status = 5
+
+
+class Interrupted(SpamgptError):
+    """The user stopped a command that has something to say about it."""
+
+    exit_status = 130
+
+
+def as_user_error(error: Exception) -> SpamgptError:
+    """The error to show for any exception; an unforeseen one asks for a report."""
+    if isinstance(error, SpamgptError):
+        return error
+    if isinstance(error, ModelFormatError):
+        return BadDataError(str(error), "Fetch a GPT-2 in the Hugging Face layout.")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        where = f" while writing {error.filename}" if error.filename else ""
+        return SpamgptError(f"The disk is full{where}.", "Make room and run the command again.")
+    if isinstance(error, OSError) and error.filename:
+        return MissingInputError(
+            f"{error.strerror}: {error.filename}", "Check the path and its access rights."
+        )
+    if isinstance(error, MemoryError):
+        return SpamgptError(
+            "There is not enough memory.", "Use a smaller model or a smaller --batch-size."
+        )
+    return SpamgptError(
+        f"Unexpected {type(error).__name__}: {error}",
+        "Run the command again with --debug and report the traceback it shows.",
+    )

@@ -1,0 +1,1 @@
+"""Judging a classifier: metrics and plots."""

@@ -1,0 +1,6 @@
+"""GPT-2 and what turns it into a classifier: config, weights, tokenizer, model, head, unfreezing.
+
+This package imports nothing else of spamgpt, so that it can be lifted out and used elsewhere. Read
+it in the order `config`, `packing`, `model`, `classifier`, `unfreezing`; `weights` and `tokenizer`
+read the files of a Hugging Face model folder, `folder` all of them together.
+"""

@@ -1,0 +1,29 @@
+"""The head swap: GPT-2's vocabulary-wide output layer gives way to one output a label."""
+
+import torch
+from torch import Tensor, nn
+
+from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.packing import PackedTokens
+
+
+class GPT2Classifier(nn.Module):
+    """A GPT-2 with a linear head that reads the last token of each message.
+
+    The last token is the only one that has seen the whole message. `labels` is at least 2. The head
+    starts as `torch.nn.Linear` does right after `torch.manual_seed(seed)`; the caller's random
+    state is left as it was.
+    """
+
+    def __init__(self, gpt2: GPT2, labels: int, seed: int = 123) -> None:
+        super().__init__()
+        if labels < 2:
+            raise ValueError(f"a classifier needs at least 2 labels, not {labels}")
+        self.gpt2 = gpt2
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.head = nn.Linear(gpt2.config.n_embd, labels)
+
+    def forward(self, packed: PackedTokens) -> Tensor:
+        """(messages, labels): the logits of each message."""
+        return self.head(self.gpt2.last_hidden_states(packed))

@@ -1,0 +1,108 @@
+"""The shape of a GPT-2, read from the `config.json` that Hugging Face writes."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+class ModelFormatError(ValueError):
+    """A model folder holds something that is not a GPT-2 this package can run."""
+
+
+@dataclass(frozen=True)
+class GPT2Config:
+    """The hyper-parameters of one GPT-2, under the names of its `config.json`.
+
+    `n_positions` is the context length in tokens, `n_embd` the width of the hidden states.
+    """
+
+    n_layer: int
+    n_head: int
+    n_embd: int
+    vocab_size: int = 50257
+    n_positions: int = 1024
+    layer_norm_epsilon: float = 1e-5
+
+    @classmethod
+    def from_file(cls, path: Path) -> "GPT2Config":
+        """Reads a `config.json`; raises ModelFormatError for anything but a plain GPT-2."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ModelFormatError(f"{path} is not JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise ModelFormatError(f"{path} does not hold a JSON object")
+        try:
+            return cls.from_dict(values)
+        except ModelFormatError as error:
+            raise ModelFormatError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> "GPT2Config":
+        """Takes the values of a `config.json`; raises ModelFormatError naming what does not fit."""
+        _refuse_other_architectures(values)
+        config = cls(
+            n_layer=_positive_integer(values, "n_layer"),
+            n_head=_positive_integer(values, "n_head"),
+            n_embd=_positive_integer(values, "n_embd"),
+            vocab_size=_positive_integer(values, "vocab_size", cls.vocab_size),
+            n_positions=_positive_integer(values, "n_positions", cls.n_positions),
+            layer_norm_epsilon=_positive_number(
+                values, "layer_norm_epsilon", cls.layer_norm_epsilon
+            ),
+        )
+        if config.n_embd % config.n_head:
+            raise ModelFormatError(
+                f"n_embd {config.n_embd} is not a multiple of n_head {config.n_head}"
+            )
+        return config
+
+    def to_dict(self) -> dict[str, object]:
+        """The values of a `config.json` that `transformers` reads as the same model."""
+        return {"model_type": "gpt2", "activation_function": "gelu_new", **asdict(self)}
+
+
+# Options of transformers' GPT-2 that change what the network computes. Files that set one to
+# anything else describe another network, and running them as GPT-2 would be silently wrong.
+_FIXED_OPTIONS: Mapping[str, tuple[object, ...]] = {
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "add_cross_attention": (False,),
+}
+
+
+def _refuse_other_architectures(values: Mapping[str, object]) -> None:
+    model_type = values.get("model_type", "gpt2")
+    if model_type != "gpt2":
+        raise ModelFormatError(f"architecture {model_type!r} is not supported, only 'gpt2' is")
+    architectures = values.get("architectures") or []
+    if isinstance(architectures, list):
+        for name in architectures:
+            if not str(name).startswith("GPT2"):
+                raise ModelFormatError(f"architecture {name!r} is not supported, only GPT-2 is")
+    for option, allowed in _FIXED_OPTIONS.items():
+        if option in values and values[option] not in allowed:
+            raise ModelFormatError(
+                f"{option} is {values[option]!r}; GPT-2 has {' or '.join(map(repr, allowed))}"
+            )
+    n_embd, n_inner = values.get("n_embd"), values.get("n_inner")
+    if n_inner is not None and isinstance(n_embd, int) and n_inner != 4 * n_embd:
+        raise ModelFormatError(f"n_inner is {n_inner}; GPT-2 has 4 * n_embd = {4 * n_embd}")
+
+
+def _positive_integer(values: Mapping[str, object], name: str, default: int | None = None) -> int:
+    value = values.get(name, default)
+    if value is None:
+        raise ModelFormatError(f"{name} is missing")
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ModelFormatError(f"{name} is {value!r}, not a positive whole number")
+    return value
+
+
+def _positive_number(values: Mapping[str, object], name: str, default: float) -> float:
+    value = values.get(name, default)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+        raise ModelFormatError(f"{name} is {value!r}, not a positive number")
+    return float(value)

@@ -1,0 +1,25 @@
+"""A model folder as Hugging Face lays it out: four files that have to fit each other."""
+
+from pathlib import Path
+
+from spamgpt.gpt2.config import GPT2Config, ModelFormatError
+from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.tokenizer import Tokenizer
+from spamgpt.gpt2.weights import load_gpt2
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+TOKENIZER_FILES = ("vocab.json", "merges.txt")
+MODEL_FILES = (CONFIG_FILE, *TOKENIZER_FILES, WEIGHTS_FILE)
+
+
+def load_folder(folder: Path) -> tuple[GPT2, Tokenizer]:
+    """The model and tokenizer of a folder; raises ModelFormatError if they do not fit."""
+    config = GPT2Config.from_file(folder / CONFIG_FILE)
+    tokenizer = Tokenizer.from_folder(folder)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise ModelFormatError(
+            f"{folder}: the tokenizer has token ids up to {tokenizer.vocab_size - 1}, "
+            f"the model has embeddings for {config.vocab_size}"
+        )
+    return load_gpt2(config, folder / WEIGHTS_FILE), tokenizer

@@ -1,0 +1,135 @@
+"""GPT-2 itself (Radford et al. 2019), in the order in which the data meets its parts.
+
+Modules and parameters bear the names of the published weight files, and projections keep their
+(in, out) layout, so that a memory-mapped file serves as the parameters without a copy. There is no
+dropout: the classification recipe trains without it. There is no vocabulary-wide output layer
+either, since a classifier never reads it.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spamgpt.gpt2.config import GPT2Config
+from spamgpt.gpt2.packing import PackedTokens
+
+
+class Projection(nn.Module):
+    """A linear layer whose weight is stored as (in, out), the layout of GPT-2's files."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(inputs, outputs))
+        self.bias = nn.Parameter(torch.empty(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addmm(self.bias, x, self.weight)
+
+
+class Attention(nn.Module):
+    """Causal self-attention: each token looks at its own message, up to itself."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.n_head = config.n_head
+        self.n_embd = config.n_embd
+        self.c_attn = Projection(config.n_embd, 3 * config.n_embd)
+        self.c_proj = Projection(config.n_embd, config.n_embd)
+
+    def forward(self, x: Tensor, packed: PackedTokens) -> Tensor:
+        """(tokens, n_embd) -> (tokens, n_embd)."""
+        query, key, value = self.c_attn(x).split(self.n_embd, dim=1)
+        # The padding stands behind each message, where causality keeps its tokens from seeing it.
+        attended = F.scaled_dot_product_attention(
+            self._heads(packed.pad(query)),
+            self._heads(packed.pad(key)),
+            self._heads(packed.pad(value)),
+            is_causal=True,
+        )
+        return self.c_proj(packed.unpad(attended.transpose(1, 2).flatten(2)))
+
+    def last_only(self, x: Tensor, packed: PackedTokens) -> Tensor:
+        """(tokens, n_embd) -> (messages, n_embd): what `forward` gives at each last token.
+
+        Only those tokens need a query and an output projection; all give keys and values.
+        """
+        weight, bias, width = self.c_attn.weight, self.c_attn.bias, self.n_embd
+        query = torch.addmm(bias[:width], x[packed.last], weight[:, :width])
+        key_value = torch.addmm(bias[width:], x, weight[:, width:])
+        key, value = packed.pad(key_value).split(width, dim=2)
+        position = torch.arange(packed.longest, device=x.device)
+        real = position < packed.lengths[:, None]  # (messages, longest)
+        attended = F.scaled_dot_product_attention(
+            self._heads(query[:, None]),
+            self._heads(key),
+            self._heads(value),
+            attn_mask=real[:, None, None],
+        )
+        return self.c_proj(attended.flatten(1))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        # (messages, longest, n_embd) -> (messages, n_head, longest, n_embd / n_head)
+        return x.unflatten(2, (self.n_head, -1)).transpose(1, 2)
+
+
+class MLP(nn.Module):
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.c_fc = Projection(config.n_embd, 4 * config.n_embd)
+        self.c_proj = Projection(4 * config.n_embd, config.n_embd)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))
+
+
+class Block(nn.Module):
+    """Attention and MLP, each behind a layer norm and added to what came in (pre-norm)."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.attn = Attention(config)
+        self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor, packed: PackedTokens) -> Tensor:
+        """(tokens, n_embd) -> (tokens, n_embd)."""
+        x = x + self.attn(self.ln_1(x), packed)
+        return x + self.mlp(self.ln_2(x))
+
+    def last_only(self, x: Tensor, packed: PackedTokens) -> Tensor:
+        """(tokens, n_embd) -> (messages, n_embd): what `forward` gives at each last token."""
+        last = x[packed.last] + self.attn.last_only(self.ln_1(x), packed)
+        return last + self.mlp(self.ln_2(last))
+
+
+class GPT2(nn.Module):
+    """Token and position embeddings, the blocks, and the final layer norm."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
+        self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+        self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+
+    def embed(self, packed: PackedTokens) -> Tensor:
+        """(tokens, n_embd): what the first block receives; positions count within each message."""
+        return self.wte(packed.token_ids) + self.wpe(packed.position)
+
+    def forward(self, packed: PackedTokens) -> Tensor:
+        """(tokens, n_embd): the hidden states of all tokens, after the final layer norm."""
+        x = self.embed(packed)
+        for block in self.h:
+            x = block(x, packed)
+        return self.ln_f(x)
+
+    def last_hidden_states(self, packed: PackedTokens) -> Tensor:
+        """(messages, n_embd): `forward` at each message's last token, nothing computed besides."""
+        x = self.embed(packed)
+        for block in self.h[:-1]:
+            x = block(x, packed)
+        final = self.h[-1]
+        assert isinstance(final, Block)
+        return self.ln_f(final.last_only(x, packed))

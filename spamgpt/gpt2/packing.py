@@ -1,0 +1,74 @@
+"""Messages laid end to end, without padding: the one input format of the model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, chain
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PackedTokens:
+    """Token ids of several messages in one flat row.
+
+    `token_ids` is (tokens,); `offsets` is (messages + 1,): message i holds the tokens from
+    `offsets[i]` up to `offsets[i + 1]`. No message is empty. Both are int64.
+    """
+
+    token_ids: Tensor
+    offsets: Tensor
+
+    def __len__(self) -> int:
+        """The number of messages."""
+        return len(self.offsets) - 1
+
+    def to(self, device: torch.device) -> "PackedTokens":
+        return PackedTokens(self.token_ids.to(device), self.offsets.to(device))
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """(messages,) tokens of each message."""
+        return self.offsets.diff()
+
+    @cached_property
+    def longest(self) -> int:
+        return int(self.lengths.max())
+
+    @cached_property
+    def last(self) -> Tensor:
+        """(messages,) where in the flat row each message's last token stands."""
+        return self.offsets[1:] - 1
+
+    @cached_property
+    def message(self) -> Tensor:
+        """(tokens,) the message that each token belongs to."""
+        return torch.repeat_interleave(
+            torch.arange(len(self), device=self.offsets.device), self.lengths
+        )
+
+    @cached_property
+    def position(self) -> Tensor:
+        """(tokens,) the place of each token in its own message, from 0."""
+        tokens = torch.arange(len(self.token_ids), device=self.token_ids.device)
+        return tokens - self.offsets[self.message]
+
+    def pad(self, values: Tensor) -> Tensor:
+        """(tokens, channels) -> (messages, longest, channels), zeros after each message's end."""
+        padded = values.new_zeros(len(self), self.longest, values.shape[-1])
+        return padded.index_put((self.message, self.position), values)
+
+    def unpad(self, padded: Tensor) -> Tensor:
+        """(messages, longest, channels) -> (tokens, channels), the inverse of `pad`."""
+        return padded[self.message, self.position]
+
+
+def pack(messages: Sequence[Sequence[int]]) -> PackedTokens:
+    """Lays the token ids of messages end to end; raises ValueError if there is an empty one."""
+    if not messages or not all(messages):
+        raise ValueError("there must be messages, and each must have at least one token")
+    return PackedTokens(
+        torch.tensor(list(chain.from_iterable(messages)), dtype=torch.int64),
+        torch.tensor([0, *accumulate(map(len, messages))], dtype=torch.int64),
+    )

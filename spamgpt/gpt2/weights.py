@@ -1,0 +1,105 @@
+"""Reads, writes and initialises the weights of a GPT-2 (`model.safetensors`)."""
+
+import math
+import re
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from spamgpt.gpt2.config import GPT2Config, ModelFormatError
+from spamgpt.gpt2.model import GPT2
+
+# What a weight file may hold beside the parameters: the causal masks that old files keep as
+# buffers, and output layers, which a classifier replaces.
+_NOT_PARAMETERS = re.compile(r"h\.\d+\.attn\.(masked_)?bias|lm_head\.weight|score\.weight")
+
+
+def load_gpt2(config: GPT2Config, path: Path) -> GPT2:
+    """A GPT-2 whose parameters are the memory-mapped tensors of a weight file.
+
+    Reads both layouts in use: with and without the `transformer.` prefix. Tensors in half precision
+    are widened to float32. Raises ModelFormatError naming every tensor that is missing, surplus or
+    of the wrong shape.
+    """
+    with torch.device("meta"):
+        model = GPT2(config)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    weights = _read_tensors(path)
+    problems = _differences(expected, {name: tuple(t.shape) for name, t in weights.items()})
+    problems += [
+        f"{name} holds {tensor.dtype}, not floating-point numbers"
+        for name, tensor in weights.items()
+        if not tensor.dtype.is_floating_point
+    ]
+    if problems:
+        raise ModelFormatError(f"{path} does not fit its config.json: " + "; ".join(problems))
+    # assign: the mapped tensors become the parameters, nothing is copied.
+    model.load_state_dict({name: t.float() for name, t in weights.items()}, assign=True)
+    return model.eval()
+
+
+def random_weights(config: GPT2Config, seed: int) -> dict[str, Tensor]:
+    """Fresh weights, drawn as GPT-2's were (Radford et al. 2019, section 2.3).
+
+    Matrices and embeddings from N(0, 0.02), the projections that write into the residual stream
+    scaled by 1/sqrt(2 * n_layer); biases 0; layer norms the identity.
+    """
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in GPT2(config).state_dict().items()}
+    generator = torch.Generator().manual_seed(seed)
+    residual_scale = 1 / math.sqrt(2 * config.n_layer)
+    weights = {}
+    for name, shape in shapes.items():
+        if name.endswith("bias"):
+            weights[name] = torch.zeros(shape)
+        elif "ln_" in name:
+            weights[name] = torch.ones(shape)
+        else:
+            scale = residual_scale if name.endswith("c_proj.weight") else 1
+            weights[name] = torch.normal(0.0, 0.02 * scale, shape, generator=generator)
+    return weights
+
+
+def write_weights(weights: dict[str, Tensor], path: Path) -> None:
+    """Writes tensors as a safetensors file that `transformers` reads as well."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    save_file(contiguous, path, metadata={"format": "pt"})
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    weights = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            for stored_name in file.keys():  # noqa: SIM118 - the file is no mapping
+                name = stored_name.removeprefix("transformer.")
+                if not _NOT_PARAMETERS.fullmatch(name):
+                    weights[name] = file.get_tensor(stored_name)
+    except SafetensorError as error:
+        raise ModelFormatError(f"{path} is not a whole safetensors file: {error}") from error
+    return weights
+
+
+def _differences(
+    expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]
+) -> list[str]:
+    problems = []
+    if missing := sorted(expected.keys() - found.keys()):
+        problems.append("missing " + _some(missing))
+    if surplus := sorted(found.keys() - expected.keys()):
+        problems.append("surplus " + _some(surplus))
+    wrong = [
+        f"{name} is {found[name]}, expected {shape}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    if wrong:
+        problems.append("wrong shapes: " + _some(wrong))
+    return problems
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

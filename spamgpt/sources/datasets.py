@@ -1,0 +1,207 @@
+"""Labelled data sets: the SMS Spam Collection, and whatever a user names by path or URL."""
+
+import logging
+import shutil
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+import pooch
+import requests
+
+from spamgpt.errors import IntegrityError, MissingInputError, NetworkError
+from spamgpt.reporting import Reporter
+from spamgpt.workspace import artifact_name, sha256
+
+# An archive that unpacks to more is taken for an attack ("zip bomb").
+LARGEST_UNPACKED = 100_000_000
+# Seconds to connect and to wait for the next bytes.
+_TIMEOUT = (5, 10)
+
+
+@dataclass(frozen=True)
+class PublishedDataset:
+    """A data set with known addresses; `member` of the archive must have the SHA-256 `sha256`."""
+
+    name: str
+    urls: Sequence[str]
+    member: str
+    sha256: str
+
+
+# Almeida, Gómez Hidalgo, Yamakami 2011; UCI 228; DOI 10.24432/C5CC84; CC BY 4.0. The second
+# address is a backup that serves an archive of its own, hence the hash is the member's.
+SMS_SPAM_COLLECTION = PublishedDataset(
+    name="sms-spam-collection",
+    urls=(
+        "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip",
+        "https://f001.backblazeb2.com/file/LLMs-from-scratch/sms%2Bspam%2Bcollection.zip",
+    ),
+    member="SMSSpamCollection",
+    sha256="7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d",
+)
+
+
+@dataclass(frozen=True)
+class FetchedDataset:
+    """A data set's file at hand: its name, where it is, and where it came from."""
+
+    name: str
+    file: Path
+    origin: str
+
+
+def obtain_dataset(
+    source: str,
+    folder: Path,
+    reporter: Reporter,
+    published: PublishedDataset = SMS_SPAM_COLLECTION,
+) -> FetchedDataset:
+    """Gets a data set by the name of a published one, by URL, or by the path of a local file.
+
+    `folder` takes downloads and what is unpacked. A zip archive must hold the published collection
+    or a single data file. Raises NetworkError, IntegrityError or MissingInputError.
+    """
+    if source == published.name:
+        return _download_published(published, folder, reporter)
+    if "://" in source:
+        file = _download(source, folder, reporter)
+        origin = source
+    else:
+        file = Path(source)
+        origin = source
+        if not file.is_file():
+            raise MissingInputError(
+                f"There is no data set {source!r}.",
+                f"Give {published.name}, a CSV, TSV or JSONL file, or a URL.",
+            )
+    if zipfile.is_zipfile(file):
+        file = _unpack(file, _data_member(file, published), folder)
+        if file.name == published.member:
+            _check_published(published, file, origin)
+    if sha256(file) == published.sha256:
+        return FetchedDataset(published.name, file, origin)
+    return FetchedDataset(artifact_name(file.stem), file, origin)
+
+
+def _download_published(
+    published: PublishedDataset, folder: Path, reporter: Reporter
+) -> FetchedDataset:
+    """Tries the addresses in turn; the first that serves the right file wins."""
+    failures = []
+    for url in published.urls:
+        try:
+            archive = _download(url, folder, reporter)
+            file = _unpack(archive, published.member, folder)
+            _check_published(published, file, url)
+            return FetchedDataset(published.name, file, url)
+        except (NetworkError, IntegrityError) as error:
+            failures.append(error)
+            reporter.warn(error.message)
+    integrity = [error for error in failures if isinstance(error, IntegrityError)]
+    kind = IntegrityError if len(integrity) == len(failures) else NetworkError
+    raise kind(
+        f"The data set {published.name} could not be had from any of {len(failures)} addresses: "
+        + " ".join(error.message for error in failures),
+        "Check the network, or give a mirror or a copy: --dataset URL or --dataset FILE",
+    )
+
+
+def _check_published(published: PublishedDataset, file: Path, origin: str) -> None:
+    found = sha256(file)
+    if found != published.sha256:
+        raise IntegrityError(
+            f"{origin}: {published.member} is not the published file: SHA-256 is {found}, "
+            f"expected {published.sha256}.",
+            "Use another mirror, or give a copy that you trust: --dataset FILE",
+        )
+
+
+def _download(url: str, folder: Path, reporter: Reporter) -> Path:
+    pooch.get_logger().setLevel(logging.WARNING)
+    reporter.note(f"Downloading {url}")
+    name = PurePosixPath(unquote(urlsplit(url).path)).name or "download"
+    try:
+        path = pooch.retrieve(
+            url,
+            known_hash=None,
+            fname=name,
+            path=folder,
+            downloader=pooch.HTTPDownloader(timeout=_TIMEOUT),
+        )
+    except (requests.RequestException, ValueError) as error:
+        raise NetworkError(
+            f"{url} could not be downloaded: {_reason(error)}.",
+            "Check the network and the address, or give a local file: --dataset FILE",
+        ) from error
+    return Path(path)
+
+
+def _reason(error: Exception) -> str:
+    """One short line out of the nested errors of the HTTP libraries."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"the server answered {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.Timeout):
+        return f"the server did not answer within {max(_TIMEOUT)} seconds"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection ended before the whole file had come"
+    if isinstance(error, requests.ConnectionError):
+        return "the server cannot be reached"
+    return str(error).rstrip(".")
+
+
+def _data_member(archive: Path, published: PublishedDataset) -> str:
+    with _opened(archive) as file:
+        names = [name for name in file.namelist() if not name.endswith("/")]
+    candidates = [name for name in names if name == published.member] or [
+        name for name in names if PurePosixPath(name).suffix in (".csv", ".tsv", ".jsonl")
+    ]
+    if len(candidates) != 1:
+        raise IntegrityError(
+            f"{archive.name} holds {len(candidates)} data files ({', '.join(names[:5])}), not one.",
+            f"Give an archive with {published.member} or one CSV, TSV or JSONL file.",
+        )
+    return candidates[0]
+
+
+def _unpack(archive: Path, member: str, folder: Path) -> Path:
+    """Writes one member of a zip archive into a folder, trusting nothing that the archive says."""
+    hint = "Use another mirror, or give a copy that you trust: --dataset FILE"
+    target = folder / PurePosixPath(member).name
+    with _opened(archive) as file:
+        for info in file.infolist():
+            path = PurePosixPath(info.filename.replace("\\", "/"))
+            if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+                raise IntegrityError(
+                    f"{archive.name} is not safe to unpack: {info.filename!r} leads out of its "
+                    "folder.",
+                    hint,
+                )
+        declared = sum(info.file_size for info in file.infolist())
+        if declared > LARGEST_UNPACKED:
+            raise IntegrityError(
+                f"{archive.name} would unpack to {declared:,} bytes, more than the "
+                f"{LARGEST_UNPACKED:,} allowed.",
+                hint,
+            )
+        try:
+            # zipfile stops at the declared size, so that what is written is bounded, too.
+            with file.open(member) as packed, target.open("wb") as unpacked:
+                shutil.copyfileobj(packed, unpacked)
+        except KeyError:
+            raise IntegrityError(f"{archive.name} has no {member}.", hint) from None
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+            raise IntegrityError(f"{archive.name}: {member} is damaged: {error}.", hint) from error
+    return target
+
+
+def _opened(archive: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(archive)
+    except zipfile.BadZipFile as error:
+        raise IntegrityError(
+            f"{archive.name} is not a whole zip archive: {error}.",
+            "Use another mirror, or give a copy that you trust: --dataset FILE",
+        ) from error

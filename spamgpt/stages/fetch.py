@@ -1,0 +1,150 @@
+"""fetch: brings a data set and a pretrained model into the workspace."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from spamgpt.reporting import SILENT, Reporter
+from spamgpt.workspace import Artifact, Workspace
+
+Weights = Literal["pretrained", "random"]
+
+
+@dataclass(frozen=True)
+class FetchSettings:
+    """`dataset` and `model` are published names, paths or addresses.
+
+    With `weights` "random" only the shape and the tokenizer of the model are taken, and its weights
+    are drawn with `seed` as GPT-2's were before training.
+    """
+
+    dataset: str = "sms-spam-collection"
+    model: str = "gpt2"
+    weights: Weights = "pretrained"
+    seed: int = 123
+
+
+@dataclass(frozen=True)
+class _DatasetSettings:
+    source: str
+
+
+@dataclass(frozen=True)
+class _ModelSettings:
+    source: str
+    weights: str
+    seed: int | None
+
+
+def run(
+    settings: FetchSettings, workspace: Workspace, reporter: Reporter = SILENT
+) -> tuple[Artifact, Artifact]:
+    """Fetches both; returns the data set and the model.
+
+    What the workspace already has is not fetched again. Either both arrive or, on an error,
+    nothing is written. Raises NetworkError, IntegrityError, MissingInputError or BadDataError.
+    """
+    dataset = _present_dataset(settings, workspace)
+    model = _present_model(settings, workspace)
+    if dataset and model:
+        return dataset, model
+    if dataset:
+        return dataset, _fetch_model(settings, workspace, reporter)
+    return _fetch_dataset(settings, workspace, reporter, model)
+
+
+def _fetch_dataset(
+    settings: FetchSettings, workspace: Workspace, reporter: Reporter, model: Artifact | None
+) -> tuple[Artifact, Artifact]:
+    from spamgpt.data.rows import LABEL
+    from spamgpt.data.tables import read_labelled_file, require_labels, write_table
+    from spamgpt.sources.datasets import obtain_dataset
+
+    with tempfile.TemporaryDirectory(prefix="spamgpt-") as downloads:
+        found = obtain_dataset(settings.dataset, Path(downloads), reporter)
+        messages = read_labelled_file(found.file, source=found.origin)
+        if LABEL in messages:
+            require_labels(messages, LABEL, found.origin)
+        with workspace.new(
+            "datasets", _DatasetSettings(settings.dataset), name=found.name, reuse=True
+        ) as draft:
+            write_table(messages, draft.folder / "messages.csv")
+            draft.counts["messages"] = len(messages)
+            draft.counts["columns"] = list(messages.columns)
+            if LABEL in messages:
+                draft.counts["labels"] = messages[LABEL].value_counts().sort_index().to_dict()
+            draft.counts["origin"] = found.origin
+            # Inside the block: should the model fail, the data set is not kept either.
+            model = model or _fetch_model(settings, workspace, reporter)
+    return draft.artifact, model
+
+
+def _fetch_model(settings: FetchSettings, workspace: Workspace, reporter: Reporter) -> Artifact:
+    from spamgpt.gpt2.config import GPT2Config
+    from spamgpt.gpt2.folder import CONFIG_FILE, WEIGHTS_FILE
+    from spamgpt.sources.models import PUBLISHED_MODELS, model_name, obtain_model
+
+    random = settings.weights == "random"
+    name = model_name(settings.model)
+    with workspace.new("models", _model_settings(settings), name=name, reuse=True) as draft:
+        obtained = obtain_model(settings.model, draft.folder, reporter, with_weights=not random)
+        draft.digests.update(obtained.digests)
+        config = GPT2Config.from_file(draft.folder / CONFIG_FILE)
+        if random:
+            from spamgpt.gpt2.weights import random_weights, write_weights
+
+            write_weights(random_weights(config, settings.seed), draft.folder / WEIGHTS_FILE)
+        if random or settings.model not in PUBLISHED_MODELS:
+            # Published files are known by their hashes; any others are tried now, not at training.
+            from spamgpt.gpt2.folder import load_folder
+
+            load_folder(draft.folder)
+        draft.counts.update(
+            n_layer=config.n_layer,
+            n_head=config.n_head,
+            n_embd=config.n_embd,
+            weights=settings.weights,
+            origin=obtained.origin,
+        )
+    return draft.artifact
+
+
+def _model_settings(settings: FetchSettings) -> _ModelSettings:
+    seed = settings.seed if settings.weights == "random" else None
+    return _ModelSettings(settings.model, settings.weights, seed)
+
+
+def _present_dataset(settings: FetchSettings, workspace: Workspace) -> Artifact | None:
+    """The published data set, if an earlier fetch brought it: its content cannot have changed."""
+    from spamgpt.sources.datasets import SMS_SPAM_COLLECTION
+
+    if settings.dataset != SMS_SPAM_COLLECTION.name:
+        return None
+    return _present(workspace, "datasets", settings.dataset, {"source": settings.dataset})
+
+
+def _present_model(settings: FetchSettings, workspace: Workspace) -> Artifact | None:
+    from spamgpt.sources.models import PUBLISHED_MODELS
+
+    if settings.model not in PUBLISHED_MODELS:
+        return None
+    wanted = _model_settings(settings)
+    return _present(
+        workspace,
+        "models",
+        settings.model,
+        {"source": wanted.source, "weights": wanted.weights, "seed": wanted.seed},
+    )
+
+
+def _present(
+    workspace: Workspace, kind: str, name: str, settings: dict[str, object]
+) -> Artifact | None:
+    folders = [folder for folder in workspace.folders(kind) if folder.parent.name == name]
+    newest = workspace.read(folders[-1]) if folders else None
+    if newest is None or newest.settings != settings:
+        return None
+    for file in newest.files:
+        newest.check(file)
+    return newest

@@ -1,0 +1,284 @@
+"""finetune: swaps the head, freezes, trains, and keeps what training changed."""
+
+from collections.abc import Mapping, Set
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from spamgpt.device import Device
+from spamgpt.errors import Interrupted, MissingInputError, UsageError
+from spamgpt.reporting import SILENT, Reporter
+from spamgpt.workspace import Artifact, Workspace
+
+if TYPE_CHECKING:
+    from spamgpt.gpt2.tokenizer import Tokenizer
+    from spamgpt.gpt2.unfreezing import Part
+    from spamgpt.training.loop import LabelledMessages
+
+Select = Literal["best", "last"]
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """`prepared` and `model` are references; None takes the newest.
+
+    The hyper-parameters default to those of the published recipe (Raschka 2024, chapter 6).
+    `select` keeps the epoch with the lowest validation loss ("best") or the final one ("last").
+    """
+
+    prepared: str | None = None
+    model: str | None = None
+    unfreeze: str = "last-block"
+    epochs: int = 5
+    batch_size: int = 8
+    learning_rate: float = 5e-5
+    weight_decay: float = 0.1
+    seed: int = 123
+    select: Select = "best"
+    device: Device = "auto"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a fine-tuning would train: the parts of the classifier, and from what."""
+
+    prepared: Artifact
+    model: Artifact
+    labels: list[str]
+    parts: "list[Part]"
+
+    @property
+    def trained_parameters(self) -> int:
+        return sum(part.parameters for part in self.parts if part.trained)
+
+    @property
+    def all_parameters(self) -> int:
+        return sum(part.parameters for part in self.parts)
+
+
+def plan(settings: FinetuneSettings, workspace: Workspace) -> Plan:
+    """Finds the inputs and what would be trained, without reading the weights."""
+    import torch
+
+    from spamgpt.gpt2.classifier import GPT2Classifier
+    from spamgpt.gpt2.config import GPT2Config
+    from spamgpt.gpt2.folder import CONFIG_FILE
+    from spamgpt.gpt2.model import GPT2
+    from spamgpt.gpt2.unfreezing import unfreeze
+
+    prepared = workspace.newest("prepared", settings.prepared)
+    model = workspace.newest("models", settings.model)
+    labels = list(prepared.counts["labels"])
+    config = GPT2Config.from_file(model.file(CONFIG_FILE))
+    with torch.device("meta"):
+        classifier = GPT2Classifier(GPT2(config), len(labels))
+    try:
+        parts = unfreeze(classifier, settings.unfreeze)
+    except ValueError as error:
+        raise UsageError(
+            f"{error}.", "Use --unfreeze head, last-block, last-2-blocks (or another number), all."
+        ) from error
+    return Plan(prepared, model, labels, parts)
+
+
+def show_plan(planned: Plan, reporter: Reporter) -> None:
+    """The table of what is trained."""
+    row = reporter.table("part           ", "tensors", "  parameters", "  share", "       ")
+    for part in planned.parts:
+        row(
+            part.name,
+            str(part.tensors),
+            f"{part.parameters:,}",
+            f"{part.parameters / planned.all_parameters:.2%}",
+            "trained" if part.trained else "frozen",
+        )
+    reporter.note(
+        f"Trains {planned.trained_parameters:,} of {planned.all_parameters:,} parameters "
+        f"({planned.trained_parameters / planned.all_parameters:.2%})."
+    )
+
+
+def run(
+    settings: FinetuneSettings,
+    workspace: Workspace,
+    reporter: Reporter = SILENT,
+    resume: bool = False,
+    given: Set[str] | None = None,
+) -> Artifact:
+    """Trains a classifier.
+
+    Stopped by Ctrl-C or killed, it leaves a checkpoint from which `resume` goes on; `given` names
+    the settings that the interrupted run must share (default: all), the others are taken from it.
+    Raises Interrupted, UsageError, MissingInputError, IntegrityError or BadDataError.
+    """
+    from spamgpt.training.checkpoint import Checkpoint
+
+    if resume:
+        settings = _settings_to_resume(settings, workspace, given)
+    planned = plan(settings, workspace)
+    run_record = _run_record(settings, planned)
+    checkpoint = Checkpoint.of_run(workspace.root, run_record)
+    with checkpoint.in_use():
+        state = checkpoint.load() if resume else None
+        artifact = _train(settings, planned, workspace, reporter, checkpoint, run_record, state)
+        checkpoint.remove()
+    return artifact
+
+
+def _train(
+    settings: FinetuneSettings,
+    planned: Plan,
+    workspace: Workspace,
+    reporter: Reporter,
+    checkpoint: Any,
+    run_record: Mapping[str, Any],
+    state: dict[str, Any] | None,
+) -> Artifact:
+    import pandas as pd
+
+    from spamgpt.classifier import CONFIG_FILE, TRAINED_FILE, ClassifierConfig, positive_label
+    from spamgpt.device import resolve_device
+    from spamgpt.evaluation.plots import draw_curves
+    from spamgpt.gpt2.classifier import GPT2Classifier
+    from spamgpt.gpt2.folder import MODEL_FILES, load_folder
+    from spamgpt.gpt2.unfreezing import unfreeze
+    from spamgpt.gpt2.weights import write_weights
+    from spamgpt.training.interruption import stop_on_interrupt
+    from spamgpt.training.loop import EpochRecord, Recipe, Training, TrainingInterrupted
+
+    device = resolve_device(settings.device)
+    for name in MODEL_FILES:
+        planned.model.file(name)
+    gpt2, tokenizer = load_folder(planned.model.folder)
+    splits = _read_splits(planned, tokenizer, gpt2.config.n_positions, reporter)
+    model = GPT2Classifier(gpt2, len(planned.labels), settings.seed)
+    unfreeze(model, settings.unfreeze)
+    recipe = Recipe(
+        settings.epochs,
+        settings.batch_size,
+        settings.learning_rate,
+        settings.weight_decay,
+        settings.seed,
+        keep_best=settings.select == "best",
+    )
+    training = Training(model, recipe, device)
+    if state is not None:
+        training.load_state_dict(state)
+    inputs = [planned.prepared, planned.model]
+    show_plan(planned, reporter)
+    with workspace.new("classifiers", settings, inputs=inputs) as draft:
+        row = reporter.table("epoch", "training loss", "accuracy", "validation loss", "accuracy")
+
+        def show(record: EpochRecord) -> None:
+            row(
+                f"{record.epoch}/{settings.epochs}",
+                f"{record.training_loss:.4f}",
+                f"{record.training_accuracy:.2%}",
+                f"{record.validation_loss:.4f}",
+                f"{record.validation_accuracy:.2%}",
+            )
+
+        def after_epoch(record: EpochRecord) -> None:
+            show(record)
+            if record.epoch < settings.epochs:
+                checkpoint.save(run_record, training.state_dict())
+
+        for record in training.history:
+            show(record)
+        try:
+            with stop_on_interrupt(reporter.warn) as should_stop:
+                training.run(
+                    splits["train"], splits["validation"], reporter, after_epoch, should_stop
+                )
+        except TrainingInterrupted:
+            checkpoint.save(run_record, training.state_dict())
+            raise Interrupted(
+                f"Stopped in epoch {len(training.history) + 1} of {settings.epochs}; "
+                "what was learnt is kept.",
+                "Go on with: spamgpt finetune --resume",
+            ) from None
+        history = pd.DataFrame([asdict(record) for record in training.history])
+        history.to_csv(draft.folder / "history.csv", index=False, lineterminator="\n")
+        draw_curves(history, training.kept_epoch, draft.folder / "curves.png")
+        write_weights(training.trained_tensors(), draft.folder / TRAINED_FILE)
+        ClassifierConfig(
+            labels=planned.labels,
+            positive_label=positive_label(planned.labels),
+            threshold=0.5,
+            unfreeze=settings.unfreeze,
+        ).write(draft.folder / CONFIG_FILE)
+        draft.counts.update(
+            trained_parameters=planned.trained_parameters,
+            all_parameters=planned.all_parameters,
+            kept_epoch=training.kept_epoch,
+            **{
+                name: value
+                for name, value in asdict(training.history[training.kept_epoch - 1]).items()
+                if name != "epoch"
+            },
+            device=str(device),
+        )
+    return draft.artifact
+
+
+def _read_splits(
+    planned: Plan, tokenizer: "Tokenizer", context: int, reporter: Reporter
+) -> "dict[str, LabelledMessages]":
+    import torch
+
+    from spamgpt.data.batches import tokenize
+    from spamgpt.data.rows import LABEL, TEXT
+    from spamgpt.data.tables import read_table
+    from spamgpt.training.loop import LabelledMessages
+
+    splits = {}
+    for name in ("train", "validation"):
+        table = read_table(planned.prepared.file(f"{name}.csv"))
+        messages = tokenize(list(table[TEXT]), tokenizer, context)
+        if any(messages.truncated):
+            reporter.warn(
+                f"{sum(messages.truncated)} messages of the {name} split are longer than the "
+                f"model's {context} tokens; of each the first {context} are used."
+            )
+        indices = [planned.labels.index(label) for label in table[LABEL]]
+        splits[name] = LabelledMessages(messages, torch.tensor(indices))
+    return splits
+
+
+def _run_record(settings: FinetuneSettings, planned: Plan) -> dict[str, Any]:
+    """What makes two runs the same: all settings but the device, and the inputs."""
+    values = asdict(settings)
+    del values["device"]
+    values.update(prepared=planned.prepared.reference, model=planned.model.reference)
+    return {
+        "settings": values,
+        "inputs": [planned.prepared.as_input, planned.model.as_input],
+    }
+
+
+def _settings_to_resume(
+    settings: FinetuneSettings, workspace: Workspace, given: Set[str] | None
+) -> FinetuneSettings:
+    """The settings of the interrupted run saved last that has the given ones."""
+    from spamgpt.training.checkpoint import Checkpoint
+
+    checkpoints = Checkpoint.all(workspace.root)
+    if not checkpoints:
+        raise MissingInputError(
+            f"There is no interrupted fine-tuning in {workspace.root}.",
+            "Start one: spamgpt finetune",
+        )
+    wanted = asdict(settings)
+    if settings.prepared is not None:
+        wanted["prepared"] = workspace.newest("prepared", settings.prepared).reference
+    if settings.model is not None:
+        wanted["model"] = workspace.newest("models", settings.model).reference
+    names = wanted.keys() if given is None else given
+    for checkpoint in reversed(checkpoints):
+        saved = checkpoint.run_record()["settings"]
+        if all(wanted[name] == saved[name] for name in names if name in saved):
+            return FinetuneSettings(**saved, device=settings.device)
+    saved = checkpoints[-1].run_record()["settings"]
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in saved.items())
+    raise MissingInputError(
+        "No interrupted fine-tuning has these options.", f"The last one has {options}"
+    )

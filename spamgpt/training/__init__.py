@@ -1,0 +1,1 @@
+"""Fine-tuning: the loop, its resumable state, and stopping it cleanly."""

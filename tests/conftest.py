@@ -1,0 +1,129 @@
+"""Small worlds for the tests: a model folder with its own tokenizer, and messages to learn from."""
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# No test may reach for the Hub by accident; those of the download code set their own servers.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.pop("SPAMGPT_WORKSPACE", None)
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def _shared(name: str) -> Path:
+    path = SHARED_DATA / name
+    if not path.exists():
+        pytest.skip(f"the real {name} is not beside this checkout (../shared/data)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def sms_collection() -> Path:
+    """The real SMSSpamCollection."""
+    return _shared("sms-spam-collection") / "SMSSpamCollection"
+
+
+@pytest.fixture(scope="session")
+def gpt2_tokenizer_folder() -> Path:
+    """The real vocab.json and merges.txt."""
+    return _shared("gpt2-tokenizer")
+
+
+MakeModel = Callable[..., Path]
+
+
+@pytest.fixture
+def make_model(tmp_path: Path) -> MakeModel:
+    """Makes a model folder: a small GPT-2 with a byte-level vocabulary of 262 tokens."""
+
+    def make(name: str = "tiny", weights: bool = True, **shape: int) -> Path:
+        return write_model(tmp_path / name, weights, **shape)
+
+    return make
+
+
+def write_model(folder: Path, weights: bool = True, **shape: int) -> Path:
+    folder.mkdir(parents=True)
+    config = {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 64, "vocab_size": 262} | shape
+    (folder / "config.json").write_text(json.dumps({"model_type": "gpt2", **config}))
+    write_tokenizer(folder)
+    if weights:
+        from spamgpt.gpt2.config import GPT2Config
+        from spamgpt.gpt2.weights import random_weights, write_weights
+
+        tensors = random_weights(GPT2Config.from_dict(config), seed=1)
+        write_weights(tensors, folder / "model.safetensors")
+    return folder
+
+
+def write_tokenizer(folder: Path) -> None:
+    """256 bytes, five merges and the end-of-text token, in GPT-2's file formats."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = 256 - len(printable)
+    characters = [*map(chr, printable), *(chr(256 + index) for index in range(others))]
+    merges = [("e", "e"), ("Ġ", "f"), ("p", "r"), ("Ġf", "r"), ("Ġfr", "ee")]
+    tokens = [*characters, *("".join(pair) for pair in merges), "<|endoftext|>"]
+    (folder / "vocab.json").write_text(
+        json.dumps({token: index for index, token in enumerate(tokens)}), encoding="utf-8"
+    )
+    (folder / "merges.txt").write_text(
+        "#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges), encoding="utf-8"
+    )
+
+
+def some_messages(count: int = 120, seed: int = 5) -> list[tuple[str, str]]:
+    """Distinct labelled messages that a tiny model learns to tell apart, a third of them spam."""
+    draw = random.Random(seed)
+    openings = {
+        "spam": ["WIN a FREE", "Claim your FREE", "URGENT free"],
+        "ham": ["see you", "ok", "im"],
+    }
+    endings = {
+        "spam": ["prize now!!", "gift, call", "entry to win"],
+        "ham": ["at home", "later", "then"],
+    }
+    messages = []
+    for number in range(count):
+        label = "spam" if number % 3 == 0 else "ham"
+        opening, ending = draw.choice(openings[label]), draw.choice(endings[label])
+        messages.append((label, f"{opening} {ending} {number}"))
+    return messages
+
+
+@pytest.fixture
+def messages_file(tmp_path: Path) -> Path:
+    """A raw `label<TAB>text` file of `some_messages`."""
+    path = tmp_path / "messages.txt"
+    path.write_text("".join(f"{label}\t{text}\n" for label, text in some_messages()))
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained_workspace_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from spamgpt.stages import fetch, finetune, prepare
+    from spamgpt.workspace import Workspace
+
+    folder = tmp_path_factory.mktemp("template")
+    model = write_model(folder / "tiny")
+    data = folder / "chat.tsv"
+    data.write_text("".join(f"{label}\t{text}\n" for label, text in some_messages()))
+    workspace = Workspace(folder / "workspace")
+    fetch.run(fetch.FetchSettings(dataset=str(data), model=str(model)), workspace)
+    prepare.run(prepare.PrepareSettings(), workspace)
+    finetune.run(
+        finetune.FinetuneSettings(unfreeze="all", epochs=3, learning_rate=3e-3, device="cpu"),
+        workspace,
+    )
+    return workspace.root
+
+
+@pytest.fixture
+def trained_workspace(trained_workspace_template: Path, tmp_path: Path) -> Path:
+    """A workspace with a data set, a model, prepared data and a classifier; one's own copy."""
+    return Path(shutil.copytree(trained_workspace_template, tmp_path / "trained"))
