@@ -87,7 +87,7 @@ def command(
     format = "jsonl" if json and format == "auto" else format
     settings = PredictSettings(classifier, input_format, text_column, threshold, save, device)
     with ExitStack() as stack:
-        inputs = [_open(path, stack) for path in files or [Path("-")]]
+        inputs = [_open(path, stack, quiet) for path in files or [Path("-")]]
         answers = run(settings, Workspace(workspace), inputs)
         if only is not None and only not in answers.labels:
             raise UsageError(
@@ -103,9 +103,13 @@ def command(
         )
 
 
-def _open(path: Path, stack: ExitStack) -> tuple[str, BinaryIO]:
+def _open(path: Path, stack: ExitStack, quiet: bool) -> tuple[str, BinaryIO]:
     if str(path) == "-":
-        return "standard input", sys.stdin.buffer
+        if sys.stdin.isatty() and not quiet:
+            print("Reading messages from the keyboard, one a line; Ctrl-D ends.", file=sys.stderr)
+        # Not sys.stdin, and never closed: the thread that waits for the next line holds the lock
+        # that closing, also Python's own at exit, would wait for.
+        return "standard input", open(0, "rb", closefd=False)
     return str(path), stack.enter_context(path.open("rb"))
 
 
@@ -178,10 +182,10 @@ def _table_writer() -> Callable[[Prediction], None]:
     console.print(Text(f"{'label':8}  {'prob.':>6}  message", style="bold"))
 
     def show(answer: Prediction) -> None:
-        row = Text(no_wrap=True, overflow="ellipsis")
+        row = Text()
         row.append(f"{printable(answer.label):8}", style=_COLOURS.get(answer.label, "cyan"))
         row.append(f"  {answer.probability:6.1%}  ")
         row.append(printable(answer.text))
-        console.print(row)
+        console.print(row, no_wrap=True, overflow="ellipsis")
 
     return show

@@ -64,7 +64,7 @@ def command(
         return
     parts = {
         name: f"{part['messages']:,} messages: "
-        + ", ".join(f"{part.get(label, 0):,} {label}" for label in counts["labels"])
+        + ", ".join(f"{part['labels'].get(label, 0):,} {label}" for label in counts["labels"])
         for name, part in counts["splits"].items()
     }
     show_result(

@@ -35,14 +35,18 @@ def format_of(name: str) -> str:
 
 
 def read_rows(
-    lines: Iterable[bytes], format: str, source: str, undecodable: str = "strict"
+    lines: Iterable[bytes],
+    format: str,
+    source: str,
+    text_column: str = TEXT,
+    undecodable: str = "strict",
 ) -> Iterator[Row]:
     """Yields the rows of a stream of lines (each with its line end, as binary files give them).
 
     - `lines`: a message a line, the field `text`.
     - `tsv`: fields between tabs, quotes are ordinary characters. The first line holds the names if
-      `text` is one of them or there are not just two; otherwise the fields are `label` and `text`,
-      and further tabs belong to the text. This is the layout of the SMS Spam Collection.
+      `text_column` is one of them; otherwise the fields are `label` and `text`, and further tabs
+      belong to the text. The latter is the layout of the SMS Spam Collection.
     - `csv`: RFC 4180 with a header line.
     - `jsonl`: an object a line; null counts as absent, other values than strings as their JSON.
 
@@ -51,15 +55,18 @@ def read_rows(
     the line and the reason.
     """
     readers = {LINES: _read_lines, TSV: _read_tsv, CSV: _read_csv, JSONL: _read_jsonl}
-    return readers[format](_Source(lines, source, undecodable))
+    return readers[format](_Source(lines, source, text_column, undecodable))
 
 
 class _Source:
     """Decoded lines with their numbers, and errors that name them."""
 
-    def __init__(self, lines: Iterable[bytes], name: str, undecodable: str) -> None:
+    def __init__(
+        self, lines: Iterable[bytes], name: str, text_column: str, undecodable: str
+    ) -> None:
         self.lines = lines
         self.name = name
+        self.text_column = text_column
         self.undecodable = undecodable
 
     def __iter__(self) -> Iterator[tuple[int, bytes, str]]:
@@ -93,7 +100,7 @@ def _read_tsv(source: _Source) -> Iterator[Row]:
         text = text.removesuffix("\r")
         if names is None:
             names = text.split("\t")
-            if TEXT in names or len(names) > 2:
+            if source.text_column in names:
                 _check_names(source, number, names)
                 continue
             names = [LABEL, TEXT]

@@ -1,6 +1,7 @@
 """finetune: swaps the head, freezes, trains, and keeps what training changed."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Set
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +13,7 @@ from spamgpt.workspace import Artifact, Workspace
 if TYPE_CHECKING:
     from spamgpt.gpt2.tokenizer import Tokenizer
     from spamgpt.gpt2.unfreezing import Part
+    from spamgpt.training.checkpoint import Checkpoint
     from spamgpt.training.loop import LabelledMessages
 
 Select = Literal["best", "last"]
@@ -113,15 +115,51 @@ def run(
     from spamgpt.training.checkpoint import Checkpoint
 
     if resume:
-        settings = _settings_to_resume(settings, workspace, given)
+        names = asdict(settings).keys() if given is None else given
+        return _resume(settings, names, workspace, reporter)
     planned = plan(settings, workspace)
-    run_record = _run_record(settings, planned)
-    checkpoint = Checkpoint.of_run(workspace.root, run_record)
-    with checkpoint.in_use():
-        state = checkpoint.load() if resume else None
-        artifact = _train(settings, planned, workspace, reporter, checkpoint, run_record, state)
+    with Checkpoint.start(workspace.root, _run_record(settings, planned)) as checkpoint:
+        artifact = _train(settings, planned, workspace, reporter, checkpoint, None)
         checkpoint.remove()
     return artifact
+
+
+def _resume(
+    wanted: FinetuneSettings, names: Set[str], workspace: Workspace, reporter: Reporter
+) -> Artifact:
+    """Goes on with the last interrupted run that has the wanted values of the named settings."""
+    from filelock import Timeout
+
+    from spamgpt.training.checkpoint import Checkpoint
+
+    values = asdict(wanted)
+    if wanted.prepared is not None:
+        values["prepared"] = workspace.newest("prepared", wanted.prepared).reference
+    if wanted.model is not None:
+        values["model"] = workspace.newest("models", wanted.model).reference
+    interrupted = Checkpoint.interrupted(workspace.root)
+    for checkpoint in interrupted:
+        saved = checkpoint.record["settings"]
+        if any(values[name] != saved[name] for name in names if name in saved):
+            continue
+        settings = FinetuneSettings(**saved, device=wanted.device)
+        planned = plan(settings, workspace)
+        if _run_record(settings, planned) != checkpoint.record:
+            continue  # the data or the model is not what it was
+        with suppress(Timeout), checkpoint.going_on():
+            state = checkpoint.load()
+            artifact = _train(settings, planned, workspace, reporter, checkpoint, state)
+            checkpoint.remove()
+            return artifact
+    if interrupted:
+        saved = interrupted[0].record["settings"]
+        options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in saved.items())
+        raise MissingInputError(
+            "No interrupted fine-tuning has these options and inputs.", f"The last has: {options}"
+        )
+    raise MissingInputError(
+        f"There is no interrupted fine-tuning in {workspace.root}.", "Start one: spamgpt finetune"
+    )
 
 
 def _train(
@@ -129,8 +167,7 @@ def _train(
     planned: Plan,
     workspace: Workspace,
     reporter: Reporter,
-    checkpoint: Any,
-    run_record: Mapping[str, Any],
+    checkpoint: "Checkpoint",
     state: dict[str, Any] | None,
 ) -> Artifact:
     import pandas as pd
@@ -180,7 +217,7 @@ def _train(
         def after_epoch(record: EpochRecord) -> None:
             show(record)
             if record.epoch < settings.epochs:
-                checkpoint.save(run_record, training.state_dict())
+                checkpoint.save(training.state_dict())
 
         for record in training.history:
             show(record)
@@ -190,7 +227,7 @@ def _train(
                     splits["train"], splits["validation"], reporter, after_epoch, should_stop
                 )
         except TrainingInterrupted:
-            checkpoint.save(run_record, training.state_dict())
+            checkpoint.save(training.state_dict())
             raise Interrupted(
                 f"Stopped in epoch {len(training.history) + 1} of {settings.epochs}; "
                 "what was learnt is kept.",
@@ -253,32 +290,3 @@ def _run_record(settings: FinetuneSettings, planned: Plan) -> dict[str, Any]:
         "settings": values,
         "inputs": [planned.prepared.as_input, planned.model.as_input],
     }
-
-
-def _settings_to_resume(
-    settings: FinetuneSettings, workspace: Workspace, given: Set[str] | None
-) -> FinetuneSettings:
-    """The settings of the interrupted run saved last that has the given ones."""
-    from spamgpt.training.checkpoint import Checkpoint
-
-    checkpoints = Checkpoint.all(workspace.root)
-    if not checkpoints:
-        raise MissingInputError(
-            f"There is no interrupted fine-tuning in {workspace.root}.",
-            "Start one: spamgpt finetune",
-        )
-    wanted = asdict(settings)
-    if settings.prepared is not None:
-        wanted["prepared"] = workspace.newest("prepared", settings.prepared).reference
-    if settings.model is not None:
-        wanted["model"] = workspace.newest("models", settings.model).reference
-    names = wanted.keys() if given is None else given
-    for checkpoint in reversed(checkpoints):
-        saved = checkpoint.run_record()["settings"]
-        if all(wanted[name] == saved[name] for name in names if name in saved):
-            return FinetuneSettings(**saved, device=settings.device)
-    saved = checkpoints[-1].run_record()["settings"]
-    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in saved.items())
-    raise MissingInputError(
-        "No interrupted fine-tuning has these options.", f"The last one has {options}"
-    )

@@ -125,7 +125,7 @@ def _rows(
         format = format_of(name) if chosen == "auto" else chosen
         column = TEXT if format == "lines" else settings.text_column
         # A message that is not UTF-8 gets an answer, too.
-        for row in read_rows(stream, format, name, undecodable="replace"):
+        for row in read_rows(stream, format, name, column, undecodable="replace"):
             if column not in row.fields:
                 raise bad_row(name, row.line, f"has no {column!r}, only {', '.join(row.fields)}")
             yield row, row.fields[column]

@@ -69,7 +69,10 @@ def run(settings: PrepareSettings, workspace: Workspace, reporter: Reporter = SI
             messages=len(messages),
             labels=sorted(messages[LABEL].unique()),
             splits={
-                name: {"messages": len(part), **part[LABEL].value_counts().sort_index().to_dict()}
+                name: {
+                    "messages": len(part),
+                    "labels": part[LABEL].value_counts().sort_index().to_dict(),
+                }
                 for name, part in parts.items()
             },
         )

@@ -6,67 +6,69 @@ import pickle
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 
-from spamgpt.errors import IntegrityError, SpamgptError, UsageError
+from spamgpt.errors import IntegrityError, SpamgptError
 
 _FOLDER = "checkpoints"
-_STATE_FILE, _SETTINGS_FILE = "state.pt", "run.json"
+_STATE_FILE, _RUN_FILE, _LOCK_FILE = "state.pt", "run.json", ".lock"
 
 
-@dataclass(frozen=True)
 class Checkpoint:
-    """The place of one run: a folder named after the run's settings and inputs."""
+    """The place of one run: a folder with the run's record and its last saved state.
 
-    folder: Path
+    The record holds the run's settings and inputs as JSON values. A place is locked while its run
+    is under way.
+    """
+
+    def __init__(self, folder: Path, record: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.record = record
 
     @classmethod
-    def of_run(cls, workspace_root: Path, run: Mapping[str, Any]) -> "Checkpoint":
-        """`run` holds the settings and inputs, as JSON values; equal runs share a place."""
-        key = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:12]
-        return cls(workspace_root / _FOLDER / key)
+    @contextmanager
+    def start(cls, workspace_root: Path, record: Mapping[str, Any]) -> "Iterator[Checkpoint]":
+        """A place for a new run.
 
-    @classmethod
-    def all(cls, workspace_root: Path) -> "list[Checkpoint]":
-        """The runs that can be resumed, the one saved last at the end."""
-        found = (workspace_root / _FOLDER).glob(f"*/{_STATE_FILE}")
-        return [cls(path.parent) for path in sorted(found, key=lambda path: path.stat().st_mtime)]
+        It takes the place of an interrupted run with the same record, but not of one under way.
+        """
+        key = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:12]
+        for number in count(1):
+            folder = workspace_root / _FOLDER / (key if number == 1 else f"{key}-{number}")
+            folder.mkdir(parents=True, exist_ok=True)
+            with suppress(Timeout), FileLock(folder / _LOCK_FILE, timeout=0):
+                checkpoint = cls(folder, record)
+                try:
+                    yield checkpoint
+                finally:
+                    if not (folder / _STATE_FILE).exists():
+                        checkpoint.remove()
+                return
 
     @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Keeps two processes from working on the same run; raises UsageError for the second."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise UsageError(
-                "The same fine-tuning is running already.",
-                "Wait for it, or change an option (another --seed, say).",
-            ) from None
-        try:
+    def going_on(self) -> Iterator[None]:
+        """Locks the place of an interrupted run; raises filelock.Timeout if it is under way."""
+        with FileLock(self.folder / _LOCK_FILE, timeout=0):
             yield
-        finally:
-            lock.release()
-            if not self.exists():
-                self.remove()
 
-    def exists(self) -> bool:
-        return (self.folder / _STATE_FILE).exists()
+    @classmethod
+    def interrupted(cls, workspace_root: Path) -> "list[Checkpoint]":
+        """The runs that have saved a state, the last saved first."""
+        states = list((workspace_root / _FOLDER).glob(f"*/{_STATE_FILE}"))
+        states.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        return [
+            cls(path.parent, json.loads((path.parent / _RUN_FILE).read_text(encoding="utf-8")))
+            for path in states
+        ]
 
-    def run_record(self) -> dict[str, Any]:
-        """The settings and inputs of the run."""
-        record: dict[str, Any] = json.loads((self.folder / _SETTINGS_FILE).read_text("utf-8"))
-        return record
-
-    def save(self, run: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-        """Replaces what was saved before, or leaves it as it was if the disk is full."""
-        (self.folder / _SETTINGS_FILE).write_text(json.dumps(run), encoding="utf-8")
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Replaces what was saved before; what was saved stays if the disk is full."""
+        (self.folder / _RUN_FILE).write_text(json.dumps(self.record), encoding="utf-8")
         unfinished = self.folder / f"{_STATE_FILE}.new"
         try:
             torch.save(dict(state), unfinished)

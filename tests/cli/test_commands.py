@@ -1,0 +1,165 @@
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "pandas", "sklearn", "matplotlib", "tiktoken", "huggingface_hub", "transformers")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "spamgpt", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "spamgpt.cli" in imported
+    assert not imported & set(HEAVY)
+
+
+def test_importing_the_package_imports_no_torch():
+    code = "import spamgpt, sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "command", ["fetch", "prepare", "finetune", "evaluate", "predict", "artifacts"]
+)
+def test_every_command_explains_itself(spamgpt, command):
+    result = spamgpt(command, "--help")
+    assert result.status == 0
+    assert "--workspace" in result.out
+    assert max(map(len, result.out.splitlines())) <= 80
+
+
+def test_the_version_is_shown(spamgpt):
+    assert re.fullmatch(r"spamgpt \d+\.\d+\.\d+\n", spamgpt("--version").out)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["finetune", "--epochs", "0"], ["predict", "--format", "xml"], ["--nonsense"]],
+)
+def test_wrong_options_end_with_status_2(spamgpt, arguments):
+    assert spamgpt(*arguments).status == 2
+
+
+def test_an_error_is_one_line_and_a_hint_on_standard_error(spamgpt, tmp_path):
+    result = spamgpt("evaluate", "-w", tmp_path / "none")
+    assert result.status == 3
+    assert result.out == ""
+    assert result.err.splitlines() == [
+        f"error: There is no classifier in {tmp_path / 'none'}.",
+        " hint: Make it: spamgpt finetune",
+    ]
+
+
+def test_debug_shows_the_traceback(spamgpt, tmp_path):
+    result = spamgpt("evaluate", "-w", tmp_path / "none", "--debug")
+    assert result.status == 3
+    assert "Traceback (most recent call last)" in result.err
+
+
+def test_an_error_cannot_steer_the_terminal(spamgpt, tmp_path):
+    result = spamgpt("evaluate", "-w", tmp_path / "\x1b[31mred")
+    assert "\x1b" not in result.err
+    assert r"\u001b[31mred" in result.err
+
+
+def test_the_stages_follow_each_other(spamgpt, tmp_path, make_model, messages_file):
+    workspace = ("-w", tmp_path / "workspace")
+    fetched = spamgpt("fetch", "--dataset", messages_file, "--model", make_model(), *workspace)
+    assert fetched.status == 0
+    assert fetched.out.splitlines() == [
+        "datasets/messages/v1  120 messages: 80 ham, 40 spam",
+        "models/tiny/v1        2 blocks, 2 heads, width 32, pretrained weights",
+    ]
+    prepared = spamgpt("prepare", "--balance", *workspace)
+    assert prepared.out.splitlines() == [
+        "prepared/v1  80 of 120 messages (0 repeats dropped)",
+        "train        56 messages: 28 ham, 28 spam",
+        "validation   8 messages: 4 ham, 4 spam",
+        "test         16 messages: 8 ham, 8 spam",
+    ]
+    trained = spamgpt("finetune", "--unfreeze", "all", "--epochs", 2, "--seed", 1, *workspace)
+    assert trained.status == 0
+    assert "Trains 35,970 of 35,970 parameters (100.00%)." in trained.err
+    assert "epoch  training loss  accuracy  validation loss  accuracy" in trained.err
+    assert trained.out.startswith("classifiers/v1  epoch ")
+    evaluated = spamgpt("evaluate", *workspace)
+    assert "classifiers/v1 on the test split, 16 messages" in evaluated.out
+    assert "precision" in evaluated.out
+    listed = spamgpt("artifacts", "--verify", *workspace)
+    assert [line.split()[0] for line in listed.out.splitlines()] == [
+        "datasets/messages/v1",
+        "models/tiny/v1",
+        "prepared/v1",
+        "classifiers/v1",
+        "evaluations/v1",
+    ]
+    assert "from prepared/v1 and models/tiny/v1" in listed.out
+    assert listed.out.count("verified") == 5
+
+
+def test_json_gives_one_object(spamgpt, trained_workspace):
+    workspace = ("-w", trained_workspace)
+    assert json.loads(spamgpt("prepare", "--json", *workspace).out)["messages"] == 120
+    plan = json.loads(spamgpt("finetune", "--dry-run", "--json", *workspace).out)
+    assert plan["all_parameters"] == 35_970
+    trained = json.loads(spamgpt("finetune", "--epochs", 1, "--json", *workspace).out)
+    assert trained["artifact"] == "classifiers/v2"
+    assert 0 <= json.loads(spamgpt("evaluate", "--json", *workspace).out)["accuracy"] <= 1
+    artifacts = json.loads(spamgpt("artifacts", "--json", *workspace).out)["artifacts"]
+    assert len(artifacts) == 7
+    assert artifacts[0]["artifact"] == "datasets/chat/v1"
+
+
+def test_quiet_says_nothing_but_the_result(spamgpt, trained_workspace):
+    result = spamgpt("finetune", "--epochs", 1, "--quiet", "-w", trained_workspace)
+    assert result.err == ""
+    assert result.out.startswith("classifiers/v2")
+
+
+def test_a_dry_run_shows_the_parts_and_trains_nothing(spamgpt, trained_workspace):
+    result = spamgpt("finetune", "--dry-run", "-w", trained_workspace)
+    assert [line.split()[0] for line in result.out.splitlines()] == [
+        "part",
+        "embeddings",
+        "block",
+        "block",
+        "final",
+        "head",
+        "Trains",
+    ]
+    assert not (trained_workspace / "classifiers" / "v2").exists()
+
+
+def test_damaged_artifacts_are_named_and_the_whole_ones_still_listed(spamgpt, trained_workspace):
+    file = trained_workspace / "prepared" / "v1" / "test.csv"
+    times = file.stat()
+    content = bytearray(file.read_bytes())
+    content[10] ^= 1
+    file.write_bytes(content)
+    import os
+
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert spamgpt("artifacts", "-w", trained_workspace).status == 0
+    result = spamgpt("artifacts", "--verify", "-w", trained_workspace)
+    assert result.status == 5
+    assert f"{file} is damaged" in result.err
+    assert "classifiers/v1" in result.out
+
+
+def test_an_empty_workspace_says_how_to_begin(spamgpt, tmp_path):
+    result = spamgpt("artifacts", "-w", tmp_path / "none")
+    assert result.status == 0
+    assert "spamgpt fetch" in result.err
+
+
+def test_the_workspace_can_be_set_by_variable(spamgpt, trained_workspace, monkeypatch):
+    monkeypatch.setenv("SPAMGPT_WORKSPACE", str(trained_workspace))
+    assert "classifiers/v1" in spamgpt("artifacts").out

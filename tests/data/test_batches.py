@@ -1,0 +1,50 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spamgpt.data.batches import (
+    TokenizedMessages,
+    batches_by_length,
+    shuffled_batches,
+    tokenize,
+)
+from spamgpt.gpt2.tokenizer import Tokenizer
+
+lengths = st.lists(st.integers(1, 50), min_size=1, max_size=60)
+
+
+def messages_of(sizes: list[int]) -> TokenizedMessages:
+    return TokenizedMessages([[1] * size for size in sizes], [False] * len(sizes))
+
+
+def test_a_message_longer_than_the_context_keeps_its_first_tokens_and_is_told(make_model):
+    tokenizer = Tokenizer.from_folder(make_model())
+    messages = tokenize(["abcdef", "abc", ""], tokenizer, context=3)
+    assert messages.token_ids[0] == messages.token_ids[1] == tokenizer.encode(["abc"])[0]
+    assert messages.truncated == [True, False, False]
+    assert len(messages.token_ids[2]) == 1
+
+
+@given(sizes=lengths, limit=st.integers(1, 120))
+def test_batches_by_length_hold_every_message_once_within_the_budget(sizes, limit):
+    batches = list(batches_by_length(messages_of(sizes), limit))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(sizes)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(sizes[index] for index in batch) <= limit
+
+
+def test_messages_of_similar_length_share_a_batch():
+    assert list(batches_by_length(messages_of([9, 1, 8, 2]), 18)) == [[1, 3], [2, 0]]
+
+
+@given(messages=st.integers(1, 50), size=st.integers(1, 20), epoch=st.integers(1, 9))
+def test_an_epoch_holds_every_message_once_and_can_be_drawn_again(messages, size, epoch):
+    batches = shuffled_batches(messages, size, seed=7, epoch=epoch)
+    assert sorted(index for batch in batches for index in batch) == list(range(messages))
+    assert all(len(batch) == size for batch in batches[:-1])
+    assert batches == shuffled_batches(messages, size, seed=7, epoch=epoch)
+
+
+def test_epochs_and_seeds_differ():
+    first = shuffled_batches(50, 8, seed=1, epoch=1)
+    assert first != shuffled_batches(50, 8, seed=1, epoch=2)
+    assert first != shuffled_batches(50, 8, seed=2, epoch=1)

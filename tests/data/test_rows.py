@@ -1,0 +1,113 @@
+import io
+
+import pytest
+
+from spamgpt.data.rows import Row, format_of, read_rows
+from spamgpt.errors import BadDataError
+
+
+def rows(text: str | bytes, format: str, **options) -> list[Row]:
+    data = text.encode() if isinstance(text, str) else text
+    return list(read_rows(io.BytesIO(data), format, "the file", **options))
+
+
+def texts(text: str | bytes, format: str, **options) -> list[str]:
+    return [row.fields["text"] for row in rows(text, format, **options)]
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [
+        ("a.csv", "csv"),
+        ("A.TSV", "tsv"),
+        ("a.jsonl", "jsonl"),
+        ("a.ndjson", "jsonl"),
+        ("SMSSpamCollection", "lines"),
+        ("standard input", "lines"),
+    ],
+)
+def test_the_name_tells_the_format(name, format):
+    assert format_of(name) == format
+
+
+def test_every_line_is_a_message_also_an_empty_one():
+    assert texts("a\n\nb", "lines") == ["a", "", "b"]
+
+
+def test_only_line_feeds_end_a_line():
+    assert texts("a\u2028b\x85c\x0bd\n", "lines") == ["a\u2028b\x85c\x0bd"]
+
+
+def test_windows_line_ends_and_a_byte_order_mark_are_no_part_of_the_text():
+    assert texts(b"\xef\xbb\xbfhi\r\nyou\r\n", "lines") == ["hi", "you"]
+
+
+def test_rows_keep_their_bytes_and_line_numbers():
+    found = rows('text,n\n"two\nlines",1\n\nlast,2\n', "csv")
+    assert [(row.line, row.raw) for row in found] == [(2, b'"two\nlines",1'), (5, b"last,2")]
+
+
+def test_quotes_and_further_tabs_of_a_headless_tsv_belong_to_the_text():
+    assert rows('ham\t"quoted\tand tabbed\n', "tsv")[0].fields == {
+        "label": "ham",
+        "text": '"quoted\tand tabbed',
+    }
+
+
+def test_a_tsv_may_have_a_header():
+    expected = [{"text": "hi", "label": "ham"}]
+    assert [row.fields for row in rows("text\tlabel\nhi\tham\n", "tsv")] == expected
+    named = rows("n\tbody\n1\thi\n", "tsv", text_column="body")
+    assert [row.fields for row in named] == [{"n": "1", "body": "hi"}]
+
+
+def test_csv_fields_hold_quotes_commas_and_line_ends():
+    assert texts('text\n"a ""b"", c\r\nd"\n', "csv") == ['a "b", c\r\nd']
+
+
+def test_jsonl_takes_other_values_as_their_json_and_null_as_absent():
+    found = rows('{"text": "hi", "n": 1, "none": null, "list": ["é"]}\n\n', "jsonl")
+    assert [row.fields for row in found] == [{"text": "hi", "n": "1", "list": '["é"]'}]
+
+
+@pytest.mark.parametrize(
+    ("text", "format", "line", "reason"),
+    [
+        (b"ok\nbad \xff\n", "lines", 2, "is not UTF-8"),
+        ("ham\thi\nno tab here\n", "tsv", 2, "has 1 fields, not 2 (label, text)"),
+        ("ham\thi\n\n", "tsv", 2, "has 1 fields"),
+        ("text,label\na,b\nc\n", "csv", 3, "has 1 fields, not 2 (text, label)"),
+        ('text\nfine\n"never closed\nmore\n', "csv", 3, "is not CSV"),
+        ("text\na\rb\n", "csv", 2, "is not CSV"),
+        ("text,text\na,b\n", "csv", 1, "names a column twice"),
+        ('{"text": "a"}\n{"text": \n', "jsonl", 2, "is not JSON"),
+        ("[1]\n", "jsonl", 1, "is not a JSON object"),
+        ("[" * 100_000 + "\n", "jsonl", 1, "is not JSON"),
+    ],
+)
+def test_a_bad_row_is_named_with_file_line_and_reason(text, format, line, reason):
+    with pytest.raises(BadDataError) as caught:
+        rows(text, format)
+    assert caught.value.message.startswith(f"the file, line {line}: {reason}")
+
+
+def test_bytes_that_are_not_utf_8_can_be_replaced_and_stay_as_they_were_in_raw():
+    (row,) = rows(b"caf\xe9\n", "lines", undecodable="replace")
+    assert row.fields["text"] == "caf\N{REPLACEMENT CHARACTER}"
+    assert row.raw == b"caf\xe9"
+
+
+@pytest.mark.parametrize("format", ["lines", "tsv", "csv", "jsonl"])
+def test_rows_come_before_the_stream_ends(format):
+    lines = {
+        "lines": [b"hi\n"],
+        "tsv": [b"ham\thi\n"],
+        "csv": [b"text\n", b"hi\n"],
+        "jsonl": [b'{"text": "hi"}\n'],
+    }
+
+    def stream():
+        yield from lines[format]
+        pytest.fail("read on before the row was given")
+
+    assert next(read_rows(stream(), format, "the stream")).fields["text"] == "hi"

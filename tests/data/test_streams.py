@@ -1,0 +1,63 @@
+import threading
+from itertools import count
+
+import pytest
+
+from spamgpt.data.streams import as_they_come
+
+
+def test_all_items_come_in_order_and_no_batch_is_too_large():
+    batches = list(as_they_come(range(1000), most=7))
+    assert [item for batch in batches for item in batch] == list(range(1000))
+    assert all(1 <= len(batch) <= 7 for batch in batches)
+
+
+def test_an_item_of_a_slow_producer_comes_before_the_next_one_is_made():
+    asked_for_more = threading.Event()
+
+    def slow():
+        yield "first"
+        asked_for_more.wait(timeout=30)
+        yield "second"
+
+    batches = as_they_come(slow(), most=10)
+    assert next(batches) == ["first"]
+    asked_for_more.set()
+    assert list(batches) == [["second"]]
+
+
+def test_an_error_comes_after_the_items_before_it():
+    def failing():
+        yield from "ab"
+        raise ZeroDivisionError
+
+    seen = []
+    with pytest.raises(ZeroDivisionError):
+        for batch in as_they_come(failing(), most=10):
+            seen += batch
+    assert seen == ["a", "b"]
+
+
+def test_a_producer_is_not_read_far_ahead_of_its_consumer():
+    made = []
+
+    def endless():
+        for number in count():
+            made.append(number)
+            yield number
+
+    batches = as_they_come(endless(), most=5)
+    for _ in range(20):
+        next(batches)
+    batches.close()
+    assert len(made) <= 20 * 5 + 2 * 5 + 2
+
+
+def test_a_reader_ends_when_its_consumer_does():
+    batches = as_they_come(count(), most=5)
+    next(batches)
+    batches.close()
+    for thread in threading.enumerate():
+        if thread.name == "reader":
+            thread.join(timeout=30)
+            assert not thread.is_alive()

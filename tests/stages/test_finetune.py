@@ -1,0 +1,209 @@
+import json
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from spamgpt.errors import IntegrityError, Interrupted, MissingInputError, UsageError
+from spamgpt.reporting import SILENT, Reporter
+from spamgpt.stages import fetch, finetune, prepare
+from spamgpt.stages.finetune import FinetuneSettings
+from spamgpt.training import loop
+from spamgpt.workspace import Artifact, Workspace
+
+SETTINGS = FinetuneSettings(unfreeze="all", epochs=3, learning_rate=3e-3, device="cpu")
+
+
+@pytest.fixture
+def workspace(trained_workspace: Path) -> Workspace:
+    return Workspace(trained_workspace)
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """Lets the next fine-tuning be interrupted, as by Ctrl-C, after some steps."""
+
+    def arm(steps: int) -> None:
+        original = loop.Training._step
+        done = 0
+
+        def step(self, *arguments):
+            nonlocal done
+            loss = original(self, *arguments)
+            done += 1
+            if done == steps:
+                os.kill(os.getpid(), signal.SIGINT)
+            return loss
+
+        monkeypatch.setattr(loop.Training, "_step", step)
+
+    return arm
+
+
+def tensors(artifact: Artifact) -> dict[str, torch.Tensor]:
+    return load_file(artifact.folder / "trained.safetensors")
+
+
+def test_a_classifier_holds_what_training_changed_and_its_record(workspace):
+    artifact = finetune.run(
+        FinetuneSettings(unfreeze="last-block", epochs=2, device="cpu"), workspace
+    )
+    assert sorted(artifact.files) == [
+        "config.json",
+        "curves.png",
+        "history.csv",
+        "trained.safetensors",
+    ]
+    names = tensors(artifact).keys()
+    assert all(n.startswith(("gpt2.h.1.", "gpt2.ln_f.", "head.")) for n in names)
+    assert len(names) == 12 + 2 + 2
+    assert list(pd.read_csv(artifact.folder / "history.csv").columns) == [
+        "epoch",
+        "training_loss",
+        "training_accuracy",
+        "validation_loss",
+        "validation_accuracy",
+    ]
+    config = json.loads((artifact.folder / "config.json").read_text())
+    assert config == {
+        "labels": ["ham", "spam"],
+        "positive_label": "spam",
+        "threshold": 0.5,
+        "unfreeze": "last-block",
+    }
+    inputs = [entry["artifact"] for entry in artifact.manifest["inputs"]]
+    assert inputs == ["prepared/v1", "models/tiny/v1"]
+
+
+def test_the_same_settings_give_the_same_bytes_and_another_seed_others(workspace):
+    first, again = finetune.run(SETTINGS, workspace), finetune.run(SETTINGS, workspace)
+    other = finetune.run(
+        FinetuneSettings(unfreeze="all", epochs=3, learning_rate=3e-3, seed=7), workspace
+    )
+    assert first.digest == again.digest != other.digest
+
+
+@pytest.mark.parametrize("steps", [3, 11, 24])
+def test_an_interrupted_run_goes_on_to_the_same_bytes(workspace, stop_after, monkeypatch, steps):
+    whole = finetune.run(SETTINGS, workspace)
+    with monkeypatch.context():
+        stop_after(steps)
+        with pytest.raises(Interrupted) as caught:
+            finetune.run(SETTINGS, workspace)
+    assert caught.value.exit_status == 130
+    assert "--resume" in caught.value.hint
+    monkeypatch.undo()
+    resumed = finetune.run(FinetuneSettings(), workspace, resume=True, given=set())
+    assert resumed.digest == whole.digest
+    assert resumed.settings | {"device": "cpu"} == {
+        **whole.settings,
+        "prepared": "prepared/v1",
+        "model": "models/tiny/v1",
+    }
+    assert not (workspace.root / "checkpoints").exists()
+
+
+def test_resuming_takes_the_run_with_the_given_options(workspace, stop_after, monkeypatch):
+    for epochs in (2, 3):
+        stop_after(3)
+        with pytest.raises(Interrupted):
+            finetune.run(FinetuneSettings(epochs=epochs, device="cpu"), workspace)
+        monkeypatch.undo()
+    with pytest.raises(MissingInputError) as caught:
+        finetune.run(FinetuneSettings(epochs=4), workspace, resume=True, given={"epochs"})
+    assert "--epochs 3" in caught.value.hint
+    resumed = finetune.run(FinetuneSettings(epochs=2), workspace, resume=True, given={"epochs"})
+    assert resumed.settings["epochs"] == 2
+
+
+def test_nothing_to_resume_is_told(workspace):
+    with pytest.raises(MissingInputError, match="no interrupted fine-tuning"):
+        finetune.run(SETTINGS, workspace, resume=True)
+
+
+def test_the_plan_for_gpt2_has_the_published_number_of_parameters(workspace):
+    shape = {"n_layer": 12, "n_head": 12, "n_embd": 768}
+
+    @dataclass(frozen=True)
+    class Nothing:
+        pass
+
+    with workspace.new("models", Nothing(), name="gpt2") as draft:  # planned without its weights
+        (draft.folder / "config.json").write_text(json.dumps({"model_type": "gpt2", **shape}))
+    planned = finetune.plan(FinetuneSettings(model="gpt2"), workspace)
+    assert planned.trained_parameters == 7_090_946
+    assert planned.all_parameters == 124_441_346
+    assert [(part.name, part.tensors, part.trained) for part in planned.parts] == [
+        ("embeddings", 2, False),
+        ("blocks 1-11", 132, False),
+        ("block 12", 12, True),
+        ("final layer norm", 2, True),
+        ("head", 2, True),
+    ]
+
+
+def test_a_policy_that_is_none_is_refused_with_the_choices(workspace):
+    with pytest.raises(UsageError, match="last-9-blocks") as caught:
+        finetune.run(FinetuneSettings(unfreeze="last-9-blocks"), workspace)
+    assert "last-block" in caught.value.hint
+
+
+def test_damaged_inputs_are_named_before_training(workspace):
+    for path in ("prepared/v1/train.csv", "models/tiny/v1/vocab.json"):
+        file = workspace.root / path
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-1])
+        with pytest.raises(IntegrityError, match=file.name):
+            finetune.run(SETTINGS, workspace)
+        file.write_bytes(whole)
+
+
+def test_long_messages_are_told_not_cut_silently(tmp_path, make_model):
+    file = tmp_path / "a.tsv"
+    rows = "".join(f"{'ham' if n % 2 else 'spam'}\t{'long ' * 40}{n}\n" for n in range(30))
+    file.write_text(rows)
+    workspace = Workspace(tmp_path / "workspace")
+    fetch.run(fetch.FetchSettings(str(file), str(make_model())), workspace)
+    prepare.run(prepare.PrepareSettings(), workspace)
+    heard = []
+
+    class Listener(Reporter):
+        def warn(self, text: str) -> None:
+            heard.append(text)
+
+    finetune.run(FinetuneSettings(epochs=1, device="cpu"), workspace, Listener())
+    assert heard[0] == (
+        "21 messages of the train split are longer than the model's 64 tokens; "
+        "of each the first 64 are used."
+    )
+
+
+def test_more_than_two_labels_are_learnt(tmp_path, make_model):
+    file = tmp_path / "a.tsv"
+    words = {"ham": "see you", "promo": "big sale", "spam": "WIN a prize"}
+    rows = "".join(f"{label}\t{word} {n}\n" for n in range(40) for label, word in words.items())
+    file.write_text(rows)
+    workspace = Workspace(tmp_path / "workspace")
+    fetch.run(fetch.FetchSettings(str(file), str(make_model())), workspace)
+    prepare.run(prepare.PrepareSettings(), workspace)
+    artifact = finetune.run(SETTINGS, workspace, SILENT)
+    assert artifact.counts["validation_accuracy"] == 1
+    assert tensors(artifact)["head.weight"].shape == (3, 32)
+
+
+@pytest.mark.gpu
+def test_a_gpu_learns_the_same(workspace):
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    on_gpu = finetune.run(
+        FinetuneSettings(unfreeze="all", epochs=3, learning_rate=3e-3, device="cuda"), workspace
+    )
+    on_cpu = finetune.run(SETTINGS, workspace)
+    assert on_gpu.counts["validation_loss"] == pytest.approx(
+        on_cpu.counts["validation_loss"], abs=1e-2
+    )

@@ -1,0 +1,110 @@
+import io
+import json
+
+import pytest
+
+from spamgpt.errors import BadDataError, MissingInputError, UsageError
+from spamgpt.stages import predict
+from spamgpt.stages.predict import Prediction, PredictSettings
+from spamgpt.workspace import Workspace
+
+
+@pytest.fixture
+def workspace(trained_workspace) -> Workspace:
+    return Workspace(trained_workspace)
+
+
+def answers(workspace: Workspace, *inputs: tuple[str, str], **options) -> list[Prediction]:
+    streams = [(name, io.BytesIO(text.encode())) for name, text in inputs]
+    result = predict.run(PredictSettings(device="cpu", **options), workspace, streams)
+    return [answer for batch in result.batches for answer in batch]
+
+
+def test_every_line_is_answered_in_order(workspace):
+    lines = "".join(f"{'WIN a FREE prize' if n % 3 else 'see you'} {n}\n" for n in range(700))
+    found = answers(workspace, ("a.txt", lines))
+    assert [answer.text for answer in found] == lines.split("\n")[:-1]
+    assert [answer.label for answer in found] == ["spam" if n % 3 else "ham" for n in range(700)]
+
+
+def test_an_empty_line_is_answered(workspace):
+    (answer,) = answers(workspace, ("a.txt", "\n"))
+    assert answer.text == ""
+    assert answer.label in ("ham", "spam")
+
+
+def test_files_of_several_formats_follow_each_other(workspace):
+    found = answers(
+        workspace,
+        ("a.txt", "one\n"),
+        ("b.csv", 'text,n\n"two\nlines",1\n'),
+        ("c.jsonl", '{"text": "three"}\n'),
+        ("d.tsv", "ham\tfour\n"),
+    )
+    assert [answer.text for answer in found] == ["one", "two\nlines", "three", "four"]
+
+
+def test_the_text_column_is_chosen_by_name(workspace):
+    (answer,) = answers(workspace, ("b.csv", "body\nhello\n"), text_column="body")
+    assert answer.text == "hello"
+    with pytest.raises(BadDataError, match=r"b\.csv, line 2: has no 'text', only body"):
+        answers(workspace, ("b.csv", "body\nhello\n"))
+
+
+def test_the_input_format_can_be_given(workspace):
+    (answer,) = answers(workspace, ("standard input", '{"text": "hi"}\n'), input_format="jsonl")
+    assert answer.text == "hi"
+
+
+def test_a_bad_row_ends_the_answers_after_those_before_it(workspace):
+    stream = [("a.jsonl", io.BytesIO(b'{"text": "fine"}\nbroken\n'))]
+    batches = predict.run(PredictSettings(), workspace, stream).batches
+    seen = []
+    with pytest.raises(BadDataError, match="line 2"):
+        for batch in batches:
+            seen += [answer.text for answer in batch]
+    assert seen == ["fine"]
+
+
+def test_the_probability_is_that_of_the_given_label(workspace):
+    (answer,) = answers(workspace, ("a.txt", "WIN a FREE prize now!!\n"))
+    assert answer.label == "spam"
+    assert answer.probability == answer.probabilities["spam"] > 0.5
+    (answer,) = answers(workspace, ("a.txt", "WIN a FREE prize now!!\n"), threshold=1.0)
+    assert answer.label == "ham"
+    assert answer.probability == answer.probabilities["ham"] < 0.5
+
+
+def test_answers_are_saved_when_asked(workspace):
+    found = answers(workspace, ("a.txt", "one\nWIN a FREE prize\n"), save=True)
+    artifact = workspace.newest("predictions")
+    lines = (artifact.folder / "predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [answer.to_dict() for answer in found]
+    assert artifact.counts == {"messages": 2}
+    assert artifact.manifest["inputs"][0]["artifact"] == "classifiers/v1"
+
+
+def test_nothing_is_written_unasked(workspace):
+    before = sorted(workspace.root.rglob("*"))
+    answers(workspace, ("a.txt", "one\n"))
+    assert sorted(workspace.root.rglob("*")) == before
+
+
+def test_a_message_that_is_not_utf_8_is_answered(workspace):
+    stream = [("a.txt", io.BytesIO(b"caf\xe9\n"))]
+    ((answer,),) = predict.run(PredictSettings(), workspace, stream).batches
+    assert answer.row.raw == b"caf\xe9"
+
+
+def test_a_threshold_needs_two_labels(workspace, monkeypatch):
+    from spamgpt import SpamClassifier
+
+    monkeypatch.setattr(SpamClassifier, "labels", ["a", "b", "c"])
+    with pytest.raises(UsageError, match="a, b, c"):
+        answers(workspace, threshold=0.3)
+
+
+def test_without_a_classifier_the_hint_says_finetune(tmp_path):
+    with pytest.raises(MissingInputError) as caught:
+        answers(Workspace(tmp_path / "nothing"), ("a.txt", "hi\n"))
+    assert "spamgpt finetune" in caught.value.hint

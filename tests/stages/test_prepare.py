@@ -1,0 +1,141 @@
+import collections
+from pathlib import Path
+
+import pytest
+
+from spamgpt.data.splits import SPLITS
+from spamgpt.data.tables import read_table, write_table
+from spamgpt.errors import BadDataError, MissingInputError, UsageError
+from spamgpt.reporting import Reporter
+from spamgpt.stages import fetch, prepare
+from spamgpt.stages.prepare import PrepareSettings
+from spamgpt.workspace import Artifact, Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "workspace")
+
+
+def with_dataset(workspace: Workspace, file: Path, make_model) -> Workspace:
+    fetch.run(fetch.FetchSettings(dataset=str(file), model=str(make_model())), workspace)
+    return workspace
+
+
+def all_texts(artifact: Artifact) -> list[str]:
+    return [text for name in SPLITS for text in read_table(artifact.folder / f"{name}.csv")["text"]]
+
+
+def sizes(artifact: Artifact) -> list[int]:
+    return [len(read_table(artifact.folder / f"{name}.csv")) for name in SPLITS]
+
+
+def test_the_real_collection_has_the_published_counts(workspace, sms_collection, make_model):
+    with_dataset(workspace, sms_collection, make_model)
+    default = prepare.run(PrepareSettings(), workspace)
+    assert default.counts["read"] == 5574
+    assert default.counts["repeats_dropped"] == 403
+    assert default.counts["messages"] == 5171
+    assert sizes(default) == [3619, 517, 1035]
+    balanced = prepare.run(PrepareSettings(balance=True), workspace)
+    assert sizes(balanced) == [914, 130, 262]
+    published = prepare.run(PrepareSettings(balance=True, keep_duplicates=True), workspace)
+    assert sizes(published) == [1045, 149, 300]
+    labels: collections.Counter[str] = collections.Counter()
+    for name in SPLITS:
+        labels.update(published.counts["splits"][name]["labels"])
+    assert labels == {"ham": 747, "spam": 747}
+
+
+def test_every_text_of_the_real_collection_survives(workspace, sms_collection, make_model):
+    with_dataset(workspace, sms_collection, make_model)
+    artifact = prepare.run(PrepareSettings(keep_duplicates=True), workspace)
+    lines = sms_collection.read_bytes().decode().split("\n")[:-1]
+    assert sorted(all_texts(artifact)) == sorted(line.split("\t", 1)[1] for line in lines)
+
+
+def test_repeats_are_dropped_before_the_split(workspace, tmp_path, make_model):
+    file = tmp_path / "a.tsv"
+    file.write_text("".join(f"{'ham' if n % 2 else 'spam'}\ttext {n % 40}\n" for n in range(200)))
+    with_dataset(workspace, file, make_model)
+    artifact = prepare.run(PrepareSettings(), workspace)
+    assert sorted(all_texts(artifact)) == sorted(f"text {n}" for n in range(40))
+    assert artifact.counts["repeats_dropped"] == 160
+
+
+def test_the_same_settings_give_the_same_bytes(trained_workspace):
+    workspace = Workspace(trained_workspace)
+    first, again, other = (
+        prepare.run(PrepareSettings(seed=seed), workspace) for seed in (123, 123, 7)
+    )
+    assert first.digest == again.digest != other.digest
+    assert again.reference == "prepared/v3"
+
+
+def test_the_columns_are_chosen_by_name_and_others_pass_through(workspace, tmp_path, make_model):
+    file = tmp_path / "a.csv"
+    rows = "".join(f"{n},{'ham' if n % 2 else 'spam'},body {n}\n" for n in range(30))
+    file.write_text("when,v1,v2\n" + rows)
+    with_dataset(workspace, file, make_model)
+    artifact = prepare.run(PrepareSettings(label_column="v1", text_column="v2"), workspace)
+    train = read_table(artifact.folder / "train.csv")
+    assert list(train.columns) == ["label", "text", "when"]
+    assert set(train["label"]) == {"ham", "spam"}
+    with pytest.raises(
+        BadDataError, match="no column 'label'; it has 'when', 'v1', 'v2'"
+    ) as caught:
+        prepare.run(PrepareSettings(), workspace)
+    assert "--label-column" in caught.value.hint
+
+
+def test_a_missing_label_is_named_with_file_and_line(workspace, tmp_path, make_model):
+    file = tmp_path / "a.csv"
+    file.write_text("v1,text\nham,a\n,b\nspam,c\n")
+    with_dataset(workspace, file, make_model)
+    with pytest.raises(BadDataError, match=r"messages\.csv, line 3: has no v1"):
+        prepare.run(PrepareSettings(label_column="v1"), workspace)
+
+
+def test_texts_with_two_labels_are_told(workspace, tmp_path, make_model):
+    file = tmp_path / "a.tsv"
+    rows = "".join(f"{'ham' if n % 2 else 'spam'}\ttext {n}\n" for n in range(30))
+    file.write_text(rows + "spam\ttext 1\n")
+    with_dataset(workspace, file, make_model)
+    heard = []
+
+    class Listener(Reporter):
+        def warn(self, text: str) -> None:
+            heard.append(text)
+
+    artifact = prepare.run(PrepareSettings(), workspace, Listener())
+    assert artifact.counts["conflicting_texts"] == 1
+    assert heard == [
+        "1 texts stand in datasets/a/v1 with different labels; the first of each is kept."
+    ]
+
+
+def test_one_label_is_not_enough(workspace, tmp_path, make_model):
+    file = tmp_path / "a.tsv"
+    file.write_text("".join(f"ham\ttext {n}\n" for n in range(30)))
+    with_dataset(workspace, file, make_model)
+    with pytest.raises(BadDataError, match="only the label 'ham'"):
+        prepare.run(PrepareSettings(), workspace)
+
+
+def test_without_a_data_set_the_hint_says_fetch(workspace):
+    with pytest.raises(MissingInputError) as caught:
+        prepare.run(PrepareSettings(), workspace)
+    assert "spamgpt fetch" in caught.value.hint
+
+
+def test_one_column_cannot_be_both(trained_workspace):
+    with pytest.raises(UsageError):
+        prepare.run(PrepareSettings(label_column="text"), Workspace(trained_workspace))
+
+
+def test_a_damaged_data_set_is_not_read(trained_workspace):
+    path = trained_workspace / "datasets" / "chat" / "v1" / "messages.csv"
+    table = read_table(path)
+    write_table(table.iloc[:-1], path)
+    with pytest.raises(Exception, match=r"messages\.csv is damaged"):
+        prepare.run(PrepareSettings(), Workspace(trained_workspace))

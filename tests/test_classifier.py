@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import spamgpt
+from spamgpt import SpamClassifier
+from spamgpt.classifier import ClassifierConfig, positive_label
+from spamgpt.errors import IntegrityError, MissingInputError
+
+MESSAGES = ["WIN a FREE prize now!! 7", "see you later 8", "", "é😀", "ok at home " * 9]
+
+
+@pytest.fixture(scope="session")
+def classifier(trained_workspace_template) -> SpamClassifier:
+    return SpamClassifier.load(trained_workspace_template, device="cpu")
+
+
+def test_it_tells_spam_from_ham(classifier):
+    assert classifier.labels == ["ham", "spam"]
+    assert classifier.predict(MESSAGES[:2]) == ["spam", "ham"]
+
+
+def test_probabilities_are_one_row_a_message_and_add_up_to_one(classifier):
+    probabilities = classifier.predict_proba(MESSAGES)
+    assert probabilities.shape == (5, 2)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+
+
+@settings(deadline=None, max_examples=30)
+@given(neighbours=st.lists(st.text(max_size=80), max_size=8), place=st.integers(0, 8))
+def test_prediction_does_not_depend_on_the_batch(classifier, neighbours, place):
+    message = MESSAGES[0]
+    batch = [*neighbours[:place], message, *neighbours[place:]]
+    alone = classifier.predict_proba([message])[0]
+    together = classifier.predict_proba(batch)[min(place, len(neighbours))]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_a_message_beyond_the_context_is_read_from_its_first_tokens_and_told(classifier):
+    start = "x" * classifier.context
+    scores = classifier.score([start, start + " WIN a FREE prize"])
+    assert scores.truncated == [False, True]
+    np.testing.assert_allclose(scores.probabilities[0], scores.probabilities[1], atol=1e-6)
+
+
+def test_no_messages_get_no_answers(classifier):
+    assert classifier.predict([]) == []
+    assert classifier.predict_proba([]).shape == (0, 2)
+
+
+def test_it_loads_from_the_workspace_and_from_its_own_folder(trained_workspace):
+    expected = SpamClassifier.load(trained_workspace).predict_proba(MESSAGES)
+    folder = trained_workspace / "classifiers" / "v1"
+    np.testing.assert_array_equal(SpamClassifier.load(folder).predict_proba(MESSAGES), expected)
+    named = SpamClassifier.load(str(trained_workspace), "v1")
+    np.testing.assert_array_equal(named.predict_proba(MESSAGES), expected)
+
+
+def test_a_missing_classifier_is_told(tmp_path):
+    with pytest.raises(MissingInputError) as caught:
+        SpamClassifier.load(tmp_path / "nothing")
+    assert "spamgpt finetune" in caught.value.hint
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "classifiers/v1/config.json",
+        "classifiers/v1/trained.safetensors",
+        "models/tiny/v1/config.json",
+        "models/tiny/v1/vocab.json",
+        "models/tiny/v1/merges.txt",
+        "models/tiny/v1/model.safetensors",
+    ],
+)
+def test_a_damaged_file_is_named(trained_workspace, file):
+    path = trained_workspace / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match=path.name):
+        SpamClassifier.load(trained_workspace)
+
+
+def test_the_threshold_decides_between_two_labels():
+    config = ClassifierConfig(["ham", "spam"], "spam", 0.5, "all")
+    probabilities = np.array([[0.7, 0.3], [0.5, 0.5], [0.2, 0.8]])
+    assert config.decide(probabilities) == ["ham", "spam", "spam"]
+    assert config.decide(probabilities, threshold=0.3) == ["spam", "spam", "spam"]
+    assert config.decide(probabilities, threshold=0.9) == ["ham", "ham", "ham"]
+
+
+def test_of_more_labels_the_most_probable_is_given():
+    config = ClassifierConfig(["a", "b", "c"], "c", 0.5, "all")
+    assert config.decide(np.array([[0.3, 0.4, 0.3]])) == ["b"]
+
+
+def test_spam_is_the_positive_label_where_there_is_one():
+    assert positive_label(["ham", "spam"]) == "spam"
+    assert positive_label(["no", "yes"]) == "yes"
+    assert positive_label(["spam", "wanted"]) == "spam"
+
+
+def test_the_package_offers_the_classifier_by_name_only():
+    assert spamgpt.SpamClassifier is SpamClassifier
+    with pytest.raises(AttributeError):
+        spamgpt.Nothing  # noqa: B018
+
+
+def test_loading_leaves_the_random_state_alone(trained_workspace):
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    SpamClassifier.load(trained_workspace)
+    assert torch.equal(torch.rand(1), expected)

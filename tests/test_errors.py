@@ -1,0 +1,30 @@
+import errno
+
+import pytest
+
+from spamgpt import errors
+from spamgpt.gpt2.config import ModelFormatError
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (errors.UsageError("m", "h"), 2, "m"),
+        (errors.MissingInputError("m", "h"), 3, "m"),
+        (errors.BadDataError("m", "h"), 4, "m"),
+        (errors.NetworkError("m", "h"), 5, "m"),
+        (errors.IntegrityError("m", "h"), 5, "m"),
+        (errors.Interrupted("m", "h"), 130, "m"),
+        (ModelFormatError("n_embd is missing"), 4, "n_embd is missing"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "a.csv"), 3, "a.csv"),
+        (PermissionError(errno.EACCES, "Permission denied", "a.csv"), 3, "a.csv"),
+        (OSError(errno.ENOSPC, "No space left", "a.csv"), 1, "disk is full while writing a.csv"),
+        (MemoryError(), 1, "memory"),
+        (ZeroDivisionError("by zero"), 1, "ZeroDivisionError: by zero"),
+    ],
+)
+def test_every_exception_becomes_a_message_a_hint_and_a_status(error, status, words):
+    shown = errors.as_user_error(error)
+    assert shown.exit_status == status
+    assert words in shown.message
+    assert shown.hint

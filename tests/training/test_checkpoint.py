@@ -1,0 +1,85 @@
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import Timeout
+
+from spamgpt.errors import IntegrityError
+from spamgpt.training.checkpoint import Checkpoint
+
+RECORD = {"settings": {"epochs": 3}}
+STATE = {"trained": {"head.weight": torch.arange(3.0)}, "history": [{"epoch": 1}], "best": None}
+
+
+def interrupted(root: Path, record: dict = RECORD) -> Checkpoint:
+    with Checkpoint.start(root, record) as checkpoint:
+        checkpoint.save(STATE)
+    return checkpoint
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    interrupted(tmp_path)
+    (found,) = Checkpoint.interrupted(tmp_path)
+    assert found.record == RECORD
+    state = found.load()
+    assert state["history"] == STATE["history"]
+    assert torch.equal(state["trained"]["head.weight"], torch.arange(3.0))
+
+
+def test_a_run_that_saved_nothing_leaves_nothing(tmp_path):
+    with pytest.raises(ZeroDivisionError), Checkpoint.start(tmp_path, RECORD):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_run_leaves_nothing(tmp_path):
+    with Checkpoint.start(tmp_path, RECORD) as checkpoint:
+        checkpoint.save(STATE)
+        checkpoint.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_run_saved_last_comes_first(tmp_path):
+    for epochs in (1, 2, 3):
+        interrupted(tmp_path, {"settings": {"epochs": epochs}})
+    order = [found.record["settings"]["epochs"] for found in Checkpoint.interrupted(tmp_path)]
+    assert order == [3, 2, 1]
+
+
+def test_equal_runs_at_once_have_places_of_their_own(tmp_path):
+    with Checkpoint.start(tmp_path, RECORD) as first, Checkpoint.start(tmp_path, RECORD) as second:
+        assert first.folder != second.folder
+
+
+def test_a_run_under_way_is_not_resumed(tmp_path):
+    with Checkpoint.start(tmp_path, RECORD) as checkpoint:
+        checkpoint.save(STATE)
+        (found,) = Checkpoint.interrupted(tmp_path)
+        with pytest.raises(Timeout), found.going_on():
+            pass
+    with found.going_on():
+        pass
+
+
+def test_a_damaged_state_is_named(tmp_path):
+    checkpoint = interrupted(tmp_path)
+    path = checkpoint.folder / "state.pt"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(IntegrityError, match=r"state\.pt is damaged"):
+        checkpoint.load()
+
+
+def test_a_state_cannot_run_code(tmp_path):
+    checkpoint = interrupted(tmp_path)
+    victim = tmp_path / "victim"
+    victim.touch()
+
+    class Attack:
+        def __reduce__(self):
+            return (Path.unlink, (victim,))
+
+    (checkpoint.folder / "state.pt").write_bytes(pickle.dumps(Attack(), protocol=2))
+    with pytest.raises(IntegrityError):
+        checkpoint.load()
+    assert victim.exists()

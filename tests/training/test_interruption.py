@@ -1,0 +1,43 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from spamgpt.training.interruption import stop_on_interrupt
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_only_asks_to_stop(number):
+    said = []
+    with stop_on_interrupt(said.append) as should_stop:
+        assert not should_stop()
+        os.kill(os.getpid(), number)
+        assert should_stop()
+    assert len(said) == 1
+
+
+def test_the_second_ctrl_c_acts_at_once():
+    with pytest.raises(KeyboardInterrupt), stop_on_interrupt(lambda text: None):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGINT)
+    with stop_on_interrupt(lambda text: None):
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_thread_of_a_larger_program_is_left_alone():
+    seen = []
+
+    def work() -> None:
+        with stop_on_interrupt(lambda text: None) as should_stop:
+            seen.append(should_stop())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [False]

@@ -1,0 +1,174 @@
+import copy
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from spamgpt.data.batches import TokenizedMessages
+from spamgpt.errors import SpamgptError
+from spamgpt.gpt2.classifier import GPT2Classifier
+from spamgpt.gpt2.config import GPT2Config
+from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.unfreezing import unfreeze
+from spamgpt.gpt2.weights import random_weights
+from spamgpt.reporting import SILENT
+from spamgpt.training.loop import LabelledMessages, Recipe, Training, TrainingInterrupted
+
+CPU = torch.device("cpu")
+CONFIG = GPT2Config(n_layer=2, n_head=2, n_embd=16, vocab_size=40, n_positions=16)
+
+
+def classifier(policy: str = "all") -> GPT2Classifier:
+    gpt2 = GPT2(CONFIG)
+    gpt2.load_state_dict(random_weights(CONFIG, seed=3))
+    model = GPT2Classifier(gpt2, labels=2)
+    unfreeze(model, policy)
+    return model
+
+
+def some_split(messages: int, seed: int) -> LabelledMessages:
+    """Messages of random tokens; the label tells whether token 7 is among them."""
+    generator = torch.Generator().manual_seed(seed)
+    token_ids, labels = [], []
+    for number in range(messages):
+        length = int(torch.randint(2, 12, (), generator=generator))
+        ids = torch.randint(10, 40, (length,), generator=generator).tolist()
+        if number % 2:
+            ids[length // 2] = 7
+        token_ids.append(ids)
+        labels.append(number % 2)
+    return LabelledMessages(TokenizedMessages(token_ids, [False] * messages), torch.tensor(labels))
+
+
+TRAIN, VALIDATION = some_split(40, seed=1), some_split(20, seed=2)
+
+
+def training(policy: str = "all", **changes) -> Training:
+    recipe = {
+        "epochs": 4,
+        "batch_size": 8,
+        "learning_rate": 3e-3,
+        "weight_decay": 0.1,
+        "seed": 1,
+        "keep_best": True,
+    }
+    return Training(classifier(policy), Recipe(**recipe | changes), CPU)
+
+
+def run(training: Training, should_stop=lambda: False) -> list:
+    records = []
+    training.run(TRAIN, VALIDATION, SILENT, records.append, should_stop)
+    return records
+
+
+def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+def test_training_learns():
+    records = run(training(epochs=12))
+    assert records[-1].training_loss < 0.3 < records[0].training_loss
+    assert records[-1].training_accuracy > 0.9
+
+
+@pytest.mark.parametrize("policy", ["head", "last-block", "all"])
+def test_only_what_is_unfrozen_changes(policy):
+    one = training(policy)
+    before = copy.deepcopy(one.model.state_dict())
+    run(one)
+    changed = {n for n, t in one.model.state_dict().items() if not torch.equal(t, before[n])}
+    assert changed == one.trained_tensors().keys()
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
+    first, again, other = training(), training(), training(seed=2)
+    for each in (first, again, other):
+        run(each)
+    assert_same(first.trained_tensors(), again.trained_tensors())
+    assert not torch.equal(first.model.head.weight, other.model.head.weight)
+
+
+def test_the_first_step_is_the_textbook_step_of_adamw():
+    one = training(epochs=1, batch_size=40, keep_best=False)
+    plain = copy.deepcopy(one.model)
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=3e-3, weight_decay=0.1, fused=False)
+    logits = plain(TRAIN.messages.pack(range(40)))
+    log_probabilities = logits.log_softmax(dim=1)
+    loss = -log_probabilities[torch.arange(40), TRAIN.labels].mean()
+    loss.backward()
+    optimizer.step()
+    run(one)
+    for name, parameter in plain.named_parameters():
+        torch.testing.assert_close(one.model.get_parameter(name), parameter, atol=2e-5, rtol=0)
+
+
+def test_records_are_over_the_whole_splits():
+    one = training(epochs=1)
+    (record,) = run(one)
+    with torch.no_grad():
+        for split, loss, accuracy in (
+            (TRAIN, record.training_loss, record.training_accuracy),
+            (VALIDATION, record.validation_loss, record.validation_accuracy),
+        ):
+            logits = one.model(split.messages.pack(range(len(split))))
+            expected = torch.nn.functional.cross_entropy(logits, split.labels)
+            assert loss == pytest.approx(expected.item(), abs=1e-5)
+            right = (logits.argmax(dim=1) == split.labels).float().mean()
+            assert accuracy == pytest.approx(right.item())
+
+
+def test_the_epoch_with_the_best_validation_loss_is_kept_unless_the_last_is_asked_for():
+    # A learning rate this large makes later epochs worse.
+    best = training(learning_rate=0.05, epochs=3)
+    last = training(learning_rate=0.05, epochs=3, keep_best=False)
+    records = run(best)
+    run(last)
+    losses = [record.validation_loss for record in records]
+    assert best.kept_epoch == 1 + losses.index(min(losses)) < 3 == last.kept_epoch
+    kept = training(epochs=best.kept_epoch, learning_rate=0.05, keep_best=False)
+    run(kept)
+    assert_same(best.trained_tensors(), kept.trained_tensors())
+    assert not torch.equal(best.model.head.weight, last.model.head.weight)
+
+
+@pytest.mark.parametrize("stop_after", [1, 5, 6, 7, 13])
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(stop_after):
+    whole = training()
+    run(whole)
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == stop_after
+
+    interrupted = training()
+    with pytest.raises(TrainingInterrupted):
+        run(interrupted, should_stop)
+    state = copy.deepcopy(interrupted.state_dict())
+    resumed = training()
+    resumed.load_state_dict(state)
+    run(resumed)
+    assert resumed.history == whole.history
+    assert_same(resumed.trained_tensors(), whole.trained_tensors())
+
+
+def test_a_loss_that_is_no_number_ends_training_with_a_hint():
+    one = training(learning_rate=1e30)
+    with pytest.raises(SpamgptError, match="diverged") as caught:
+        run(one)
+    assert "--learning-rate" in caught.value.hint
+
+
+def test_nothing_is_random_but_the_seed():
+    torch.manual_seed(1)
+    first = training()
+    run(first)
+    torch.manual_seed(2)
+    second = training()
+    run(second)
+    assert_same(first.trained_tensors(), second.trained_tensors())
+    assert math.isfinite(first.history[-1].validation_loss)
