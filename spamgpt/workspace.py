@@ -155,12 +155,13 @@ class Workspace:
         settings: "DataclassInstance",
         inputs: Sequence[Artifact] = (),
         name: str | None = None,
+        stage: str | None = None,
         reuse: bool = False,
     ) -> Iterator[Draft]:
         """Makes an artifact: yields a draft and, unless the block raises, finishes it.
 
-        With `reuse` the newest version is taken instead of a new one when it has the same settings
-        and the same files.
+        `stage` is the one that makes it, by default the one that KINDS names. With `reuse` the
+        newest version is taken instead of a new one when it has the same settings and files.
         """
         parent = self.root / kind / name if name else self.root / kind
         started = time.monotonic()
@@ -169,7 +170,7 @@ class Workspace:
             yield draft
             manifest: dict[str, Any] = {
                 "schema": SCHEMA,
-                "stage": KINDS[kind][1].split()[1],
+                "stage": stage or KINDS[kind][1].split()[1],
                 "settings": asdict(settings),
                 "inputs": [artifact.as_input for artifact in inputs],
                 "counts": draft.counts,

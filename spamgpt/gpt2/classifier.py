@@ -21,7 +21,8 @@ class GPT2Classifier(nn.Module):
             raise ValueError(f"a classifier needs at least 2 labels, not {labels}")
         self.gpt2 = gpt2
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            # torch.manual_seed would seed the GPU's generator as well, which is not restored.
+            torch.default_generator.manual_seed(seed)
             self.head = nn.Linear(gpt2.config.n_embd, labels)
 
     def forward(self, packed: PackedTokens) -> Tensor:

@@ -27,12 +27,7 @@ class GPT2Config:
     @classmethod
     def from_file(cls, path: Path) -> "GPT2Config":
         """Reads a `config.json`; raises ModelFormatError for anything but a plain GPT-2."""
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ModelFormatError(f"{path} is not JSON: {error}") from error
-        if not isinstance(values, dict):
-            raise ModelFormatError(f"{path} does not hold a JSON object")
+        values = read_json_object(path)
         try:
             return cls.from_dict(values)
         except ModelFormatError as error:
@@ -43,13 +38,13 @@ class GPT2Config:
         """Takes the values of a `config.json`; raises ModelFormatError naming what does not fit."""
         _refuse_other_architectures(values)
         config = cls(
-            n_layer=_positive_integer(values, "n_layer"),
+            n_layer=_positive_integer(values, "n_layer", most=1_000),
             n_head=_positive_integer(values, "n_head"),
             n_embd=_positive_integer(values, "n_embd"),
-            vocab_size=_positive_integer(values, "vocab_size", cls.vocab_size),
-            n_positions=_positive_integer(values, "n_positions", cls.n_positions),
-            layer_norm_epsilon=_positive_number(
-                values, "layer_norm_epsilon", cls.layer_norm_epsilon
+            vocab_size=_positive_integer(values, "vocab_size", default=cls.vocab_size),
+            n_positions=_positive_integer(values, "n_positions", default=cls.n_positions),
+            layer_norm_epsilon=_small_number(
+                values, "layer_norm_epsilon", default=cls.layer_norm_epsilon
             ),
         )
         if config.n_embd % config.n_head:
@@ -61,6 +56,18 @@ class GPT2Config:
     def to_dict(self) -> dict[str, object]:
         """The values of a `config.json` that `transformers` reads as the same model."""
         return {"model_type": "gpt2", "activation_function": "gelu_new", **asdict(self)}
+
+
+def read_json_object(path: Path) -> dict[str, object]:
+    """The object that a JSON file holds; raises ModelFormatError if it holds none."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    # Beside what is not JSON: brackets nested too deep, and numbers of thousands of digits.
+    except (ValueError, RecursionError) as error:
+        raise ModelFormatError(f"{path} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ModelFormatError(f"{path} does not hold a JSON object")
+    return values
 
 
 # Options of transformers' GPT-2 that change what the network computes. Files that set one to
@@ -78,10 +85,9 @@ def _refuse_other_architectures(values: Mapping[str, object]) -> None:
     if model_type != "gpt2":
         raise ModelFormatError(f"architecture {model_type!r} is not supported, only 'gpt2' is")
     architectures = values.get("architectures") or []
-    if isinstance(architectures, list):
-        for name in architectures:
-            if not str(name).startswith("GPT2"):
-                raise ModelFormatError(f"architecture {name!r} is not supported, only GPT-2 is")
+    for name in architectures if isinstance(architectures, list) else [architectures]:
+        if not str(name).startswith("GPT2"):
+            raise ModelFormatError(f"architecture {name!r} is not supported, only GPT-2 is")
     for option, allowed in _FIXED_OPTIONS.items():
         if option in values and values[option] not in allowed:
             raise ModelFormatError(
@@ -92,17 +98,26 @@ def _refuse_other_architectures(values: Mapping[str, object]) -> None:
         raise ModelFormatError(f"n_inner is {n_inner}; GPT-2 has 4 * n_embd = {4 * n_embd}")
 
 
-def _positive_integer(values: Mapping[str, object], name: str, default: int | None = None) -> int:
+def _positive_integer(
+    values: Mapping[str, object],
+    name: str,
+    *,
+    most: int = 10_000_000,
+    default: int | None = None,
+) -> int:
+    """A size; `most` is beyond every GPT-2, and keeps nonsense from filling the memory."""
     value = values.get(name, default)
     if value is None:
         raise ModelFormatError(f"{name} is missing")
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ModelFormatError(f"{name} is {value!r}, not a positive whole number")
+    if value > most:
+        raise ModelFormatError(f"{name} is more than {most}")
     return value
 
 
-def _positive_number(values: Mapping[str, object], name: str, default: float) -> float:
+def _small_number(values: Mapping[str, object], name: str, *, default: float) -> float:
     value = values.get(name, default)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
-        raise ModelFormatError(f"{name} is {value!r}, not a positive number")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 1:
+        raise ModelFormatError(f"{name} is {value!r}, not a number between 0 and 1")
     return float(value)

@@ -16,6 +16,9 @@ from spamgpt.gpt2.model import GPT2
 # buffers, and output layers, which a classifier replaces.
 _NOT_PARAMETERS = re.compile(r"h\.\d+\.attn\.(masked_)?bias|lm_head\.weight|score\.weight")
 
+# Anything narrower is quantised: the numbers mean nothing without the scales that belong to them.
+_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
 
 def load_gpt2(config: GPT2Config, path: Path) -> GPT2:
     """A GPT-2 whose parameters are the memory-mapped tensors of a weight file.
@@ -30,9 +33,9 @@ def load_gpt2(config: GPT2Config, path: Path) -> GPT2:
     weights = _read_tensors(path)
     problems = _differences(expected, {name: tuple(t.shape) for name, t in weights.items()})
     problems += [
-        f"{name} holds {tensor.dtype}, not floating-point numbers"
+        f"{name} holds {tensor.dtype}, not plain floating-point numbers"
         for name, tensor in weights.items()
-        if not tensor.dtype.is_floating_point
+        if tensor.dtype not in _DTYPES
     ]
     if problems:
         raise ModelFormatError(f"{path} does not fit its config.json: " + "; ".join(problems))
@@ -70,13 +73,18 @@ def write_weights(weights: dict[str, Tensor], path: Path) -> None:
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
-    weights = {}
+    # The errors of safe_open for a file that cannot be opened lack its name.
+    path.open("rb").close()
+    weights: dict[str, Tensor] = {}
     try:
         with safe_open(path, framework="pt") as file:
             for stored_name in file.keys():  # noqa: SIM118 - the file is no mapping
                 name = stored_name.removeprefix("transformer.")
-                if not _NOT_PARAMETERS.fullmatch(name):
-                    weights[name] = file.get_tensor(stored_name)
+                if _NOT_PARAMETERS.fullmatch(name):
+                    continue
+                if name in weights:
+                    raise ModelFormatError(f"{path} has {name} with and without transformer.")
+                weights[name] = file.get_tensor(stored_name)
     except SafetensorError as error:
         raise ModelFormatError(f"{path} is not a whole safetensors file: {error}") from error
     return weights

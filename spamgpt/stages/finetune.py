@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from spamgpt.training.checkpoint import Checkpoint
     from spamgpt.training.loop import LabelledMessages
 
+STAGE = "finetune"
 Select = Literal["best", "last"]
 
 
@@ -118,7 +119,7 @@ def run(
         names = asdict(settings).keys() if given is None else given
         return _resume(settings, names, workspace, reporter)
     planned = plan(settings, workspace)
-    with Checkpoint.start(workspace.root, _run_record(settings, planned)) as checkpoint:
+    with Checkpoint.start(workspace.root, STAGE, _run_record(settings, planned)) as checkpoint:
         artifact = _train(settings, planned, workspace, reporter, checkpoint, None)
         checkpoint.remove()
     return artifact
@@ -137,7 +138,7 @@ def _resume(
         values["prepared"] = workspace.newest("prepared", wanted.prepared).reference
     if wanted.model is not None:
         values["model"] = workspace.newest("models", wanted.model).reference
-    interrupted = Checkpoint.interrupted(workspace.root)
+    interrupted = Checkpoint.interrupted(workspace.root, STAGE)
     for checkpoint in interrupted:
         saved = checkpoint.record["settings"]
         if any(values[name] != saved[name] for name in names if name in saved):

@@ -1,4 +1,4 @@
-"""Unfinished fine-tuning runs in the workspace: saved now and then, resumed, removed when done."""
+"""Unfinished training runs in the workspace: saved now and then, resumed, removed when done."""
 
 import hashlib
 import json
@@ -32,14 +32,17 @@ class Checkpoint:
 
     @classmethod
     @contextmanager
-    def start(cls, workspace_root: Path, record: Mapping[str, Any]) -> "Iterator[Checkpoint]":
-        """A place for a new run.
+    def start(
+        cls, workspace_root: Path, stage: str, record: Mapping[str, Any]
+    ) -> "Iterator[Checkpoint]":
+        """A place for a new run of a stage.
 
         It takes the place of an interrupted run with the same record, but not of one under way.
         """
         key = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:12]
         for number in count(1):
-            folder = workspace_root / _FOLDER / (key if number == 1 else f"{key}-{number}")
+            suffix = "" if number == 1 else f"-{number}"
+            folder = workspace_root / _FOLDER / f"{stage}-{key}{suffix}"
             folder.mkdir(parents=True, exist_ok=True)
             with suppress(Timeout), FileLock(folder / _LOCK_FILE, timeout=0):
                 checkpoint = cls(folder, record)
@@ -57,9 +60,9 @@ class Checkpoint:
             yield
 
     @classmethod
-    def interrupted(cls, workspace_root: Path) -> "list[Checkpoint]":
-        """The runs that have saved a state, the last saved first."""
-        states = list((workspace_root / _FOLDER).glob(f"*/{_STATE_FILE}"))
+    def interrupted(cls, workspace_root: Path, stage: str) -> "list[Checkpoint]":
+        """The runs of a stage that have saved a state, the last saved first."""
+        states = list((workspace_root / _FOLDER).glob(f"{stage}-*/{_STATE_FILE}"))
         states.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         return [
             cls(path.parent, json.loads((path.parent / _RUN_FILE).read_text(encoding="utf-8")))

@@ -13,14 +13,14 @@ STATE = {"trained": {"head.weight": torch.arange(3.0)}, "history": [{"epoch": 1}
 
 
 def interrupted(root: Path, record: dict = RECORD) -> Checkpoint:
-    with Checkpoint.start(root, record) as checkpoint:
+    with Checkpoint.start(root, "finetune", record) as checkpoint:
         checkpoint.save(STATE)
     return checkpoint
 
 
 def test_what_is_saved_is_loaded(tmp_path):
     interrupted(tmp_path)
-    (found,) = Checkpoint.interrupted(tmp_path)
+    (found,) = Checkpoint.interrupted(tmp_path, "finetune")
     assert found.record == RECORD
     state = found.load()
     assert state["history"] == STATE["history"]
@@ -28,13 +28,13 @@ def test_what_is_saved_is_loaded(tmp_path):
 
 
 def test_a_run_that_saved_nothing_leaves_nothing(tmp_path):
-    with pytest.raises(ZeroDivisionError), Checkpoint.start(tmp_path, RECORD):
+    with pytest.raises(ZeroDivisionError), Checkpoint.start(tmp_path, "finetune", RECORD):
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_finished_run_leaves_nothing(tmp_path):
-    with Checkpoint.start(tmp_path, RECORD) as checkpoint:
+    with Checkpoint.start(tmp_path, "finetune", RECORD) as checkpoint:
         checkpoint.save(STATE)
         checkpoint.remove()
     assert list(tmp_path.iterdir()) == []
@@ -43,19 +43,28 @@ def test_a_finished_run_leaves_nothing(tmp_path):
 def test_the_run_saved_last_comes_first(tmp_path):
     for epochs in (1, 2, 3):
         interrupted(tmp_path, {"settings": {"epochs": epochs}})
-    order = [found.record["settings"]["epochs"] for found in Checkpoint.interrupted(tmp_path)]
+    found = Checkpoint.interrupted(tmp_path, "finetune")
+    order = [checkpoint.record["settings"]["epochs"] for checkpoint in found]
     assert order == [3, 2, 1]
 
 
+def test_the_runs_of_another_stage_are_not_among_them(tmp_path):
+    interrupted(tmp_path)
+    assert Checkpoint.interrupted(tmp_path, "pretrain") == []
+
+
 def test_equal_runs_at_once_have_places_of_their_own(tmp_path):
-    with Checkpoint.start(tmp_path, RECORD) as first, Checkpoint.start(tmp_path, RECORD) as second:
+    with (
+        Checkpoint.start(tmp_path, "finetune", RECORD) as first,
+        Checkpoint.start(tmp_path, "finetune", RECORD) as second,
+    ):
         assert first.folder != second.folder
 
 
 def test_a_run_under_way_is_not_resumed(tmp_path):
-    with Checkpoint.start(tmp_path, RECORD) as checkpoint:
+    with Checkpoint.start(tmp_path, "finetune", RECORD) as checkpoint:
         checkpoint.save(STATE)
-        (found,) = Checkpoint.interrupted(tmp_path)
+        (found,) = Checkpoint.interrupted(tmp_path, "finetune")
         with pytest.raises(Timeout), found.going_on():
             pass
     with found.going_on():
