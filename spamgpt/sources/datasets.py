@@ -1,9 +1,14 @@
 """Labelled data sets: the SMS Spam Collection, and whatever a user names by path or URL."""
 
+import errno
 import logging
+import lzma
 import shutil
+import tempfile
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -19,6 +24,17 @@ from spamgpt.workspace import artifact_name, sha256
 LARGEST_UNPACKED = 100_000_000
 # Seconds to connect and to wait for the next bytes.
 _TIMEOUT = (5, 10)
+_OTHER_ARCHIVE = "Use another mirror, or give a copy that you trust: --dataset FILE"
+# What zipfile lets through for archives that are damaged, encrypted or packed in unknown ways.
+_DAMAGED_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -99,7 +115,8 @@ def _download_published(
             return FetchedDataset(published.name, file, url)
         except (NetworkError, IntegrityError) as error:
             failures.append(error)
-            reporter.warn(error.message)
+            if url != published.urls[-1]:
+                reporter.note(f"{error.message} Trying the next address.")
     integrity = [error for error in failures if isinstance(error, IntegrityError)]
     kind = IntegrityError if len(integrity) == len(failures) else NetworkError
     raise kind(
@@ -115,7 +132,7 @@ def _check_published(published: PublishedDataset, file: Path, origin: str) -> No
         raise IntegrityError(
             f"{origin}: {published.member} is not the published file: SHA-256 is {found}, "
             f"expected {published.sha256}.",
-            "Use another mirror, or give a copy that you trust: --dataset FILE",
+            _OTHER_ARCHIVE,
         )
 
 
@@ -128,7 +145,8 @@ def _download(url: str, folder: Path, reporter: Reporter) -> Path:
             url,
             known_hash=None,
             fname=name,
-            path=folder,
+            # A folder of its own: pooch would take a file of the same name for the one wanted.
+            path=tempfile.mkdtemp(dir=folder),
             downloader=pooch.HTTPDownloader(timeout=_TIMEOUT),
         )
     except (requests.RequestException, ValueError) as error:
@@ -143,7 +161,7 @@ def _reason(error: Exception) -> str:
     """One short line out of the nested errors of the HTTP libraries."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answered {error.response.status_code} {error.response.reason}"
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, requests.Timeout) or "timed out" in str(error):
         return f"the server did not answer within {max(_TIMEOUT)} seconds"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection ended before the whole file had come"
@@ -153,7 +171,7 @@ def _reason(error: Exception) -> str:
 
 
 def _data_member(archive: Path, published: PublishedDataset) -> str:
-    with _opened(archive) as file:
+    with _reading(archive) as file:
         names = [name for name in file.namelist() if not name.endswith("/")]
     candidates = [name for name in names if name == published.member] or [
         name for name in names if PurePosixPath(name).suffix in (".csv", ".tsv", ".jsonl")
@@ -168,40 +186,42 @@ def _data_member(archive: Path, published: PublishedDataset) -> str:
 
 def _unpack(archive: Path, member: str, folder: Path) -> Path:
     """Writes one member of a zip archive into a folder, trusting nothing that the archive says."""
-    hint = "Use another mirror, or give a copy that you trust: --dataset FILE"
     target = folder / PurePosixPath(member).name
-    with _opened(archive) as file:
+    with _reading(archive) as file:
         for info in file.infolist():
             path = PurePosixPath(info.filename.replace("\\", "/"))
-            if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+            if path.is_absolute() or ".." in path.parts or ":" in info.filename[:2]:
                 raise IntegrityError(
                     f"{archive.name} is not safe to unpack: {info.filename!r} leads out of its "
                     "folder.",
-                    hint,
+                    _OTHER_ARCHIVE,
                 )
         declared = sum(info.file_size for info in file.infolist())
         if declared > LARGEST_UNPACKED:
             raise IntegrityError(
                 f"{archive.name} would unpack to {declared:,} bytes, more than the "
                 f"{LARGEST_UNPACKED:,} allowed.",
-                hint,
+                _OTHER_ARCHIVE,
             )
-        try:
-            # zipfile stops at the declared size, so that what is written is bounded, too.
-            with file.open(member) as packed, target.open("wb") as unpacked:
-                shutil.copyfileobj(packed, unpacked)
-        except KeyError:
-            raise IntegrityError(f"{archive.name} has no {member}.", hint) from None
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
-            raise IntegrityError(f"{archive.name}: {member} is damaged: {error}.", hint) from error
+        if member not in file.namelist():
+            raise IntegrityError(f"{archive.name} has no {member}.", _OTHER_ARCHIVE)
+        # zipfile stops at the declared size, so that what is written is bounded, too.
+        with file.open(member) as packed, target.open("wb") as unpacked:
+            shutil.copyfileobj(packed, unpacked)
     return target
 
 
-def _opened(archive: Path) -> zipfile.ZipFile:
+@contextmanager
+def _reading(archive: Path) -> Iterator[zipfile.ZipFile]:
+    """Opens a zip archive; whatever is found wrong while it is read is an IntegrityError."""
     try:
-        return zipfile.ZipFile(archive)
-    except zipfile.BadZipFile as error:
+        with zipfile.ZipFile(archive) as file:
+            yield file
+    except (*_DAMAGED_ZIP, OSError) as error:
+        # A made-up offset fails to be sought; other trouble of the system (a full disk) is not
+        # the archive's.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise IntegrityError(
-            f"{archive.name} is not a whole zip archive: {error}.",
-            "Use another mirror, or give a copy that you trust: --dataset FILE",
+            f"{archive.name} is damaged: it cannot be unpacked ({error}).", _OTHER_ARCHIVE
         ) from error

@@ -1,12 +1,12 @@
 """fetch: brings a data set and a pretrained model into the workspace."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from spamgpt.reporting import SILENT, Reporter
-from spamgpt.workspace import Artifact, Workspace
+from spamgpt.workspace import Artifact, Workspace, sha256
 
 Weights = Literal["pretrained", "random"]
 
@@ -75,6 +75,7 @@ def _fetch_dataset(
             if LABEL in messages:
                 draft.counts["labels"] = messages[LABEL].value_counts().sort_index().to_dict()
             draft.counts["origin"] = found.origin
+            draft.counts["sha256"] = sha256(found.file)
             # Inside the block: should the model fail, the data set is not kept either.
             model = model or _fetch_model(settings, workspace, reporter)
     return draft.artifact, model
@@ -116,12 +117,15 @@ def _model_settings(settings: FetchSettings) -> _ModelSettings:
 
 
 def _present_dataset(settings: FetchSettings, workspace: Workspace) -> Artifact | None:
-    """The published data set, if an earlier fetch brought it: its content cannot have changed."""
-    from spamgpt.sources.datasets import SMS_SPAM_COLLECTION
+    """The published data set, if an earlier fetch brought it, from wherever it was."""
+    from spamgpt.sources.datasets import SMS_SPAM_COLLECTION as PUBLISHED
 
-    if settings.dataset != SMS_SPAM_COLLECTION.name:
+    if settings.dataset != PUBLISHED.name:
         return None
-    return _present(workspace, "datasets", settings.dataset, {"source": settings.dataset})
+    newest = _newest(workspace, "datasets", PUBLISHED.name)
+    if newest is None or newest.counts["sha256"] != PUBLISHED.sha256:
+        return None
+    return _whole(newest)
 
 
 def _present_model(settings: FetchSettings, workspace: Workspace) -> Artifact | None:
@@ -129,22 +133,18 @@ def _present_model(settings: FetchSettings, workspace: Workspace) -> Artifact | 
 
     if settings.model not in PUBLISHED_MODELS:
         return None
-    wanted = _model_settings(settings)
-    return _present(
-        workspace,
-        "models",
-        settings.model,
-        {"source": wanted.source, "weights": wanted.weights, "seed": wanted.seed},
-    )
-
-
-def _present(
-    workspace: Workspace, kind: str, name: str, settings: dict[str, object]
-) -> Artifact | None:
-    folders = [folder for folder in workspace.folders(kind) if folder.parent.name == name]
-    newest = workspace.read(folders[-1]) if folders else None
-    if newest is None or newest.settings != settings:
+    newest = _newest(workspace, "models", settings.model)
+    if newest is None or newest.settings != asdict(_model_settings(settings)):
         return None
-    for file in newest.files:
-        newest.check(file)
-    return newest
+    return _whole(newest)
+
+
+def _newest(workspace: Workspace, kind: str, name: str) -> Artifact | None:
+    folders = [folder for folder in workspace.folders(kind) if folder.parent.name == name]
+    return workspace.read(folders[-1]) if folders else None
+
+
+def _whole(artifact: Artifact) -> Artifact:
+    for name in artifact.files:
+        artifact.check(name)
+    return artifact
