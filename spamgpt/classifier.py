@@ -135,6 +135,8 @@ class SpamClassifier:
 
     def score(self, texts: Sequence[str]) -> Scores:
         """The probability of each label for each message, in the order of `labels`."""
+        if isinstance(texts, str):
+            raise TypeError("texts is one string; give a list of messages")
         messages = tokenize(texts, self.tokenizer, self.context)
         logits = classify(self.model, messages, self.device)
         return Scores(logits.double().softmax(dim=1).numpy(), messages.truncated)

@@ -114,7 +114,7 @@ class Artifact:
             )
         if not untouched:
             # Copied with new times: put back the recorded time so that it is hashed only once.
-            with suppress(PermissionError):
+            with suppress(OSError):  # of others, or on a read-only disk: then hashed every time
                 os.utime(path, ns=(found.st_atime_ns, recorded["mtime_ns"]))
 
     @property

@@ -7,11 +7,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # No test may reach for the Hub by accident; those of the download code set their own servers.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("SPAMGPT_WORKSPACE", None)
+
+# A loaded machine is no failure.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -45,6 +45,11 @@ def test_a_message_beyond_the_context_is_read_from_its_first_tokens_and_told(cla
     np.testing.assert_allclose(scores.probabilities[0], scores.probabilities[1], atol=1e-6)
 
 
+def test_one_string_is_not_taken_for_a_list_of_letters(classifier):
+    with pytest.raises(TypeError, match="a list of messages"):
+        classifier.predict("see you")
+
+
 def test_no_messages_get_no_answers(classifier):
     assert classifier.predict([]) == []
     assert classifier.predict_proba([]).shape == (0, 2)

@@ -185,7 +185,7 @@ def _table_writer() -> Callable[[Prediction], None]:
         row = Text()
         row.append(f"{printable(answer.label):8}", style=_COLOURS.get(answer.label, "cyan"))
         row.append(f"  {answer.probability:6.1%}  ")
-        row.append(printable(answer.text))
+        row.append(printable(answer.text[: console.width]))
         console.print(row, no_wrap=True, overflow="ellipsis")
 
     return show

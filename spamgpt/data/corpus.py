@@ -113,7 +113,7 @@ def read_corpus(
     for number, source in enumerate(sources):
         for text in source.documents():
             side = int(zlib.crc32(text.encode("utf-8", "replace")) % 10_000 < held_out * 10_000)
-            token_ids = [*tokenizer.encoding.encode_ordinary(text), end]
+            token_ids = [*tokenizer.encode([text])[0], end]
             # Pieces overlap by one token, so that every token but the first is predicted once.
             for start in range(0, len(token_ids) - 1, context - 1):
                 parts[side].append(token_ids[start : start + context])

@@ -2,5 +2,6 @@
 
 This package imports nothing else of spamgpt, so that it can be lifted out and used elsewhere. Read
 it in the order `config`, `packing`, `model`, `classifier`, `unfreezing`; `weights` and `tokenizer`
-read the files of a Hugging Face model folder, `folder` all of them together.
+read the files of a Hugging Face model folder, `folder` all of them together. `language_model` is
+what pre-training minimises.
 """

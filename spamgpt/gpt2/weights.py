@@ -1,6 +1,7 @@
 """Reads, writes and initialises the weights of a GPT-2 (`model.safetensors`)."""
 
 import math
+import os
 import re
 from pathlib import Path
 
@@ -67,9 +68,19 @@ def random_weights(config: GPT2Config, seed: int) -> dict[str, Tensor]:
 
 
 def write_weights(weights: dict[str, Tensor], path: Path) -> None:
-    """Writes tensors as a safetensors file that `transformers` reads as well."""
+    """Writes tensors as a safetensors file that `transformers` reads as well.
+
+    Raises OSError if the disk is full or the place cannot be written to.
+    """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    save_file(contiguous, path, metadata={"format": "pt"})
+    try:
+        save_file(contiguous, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        # The library hides the system's error in its text; a full disk has to be told as one.
+        if match := re.search(r"os error (\d+)", str(error)):
+            number = int(match[1])
+            raise OSError(number, os.strerror(number), str(path)) from error
+        raise
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

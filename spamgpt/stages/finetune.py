@@ -217,8 +217,8 @@ def _train(
 
         def after_epoch(record: EpochRecord) -> None:
             show(record)
-            if record.epoch < settings.epochs:
-                checkpoint.save(training.state_dict())
+            # Also after the last: should the disk be full then, nothing has to be trained again.
+            checkpoint.save(training.state_dict())
 
         for record in training.history:
             show(record)

@@ -71,15 +71,17 @@ class Checkpoint:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replaces what was saved before; what was saved stays if the disk is full."""
-        (self.folder / _RUN_FILE).write_text(json.dumps(self.record), encoding="utf-8")
         unfinished = self.folder / f"{_STATE_FILE}.new"
+        if not (self.folder / _RUN_FILE).exists():
+            unfinished.write_text(json.dumps(self.record), encoding="utf-8")
+            unfinished.replace(self.folder / _RUN_FILE)
         try:
             torch.save(dict(state), unfinished)
             unfinished.replace(self.folder / _STATE_FILE)
         except RuntimeError as error:  # how torch reports a failed write
             unfinished.unlink(missing_ok=True)
             raise SpamgptError(
-                f"The checkpoint could not be written to {self.folder}: {error}",
+                f"The checkpoint could not be written to {self.folder}.",
                 "Is the disk full? Make room and go on with --resume.",
             ) from error
 

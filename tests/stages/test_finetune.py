@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -207,3 +208,16 @@ def test_a_gpu_learns_the_same(workspace):
     assert on_gpu.counts["validation_loss"] == pytest.approx(
         on_cpu.counts["validation_loss"], abs=1e-2
     )
+
+
+def test_a_full_disk_at_the_end_costs_no_training(workspace, monkeypatch):
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "trained.safetensors")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("spamgpt.gpt2.weights.write_weights", full)
+        with pytest.raises(OSError, match="No space left"):
+            finetune.run(SETTINGS, workspace)
+    monkeypatch.setattr(loop.Training, "_step", lambda *arguments: pytest.fail("trained again"))
+    resumed = finetune.run(FinetuneSettings(), workspace, resume=True, given=set())
+    assert resumed.digest == workspace.newest("classifiers", "v1").digest

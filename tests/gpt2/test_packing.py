@@ -1,0 +1,72 @@
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spamgpt.gpt2.packing import pack
+
+some_messages = st.lists(
+    st.lists(st.integers(0, 50256), min_size=1, max_size=12), min_size=1, max_size=8
+)
+
+
+def test_messages_lie_end_to_end():
+    packed = pack([[7, 8, 9], [5], [6, 4]])
+    assert packed.token_ids.tolist() == [7, 8, 9, 5, 6, 4]
+    assert packed.offsets.tolist() == [0, 3, 4, 6]
+    assert packed.token_ids.dtype == packed.offsets.dtype == torch.int64
+
+
+def test_every_token_knows_its_message_and_its_place_in_it():
+    packed = pack([[7, 8, 9], [5], [6, 4]])
+    assert len(packed) == 3
+    assert packed.lengths.tolist() == [3, 1, 2]
+    assert packed.longest == 3
+    assert packed.last.tolist() == [2, 3, 5]
+    assert packed.message.tolist() == [0, 0, 0, 1, 2, 2]
+    assert packed.position.tolist() == [0, 1, 2, 0, 0, 1]
+
+
+@settings(deadline=None)
+@given(some_messages)
+def test_slices_between_the_offsets_are_the_messages(messages):
+    packed = pack(messages)
+    bounds = packed.offsets.tolist()
+    ids = packed.token_ids.tolist()
+    assert [ids[a:b] for a, b in pairwise(bounds)] == messages
+    assert [ids[place] for place in packed.last] == [message[-1] for message in messages]
+
+
+def test_padding_puts_zeros_behind_each_message():
+    packed = pack([[7, 8, 9], [5]])
+    values = torch.tensor([[1.0, 2], [3, 4], [5, 6], [7, 8]])
+    expected = [[[1, 2], [3, 4], [5, 6]], [[7, 8], [0, 0], [0, 0]]]
+    assert packed.pad(values).tolist() == expected
+
+
+@settings(deadline=None)
+@given(some_messages)
+def test_unpadding_undoes_padding(messages):
+    packed = pack(messages)
+    values = torch.rand(len(packed.token_ids), 3)
+    assert torch.equal(packed.unpad(packed.pad(values)), values)
+
+
+def test_gradients_pass_through_padding_once_per_token():
+    packed = pack([[7, 8, 9], [5]])
+    values = torch.rand(4, 2, requires_grad=True)
+    packed.unpad(packed.pad(values)).sum().backward()
+    assert torch.equal(values.grad, torch.ones(4, 2))
+
+
+@pytest.mark.parametrize("messages", [[], [[]], [[1], []]])
+def test_nothing_at_all_and_empty_messages_are_refused(messages):
+    with pytest.raises(ValueError, match="at least one token"):
+        pack(messages)
+
+
+def test_moving_to_a_device_takes_tokens_and_offsets():
+    moved = pack([[7, 8], [5]]).to(torch.device("meta"))
+    assert moved.token_ids.device.type == moved.offsets.device.type == "meta"
