@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import lzma
 import shutil
 import tempfile
 import zipfile
@@ -16,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import pooch
 import requests
 
+from spamgpt.data.rows import LINES, format_of
 from spamgpt.errors import IntegrityError, MissingInputError, NetworkError
 from spamgpt.reporting import Reporter
 from spamgpt.workspace import artifact_name, sha256
@@ -26,15 +26,7 @@ LARGEST_UNPACKED = 100_000_000
 _TIMEOUT = (5, 10)
 _OTHER_ARCHIVE = "Use another mirror, or give a copy that you trust: --dataset FILE"
 # What zipfile lets through for archives that are damaged, encrypted or packed in unknown ways.
-_DAMAGED_ZIP = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    RuntimeError,
-    NotImplementedError,
-    ValueError,
-)
+_DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -93,9 +85,10 @@ def obtain_dataset(
                 f"There is no data set {source!r}.",
                 f"Give {published.name}, a CSV, TSV or JSONL file, or a URL.",
             )
-    if zipfile.is_zipfile(file):
-        file = _unpack(file, _data_member(file, published), folder)
-        if file.name == published.member:
+    if _is_zip(file):
+        member = _data_member(file, published, origin)
+        file = _unpack(file, member, folder, origin)
+        if member == published.member:
             _check_published(published, file, origin)
     if sha256(file) == published.sha256:
         return FetchedDataset(published.name, file, origin)
@@ -110,7 +103,7 @@ def _download_published(
     for url in published.urls:
         try:
             archive = _download(url, folder, reporter)
-            file = _unpack(archive, published.member, folder)
+            file = _unpack(archive, published.member, folder, url)
             _check_published(published, file, url)
             return FetchedDataset(published.name, file, url)
         except (NetworkError, IntegrityError) as error:
@@ -139,12 +132,11 @@ def _check_published(published: PublishedDataset, file: Path, origin: str) -> No
 def _download(url: str, folder: Path, reporter: Reporter) -> Path:
     pooch.get_logger().setLevel(logging.WARNING)
     reporter.note(f"Downloading {url}")
-    name = PurePosixPath(unquote(urlsplit(url).path)).name or "download"
     try:
         path = pooch.retrieve(
             url,
             known_hash=None,
-            fname=name,
+            fname=_file_name(unquote(urlsplit(url).path)),
             # A folder of its own: pooch would take a file of the same name for the one wanted.
             path=tempfile.mkdtemp(dir=folder),
             downloader=pooch.HTTPDownloader(timeout=_TIMEOUT),
@@ -155,6 +147,11 @@ def _download(url: str, folder: Path, reporter: Reporter) -> Path:
             "Check the network and the address, or give a local file: --dataset FILE",
         ) from error
     return Path(path)
+
+
+def _file_name(path: str) -> str:
+    """The last part of a URL's or an archive's path, as a name that any file system takes."""
+    return artifact_name(PurePosixPath(path).name or "download")[-100:]
 
 
 def _reason(error: Exception) -> str:
@@ -170,58 +167,72 @@ def _reason(error: Exception) -> str:
     return str(error).rstrip(".")
 
 
-def _data_member(archive: Path, published: PublishedDataset) -> str:
-    with _reading(archive) as file:
+def _is_zip(file: Path) -> bool:
+    """Whether a file is a zip archive, or the beginning of one that lost its end on the way."""
+    with file.open("rb") as start:
+        return start.read(4) == b"PK\x03\x04" or zipfile.is_zipfile(file)
+
+
+def _data_member(archive: Path, published: PublishedDataset, origin: str) -> str:
+    with _reading(archive, origin) as file:
         names = [name for name in file.namelist() if not name.endswith("/")]
     candidates = [name for name in names if name == published.member] or [
-        name for name in names if PurePosixPath(name).suffix in (".csv", ".tsv", ".jsonl")
+        name for name in names if format_of(name) != LINES
     ]
     if len(candidates) != 1:
         raise IntegrityError(
-            f"{archive.name} holds {len(candidates)} data files ({', '.join(names[:5])}), not one.",
+            f"{origin} holds {len(candidates)} data files ({', '.join(names[:5])}), not one.",
             f"Give an archive with {published.member} or one CSV, TSV or JSONL file.",
         )
     return candidates[0]
 
 
-def _unpack(archive: Path, member: str, folder: Path) -> Path:
-    """Writes one member of a zip archive into a folder, trusting nothing that the archive says."""
-    target = folder / PurePosixPath(member).name
-    with _reading(archive) as file:
-        for info in file.infolist():
-            path = PurePosixPath(info.filename.replace("\\", "/"))
-            if path.is_absolute() or ".." in path.parts or ":" in info.filename[:2]:
-                raise IntegrityError(
-                    f"{archive.name} is not safe to unpack: {info.filename!r} leads out of its "
-                    "folder.",
-                    _OTHER_ARCHIVE,
-                )
-        declared = sum(info.file_size for info in file.infolist())
-        if declared > LARGEST_UNPACKED:
+def _unpack(archive: Path, member: str, folder: Path, origin: str) -> Path:
+    """Writes one member of a zip archive into a folder of its own in `folder`."""
+    target = Path(tempfile.mkdtemp(dir=folder)) / _file_name(member)
+    with _reading(archive, origin) as file:
+        if member not in file.namelist():
+            raise IntegrityError(f"{origin} has no {member}.", _OTHER_ARCHIVE)
+        # What goes beyond the declared size is not unpacked, so that the bytes written and held in
+        # memory are bounded; with its rarer methods, zipfile unpacks first and cuts afterwards.
+        if file.getinfo(member).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise IntegrityError(
-                f"{archive.name} would unpack to {declared:,} bytes, more than the "
-                f"{LARGEST_UNPACKED:,} allowed.",
+                f"{origin}: {member} is not packed by the common method (deflate).",
                 _OTHER_ARCHIVE,
             )
-        if member not in file.namelist():
-            raise IntegrityError(f"{archive.name} has no {member}.", _OTHER_ARCHIVE)
-        # zipfile stops at the declared size, so that what is written is bounded, too.
         with file.open(member) as packed, target.open("wb") as unpacked:
             shutil.copyfileobj(packed, unpacked)
     return target
 
 
 @contextmanager
-def _reading(archive: Path) -> Iterator[zipfile.ZipFile]:
+def _reading(archive: Path, origin: str) -> Iterator[zipfile.ZipFile]:
     """Opens a zip archive; whatever is found wrong while it is read is an IntegrityError."""
     try:
         with zipfile.ZipFile(archive) as file:
+            _refuse_attacks(file, origin)
             yield file
     except (*_DAMAGED_ZIP, OSError) as error:
         # A made-up offset fails to be sought; other trouble of the system (a full disk) is not
         # the archive's.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
+        raise IntegrityError(f"{origin} cannot be unpacked: {error}.", _OTHER_ARCHIVE) from error
+
+
+def _refuse_attacks(file: zipfile.ZipFile, origin: str) -> None:
+    """Raises IntegrityError for an archive that climbs out of its folder or fills the disk."""
+    for name in file.namelist():
+        path = PurePosixPath(name.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or any(":" in part for part in path.parts):
+            raise IntegrityError(
+                f"{origin} is not safe to unpack: {name!r} leads out of its folder.",
+                _OTHER_ARCHIVE,
+            )
+    declared = sum(info.file_size for info in file.infolist())
+    if declared > LARGEST_UNPACKED:
         raise IntegrityError(
-            f"{archive.name} is damaged: it cannot be unpacked ({error}).", _OTHER_ARCHIVE
-        ) from error
+            f"{origin} would unpack to {declared:,} bytes, more than the "
+            f"{LARGEST_UNPACKED:,} allowed.",
+            _OTHER_ARCHIVE,
+        )

@@ -1,24 +1,34 @@
 """Pre-trained models: pinned revisions on the Hugging Face Hub, other repositories, folders."""
 
+import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import (
+    constants,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
+    HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from spamgpt.errors import IntegrityError, MissingInputError, NetworkError, UsageError
+from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.folder import CONFIG_FILE, MODEL_FILES, TOKENIZER_FILES, WEIGHTS_FILE
 from spamgpt.reporting import Reporter
 from spamgpt.workspace import artifact_name, sha256
@@ -106,7 +116,8 @@ def obtain_model(
     """Puts the files of a model into a folder, linked from the Hub's cache where that is possible.
 
     Without `with_weights` the weight file is left out. Raises NetworkError, IntegrityError or
-    MissingInputError; a downloaded file with a wrong hash is removed from the cache.
+    MissingInputError; a downloaded file with a wrong hash is removed from the cache. What is not a
+    GPT-2 ends with ModelFormatError before anything but its configuration has come.
     """
     wanted = [CONFIG_FILE, *TOKENIZER_FILES] + [WEIGHTS_FILE] * with_weights
     if source in PUBLISHED_MODELS or source.startswith("hf:"):
@@ -126,6 +137,9 @@ def _parse_repository(source: str) -> HubModel:
 
 
 def _from_folder(source: Path, wanted: Sequence[str], folder: Path) -> FetchedModel:
+    if (source / CONFIG_FILE).is_file():
+        # First of all: another architecture lacks other files, too, and those are not the point.
+        GPT2Config.from_file(source / CONFIG_FILE)
     missing = [name for name in wanted if not (source / name).is_file()]
     if missing:
         hint = "It needs " + ", ".join(MODEL_FILES)
@@ -146,7 +160,8 @@ def _from_hub(
         disable_progress_bars()
     digests = {}
     for name in wanted:
-        cached = _download(model, name)
+        with _heard_by(reporter):
+            cached = _download(model, name)
         digests[name] = sha256(cached)
         expected = model.sha256.get(name, digests[name])
         if digests[name] != expected:
@@ -158,36 +173,88 @@ def _from_hub(
                 f"{digests[name]}, expected {expected}.",
                 "Try again or without HF_ENDPOINT, or give a folder that you trust: --model FOLDER",
             )
+        if name == CONFIG_FILE:
+            GPT2Config.from_file(cached)
         _link_or_copy(cached.resolve(), folder / name)
     return FetchedModel(digests, f"{model.repository}@{model.revision}")
 
 
+@contextmanager
+def _heard_by(reporter: Reporter) -> Iterator[None]:
+    """Hands what the library logs, such as that it tries again, to the reporter.
+
+    It would write it to standard error: with --quiet too, and with what a server put into it.
+    """
+    library = logging.getLogger("huggingface_hub")
+    handlers = library.handlers
+    library.handlers = [_Notes(reporter)]
+    try:
+        yield
+    finally:
+        library.handlers = handlers
+
+
+class _Notes(logging.Handler):
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__()
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._reporter.note(" ".join(record.getMessage().split()))
+
+
 def _download(model: HubModel, name: str) -> Path:
     """The path of a file in the Hub's cache, downloaded if need be (a broken transfer resumes)."""
+    hint = "Check the network, set HF_ENDPOINT to a mirror, or give a local folder: --model FOLDER"
     try:
+        if not isinstance(
+            try_to_load_from_cache(model.repository, name, revision=model.revision), str
+        ):
+            _knock(model, name)
         return Path(hf_hub_download(model.repository, name, revision=model.revision))
-    except (
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-        GatedRepoError,
-        HFValidationError,
-    ) as error:
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         reason = f"the Hub has no public {model.repository} at {model.revision}"
         cause: Exception = error
-    except LocalEntryNotFoundError as error:
-        reason, cause = "the Hub cannot be reached and its cache does not hold the file", error
-    except EntryNotFoundError as error:
+    except RemoteEntryNotFoundError as error:
         reason, cause = f"the repository has no {name}", error
+        hint = f"Name a repository or a folder that has {', '.join(MODEL_FILES)}."
     except Exception as error:
         # The library lets the errors of several HTTP clients through, depending on its version;
         # whatever it is, the file did not come. A full disk is told as such.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        reason, cause = str(error).splitlines()[0].rstrip("."), error
+        reason, cause = _reason(error), error
     raise NetworkError(
-        f"{name} of {model.repository} could not be downloaded: {reason}.",
-        "Check the network, set HF_ENDPOINT to a mirror, or give a local folder: --model FOLDER",
+        f"{name} of {model.repository} could not be downloaded: {reason}.", hint
     ) from cause
+
+
+def _knock(model: HubModel, name: str) -> None:
+    """Raises ConnectionError if the Hub does not answer.
+
+    It is asked once, with a short time limit: hf_hub_download would go on asking a silent server
+    for more than six minutes. What it does about an answer such as 503, or when it is set to be
+    offline, is left to it.
+    """
+    url = hf_hub_url(model.repository, name, revision=model.revision)
+    try:
+        get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    except (HfHubHTTPError, OfflineModeIsEnabled):
+        pass
+    except Exception as error:
+        raise ConnectionError(
+            f"{constants.ENDPOINT} cannot be reached ({_reason(error)})"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """One short line out of the nested errors of the library."""
+    if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+        # It found nothing in its cache, but only looked there for the reason that it hides.
+        error = error.__cause__
+    if isinstance(error, HfHubHTTPError):
+        return f"the server answered {error.response.status_code} {error.response.reason_phrase}"
+    return str(error).partition("\n")[0].rstrip(".") or type(error).__name__
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

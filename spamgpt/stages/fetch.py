@@ -43,8 +43,12 @@ def run(
     """Fetches both; returns the data set and the model.
 
     What the workspace already has is not fetched again. Either both arrive or, on an error,
-    nothing is written. Raises NetworkError, IntegrityError, MissingInputError or BadDataError.
+    nothing is written. Raises NetworkError, IntegrityError, MissingInputError, BadDataError,
+    ModelFormatError, or UsageError for a `model` that is not written as it should be.
     """
+    from spamgpt.sources.models import model_name
+
+    model_name(settings.model)  # a name that does not exist is told before anything is downloaded
     dataset = _present_dataset(settings, workspace)
     model = _present_model(settings, workspace)
     if dataset and model:
@@ -98,9 +102,15 @@ def _fetch_model(settings: FetchSettings, workspace: Workspace, reporter: Report
             write_weights(random_weights(config, settings.seed), draft.folder / WEIGHTS_FILE)
         if random or settings.model not in PUBLISHED_MODELS:
             # Published files are known by their hashes; any others are tried now, not at training.
+            from spamgpt.gpt2.config import ModelFormatError
             from spamgpt.gpt2.folder import load_folder
 
-            load_folder(draft.folder)
+            try:
+                load_folder(draft.folder)
+            except ModelFormatError as error:
+                # The draft will be gone: the message names where the files came from.
+                message = str(error).replace(str(draft.folder), obtained.origin)
+                raise ModelFormatError(message) from error
         draft.counts.update(
             n_layer=config.n_layer,
             n_head=config.n_head,

@@ -1,15 +1,18 @@
 import json
-import os
-import shutil
-import subprocess
-import sys
+import socket
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from spamgpt.data.tables import read_table
-from spamgpt.errors import BadDataError, IntegrityError, MissingInputError
+from spamgpt.errors import (
+    BadDataError,
+    IntegrityError,
+    NetworkError,
+    SpamgptError,
+    as_user_error,
+)
 from spamgpt.gpt2.config import ModelFormatError
 from spamgpt.stages import fetch
 from spamgpt.stages.fetch import FetchSettings
@@ -27,11 +30,13 @@ def downloads(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     yield folder
-    assert list(folder.iterdir()) == []
+    # A folder of PyTorch's own appears with its first import.
+    assert [path for path in folder.iterdir() if "torchinductor" not in path.name] == []
 
 
-def settings(dataset: Path, model: Path, **options) -> FetchSettings:
+def settings(dataset: Path | str, model: Path | str, **options) -> FetchSettings:
     return FetchSettings(str(dataset), str(model), **options)
 
 
@@ -43,6 +48,32 @@ def test_a_data_set_and_a_model_become_artifacts(workspace, messages_file, make_
     assert len(read_table(dataset.file("messages.csv"))) == 120
     assert model.reference == "models/tiny/v1"
     assert sorted(model.files) == ["config.json", "merges.txt", "model.safetensors", "vocab.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("data.csv", 'label,text\nham,"see ""you"" at 5"\nspam,WIN\n'),
+        ("data.tsv", 'label\ttext\nham\tsee "you" at 5\nspam\tWIN\n'),
+        (
+            "data.jsonl",
+            '{"label":"ham","text":"see \\"you\\" at 5"}\n{"label":"spam","text":"WIN"}',
+        ),
+        ("data", 'ham\tsee "you" at 5\nspam\tWIN\n'),
+    ],
+)
+def test_every_format_gives_the_same_data_set(workspace, tmp_path, make_model, name, content):
+    (tmp_path / name).write_text(content)
+    dataset, _ = fetch.run(settings(tmp_path / name, make_model()), workspace)
+    assert dataset.name == "data"
+    rows = dataset.file("messages.csv").read_text()
+    assert rows == '"label","text"\n"ham","see ""you"" at 5"\n"spam","WIN"\n'
+
+
+def test_the_whole_real_collection_is_read(workspace, sms_collection, make_model):
+    dataset, _ = fetch.run(settings(sms_collection, make_model()), workspace)
+    assert dataset.counts["messages"] == 5_574
+    assert dataset.counts["labels"] == {"ham": 4_827, "spam": 747}
 
 
 def test_random_weights_are_drawn_from_the_seed(workspace, messages_file, make_model):
@@ -60,7 +91,8 @@ def test_the_same_again_is_taken_from_the_workspace(workspace, messages_file, ma
     again = fetch.run(wanted, workspace)
     assert [a.reference for a in first] == [a.reference for a in again]
     messages_file.write_text(messages_file.read_text() + "ham\tone more\n")
-    assert fetch.run(wanted, workspace)[0].reference == "datasets/messages/v2"
+    again = fetch.run(wanted, workspace)
+    assert [a.reference for a in again] == ["datasets/messages/v2", "models/tiny/v1"]
 
 
 def test_a_collection_at_hand_is_not_downloaded(workspace, sms_collection, make_model):
@@ -71,30 +103,50 @@ def test_a_collection_at_hand_is_not_downloaded(workspace, sms_collection, make_
     assert again.reference == first.reference == "datasets/sms-spam-collection/v1"
 
 
-def test_if_the_model_fails_nothing_is_written(workspace, messages_file, make_model):
-    with pytest.raises(MissingInputError):
-        fetch.run(settings(messages_file, make_model(weights=False)), workspace)
+@pytest.mark.parametrize("kind", ["no folder", "no weights", "not a name", "not in reach"])
+def test_if_the_model_fails_nothing_is_written(workspace, messages_file, make_model, kind):
+    model, status = {
+        "no folder": ("none", 3),
+        "no weights": (make_model(weights=False), 3),
+        "not a name": ("hf:owner-of-nothing", 2),
+        "not in reach": ("hf:owner/of-nothing@main", 5),
+    }[kind]
+    with pytest.raises(SpamgptError) as caught:
+        fetch.run(settings(messages_file, model), workspace)
+    assert caught.value.exit_status == status
     assert not workspace.root.exists()
-    with pytest.raises(MissingInputError):
-        fetch.run(settings(messages_file, Path("none")), workspace)
+
+
+def test_if_the_data_set_fails_nothing_is_written(workspace, make_model):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}/data.csv"
+    with pytest.raises(NetworkError, match="cannot be reached"):
+        fetch.run(settings(address, make_model()), workspace)
     assert not workspace.root.exists()
 
 
 def test_a_folder_with_another_model_is_refused_by_name(workspace, messages_file, make_model):
     source = make_model()
-    config = json.loads((source / "config.json").read_text())
-    (source / "config.json").write_text(json.dumps(config | {"model_type": "llama"}))
-    with pytest.raises(ModelFormatError, match="'llama' is not supported"):
+    change_config(source, model_type="llama")
+    with pytest.raises(ModelFormatError, match="'llama' is not supported") as caught:
         fetch.run(settings(messages_file, source), workspace)
+    assert as_user_error(caught.value).exit_status == 4
     assert not workspace.root.exists()
 
 
 def test_weights_that_do_not_fit_are_refused_when_fetched(workspace, messages_file, make_model):
     source = make_model()
-    config = json.loads((source / "config.json").read_text())
-    (source / "config.json").write_text(json.dumps(config | {"n_layer": 3}))
-    with pytest.raises(ModelFormatError, match=r"missing h\.2\."):
+    change_config(source, n_layer=3)
+    with pytest.raises(ModelFormatError, match=r"missing h\.2\.") as caught:
         fetch.run(settings(messages_file, source), workspace)
+    # The message names the user's folder, not one that is gone by then.
+    assert str(source / "model.safetensors") in str(caught.value)
+    assert str(workspace.root) not in str(caught.value)
+
+
+def change_config(folder: Path, **values: object) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
 
 
 def test_a_bad_row_is_named_with_the_users_own_file(workspace, tmp_path, make_model):
@@ -118,60 +170,3 @@ def test_a_damaged_artifact_is_not_taken_for_what_was_fetched(
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(IntegrityError, match=r"messages\.csv is damaged"):
         fetch.run(FetchSettings(model=str(model)), workspace)
-
-
-def test_the_command_fetches_from_mirrors_and_leaves_nothing_when_it_cannot(
-    tmp_path, messages_file, make_model
-):
-    """The whole command against servers of its own: a mirror of the Hub and of a data set."""
-    mirror = tmp_path / "mirror"
-    repository = mirror / "me" / "tiny" / "resolve" / ("a" * 40)
-    repository.parent.mkdir(parents=True)
-    shutil.copytree(make_model(), repository)
-    shutil.copy(messages_file, mirror / "chat.tsv")
-    command = str(Path(sys.executable).with_name("spamgpt"))
-    code = (
-        "import functools, http.server, sys\n"
-        "class Handler(http.server.SimpleHTTPRequestHandler):\n"
-        "    def end_headers(self):\n"
-        "        self.send_header('ETag', repr(self.path).replace(chr(39), chr(34)))\n"
-        "        self.send_header('X-Repo-Commit', 'a' * 40)\n"
-        "        super().end_headers()\n"
-        "handler = functools.partial(Handler, directory=sys.argv[1])\n"
-        "server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)\n"
-        "print(server.server_port, flush=True)\n"
-        "server.serve_forever()\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, mirror], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as server:
-        url = f"http://127.0.0.1:{int(server.stdout.readline())}"
-        environment = os.environ | {
-            "HF_ENDPOINT": url,
-            "HF_HOME": str(tmp_path / "hf"),
-            "HF_HUB_OFFLINE": "0",
-            "TMPDIR": tempfile.tempdir,
-        }
-
-        def run(*options: str) -> subprocess.CompletedProcess:
-            return subprocess.run(
-                [command, "fetch", "-w", tmp_path / "ws", *options],
-                env=environment,
-                capture_output=True,
-                text=True,
-            )
-
-        dataset = ("--dataset", f"{url}/chat.tsv")
-        failed = run(*dataset, "--model", f"hf:me/none@{'a' * 40}")
-        assert failed.returncode == 5
-        assert not (tmp_path / "ws").exists()
-        error, hint = failed.stderr.splitlines()[-2:]
-        assert error.startswith("error: config.json of me/none could not be downloaded")
-        assert hint.startswith(" hint: ")
-        done = run(*dataset, "--model", f"hf:me/tiny@{'a' * 40}")
-        server.kill()
-    assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == [
-        "datasets/chat/v1",
-        "models/me--tiny/v1",
-    ]
