@@ -22,8 +22,8 @@ def command(
     dataset: Annotated[
         str,
         typer.Option(
-            help="sms-spam-collection, a CSV, TSV or JSONL file (or the raw SMSSpamCollection), "
-            "or a URL."
+            help="sms-spam-collection, bundled-messages (written for spamgpt), a CSV, TSV or JSONL "
+            "file (or the raw SMSSpamCollection), or a URL."
         ),
     ] = FetchSettings.dataset,
     model: Annotated[

@@ -252,6 +252,13 @@ def test_a_local_copy_of_the_collection_is_known_by_its_content(obtain, tmp_path
     assert obtain(file).name == "sms-spam-collection"
 
 
+def test_the_bundled_messages_need_no_network(obtain, server):
+    found = obtain("bundled-messages")
+    assert found.name == "bundled-messages"
+    assert found.file.read_text(encoding="utf-8").startswith('"label","kind","text"\n')
+    assert server.requests == []
+
+
 def test_a_missing_file_is_told_with_what_there_could_be(obtain, tmp_path):
     for source in (tmp_path / "none.csv", tmp_path):
         with pytest.raises(MissingInputError) as caught:
