@@ -29,7 +29,7 @@ _OTHER_ARCHIVE = "Use another mirror, or give a copy that you trust: --dataset F
 _DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
 
 
-# 1,286 SMS and short e-mails, two in five spam, written for this project (columns label, kind, text).
+# SMS and short e-mails, two in five spam, written for this project: columns label, kind, text.
 BUNDLED_MESSAGES = "bundled-messages"
 _BUNDLED_FILE = Path(__file__).parents[1] / "assets" / "messages.csv"
 

@@ -133,7 +133,7 @@ def _present_dataset(settings: FetchSettings, workspace: Workspace) -> Artifact 
     if settings.dataset != PUBLISHED.name:
         return None
     newest = _newest(workspace, "datasets", PUBLISHED.name)
-    if newest is None or newest.counts["sha256"] != PUBLISHED.sha256:
+    if newest is None or newest.counts.get("sha256") != PUBLISHED.sha256:
         return None
     return _whole(newest)
 
