@@ -8,8 +8,8 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -43,6 +43,7 @@ _NAMED_KINDS = ("datasets", "models")
 _VERSION = re.compile(r"v([1-9][0-9]*)")
 _DRAFT = ".draft-"
 _LOCK = ".lock"
+_LAST_VERSION = ".last-version"
 _LIBRARIES = ("torch", "tiktoken", "safetensors", "pandas", "scikit-learn")
 
 
@@ -161,7 +162,7 @@ class Workspace:
         """Makes an artifact: yields a draft and, unless the block raises, finishes it.
 
         `stage` is the one that makes it, by default the one that KINDS names. With `reuse` the
-        newest version is taken instead of a new one when it has the same settings and files.
+        newest of its kind is taken instead of a new one when it has the same settings and files.
         """
         parent = self.root / kind / name if name else self.root / kind
         started = time.monotonic()
@@ -279,7 +280,8 @@ class Workspace:
         with self._lock():
             parent.mkdir(parents=True, exist_ok=True)
             _remove_abandoned_drafts(parent)
-            folder = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=parent))
+            folder = parent / f"{_DRAFT}{secrets.token_hex(4)}"
+            folder.mkdir()
             in_use = FileLock(_lock_of(folder))
             in_use.acquire()
         try:
@@ -292,27 +294,29 @@ class Workspace:
                 self._remove_if_empty(parent)
 
     def _equal(self, parent: Path, manifest: dict[str, Any]) -> Artifact | None:
-        folders = [folder for folder in self.folders() if folder.parent == parent]
-        newest = self.read(folders[-1]) if folders else None
-        if newest and all(
-            newest.manifest[key] == manifest[key] for key in ("settings", "inputs", "digest")
+        folders = self.folders(parent.relative_to(self.root).parts[0])
+        newest = max(map(self.read, folders), key=_creation) if folders else None
+        if (
+            newest
+            and newest.folder.parent == parent
+            and all(
+                newest.manifest[key] == manifest[key] for key in ("settings", "inputs", "digest")
+            )
         ):
             return newest
         return None
 
     def _finish(self, folder: Path, parent: Path, manifest: dict[str, Any]) -> Artifact:
         """Gives a draft the next version number; two runs at once get two numbers."""
-        folder.chmod(0o755)
         with self._lock():
-            counter = parent / ".last-version"  # numbers of deleted artifacts are not used again
-            last = int(counter.read_text()) if counter.exists() else 0
+            last = _last_version(parent)
             taken = [_version_number(path) for path in parent.glob("v*") if path.is_dir()]
             number = max([last, *taken]) + 1
             manifest["version"] = number
             (folder / MANIFEST).write_bytes(_manifest_bytes(manifest))
             target = parent / f"v{number}"
+            _write_last_version(parent, number)
             folder.rename(target)
-            counter.write_text(str(number))
         return self.read(target)
 
     def _remove_if_empty(self, folder: Path) -> None:
@@ -387,15 +391,28 @@ def _version_number(folder: Path) -> int:
     return int(match[1]) if match else 0
 
 
+def _last_version(parent: Path) -> int:
+    """The highest number ever given: those of deleted artifacts are not used again."""
+    try:
+        return int((parent / _LAST_VERSION).read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def _write_last_version(parent: Path, number: int) -> None:
+    unfinished = parent / f"{_LAST_VERSION}.new"
+    unfinished.write_text(str(number))
+    unfinished.replace(parent / _LAST_VERSION)
+
+
 def _lock_of(draft: Path) -> Path:
     return draft.with_name(draft.name + ".lock")
 
 
 def _remove_abandoned_drafts(parent: Path) -> None:
     """Drafts whose lock nobody holds were left by a killed run."""
-    for folder in parent.glob(f"{_DRAFT}*"):
-        if not folder.is_dir():
-            continue
+    names = {path.name.removesuffix(".lock") for path in parent.glob(f"{_DRAFT}*")}
+    for folder in map(parent.joinpath, names):
         try:
             with FileLock(_lock_of(folder), timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -100,6 +100,12 @@ def test_a_closed_pipe_is_no_error(trained_workspace):
         assert process.stderr.read() == b""
 
 
+def test_a_closed_pipe_is_no_error_for_a_table_either(trained_workspace):
+    with start("artifacts", "-w", trained_workspace) as process:
+        process.stdout.close()
+        assert process.wait(timeout=60) == 0
+
+
 def test_ctrl_c_while_waiting_for_lines_ends_with_130(trained_workspace):
     with start("predict", "-w", trained_workspace) as process:
         process.stdin.write(b"see you\n")

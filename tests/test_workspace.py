@@ -81,6 +81,18 @@ def test_a_failing_run_leaves_what_was_there_as_it_was(workspace):
     assert workspace.newest("prepared").digest == artifact.digest
 
 
+def test_a_damaged_counter_does_no_harm(workspace):
+    make(workspace)
+    (workspace.root / "prepared" / ".last-version").write_text("")
+    assert make(workspace).reference == "prepared/v2"
+
+
+def test_what_was_made_before_something_else_is_not_taken_for_the_newest(workspace):
+    for name in ("a", "b", "a"):
+        make(workspace, "datasets", name=name, content=name, reuse=True)
+    assert workspace.newest("datasets").reference == "datasets/a/v2"
+
+
 def test_two_runs_at_once_get_two_versions(workspace):
     together = threading.Barrier(8)
     made = []
@@ -106,6 +118,7 @@ def test_the_draft_of_a_killed_run_is_removed_by_the_next_and_one_in_use_is_kept
     abandoned.mkdir()
     (abandoned / "file.txt").write_text("half")
     abandoned.with_name(".draft-abandoned.lock").touch()
+    abandoned.with_name(".draft-orphan.lock").touch()
     unlocked = workspace.root / "prepared" / ".draft-unlocked"
     unlocked.mkdir()
     with workspace.new("prepared", Settings()) as slow:

@@ -33,7 +33,7 @@ def command(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Score a classifier on messages it did not see in training."""
+    """Score a classifier on labelled messages, by default on the test split it never saw."""
     from spamgpt.cli.screen import ScreenReporter, show_json
 
     settings = EvaluateSettings(classifier, prepared, split, device)

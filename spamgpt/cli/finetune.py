@@ -120,5 +120,6 @@ def command(
                 )
                 for split in ("training", "validation")
             ),
+            ("from", " and ".join(entry["artifact"] for entry in artifact.manifest["inputs"])),
         ]
     )

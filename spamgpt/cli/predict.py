@@ -44,7 +44,10 @@ def command(
     ] = "auto",
     only: Annotated[
         str | None,
-        typer.Option(metavar="LABEL", help="Print just the messages of this label, unchanged."),
+        typer.Option(
+            metavar="LABEL",
+            help="Print just the messages of this label (unchanged, unless --format is given).",
+        ),
     ] = None,
     input_format: Annotated[
         InputFormat,
@@ -116,12 +119,13 @@ def _open(path: Path, stack: ExitStack, quiet: bool) -> tuple[str, BinaryIO]:
 def _write(batches: Iterator[list[Prediction]], format: str, only: str | None) -> int:
     """Writes the answers, each batch at once; returns how many messages did not fit the context."""
     terminal = sys.stdout.isatty()
+    unchanged = only is not None and format == "auto"
     if format == "auto":
         format = "text" if terminal else "tsv"
-    if format == "text" and only is None:
+    if format == "text" and not unchanged:
         show = _table_writer()
     else:
-        line_of = _LINE_OF[format] if only is None else _unchanged
+        line_of = _unchanged if unchanged else _LINE_OF[format]
         output = sys.stdout.buffer
 
         def show(answer: Prediction) -> None:
@@ -130,7 +134,7 @@ def _write(batches: Iterator[list[Prediction]], format: str, only: str | None) -
                 line = printable(line.decode("utf-8", "replace")).encode()
             output.write(line + b"\n")
 
-        if format == "csv" and only is None:
+        if format == "csv" and not unchanged:
             output.write(b"label,probability,text\n")
     truncated = 0
     for batch in batches:

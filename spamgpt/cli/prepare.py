@@ -75,5 +75,6 @@ def command(
                 f" ({counts['repeats_dropped']:,} repeats dropped)",
             ),
             *parts.items(),
+            ("from", artifact.manifest["inputs"][0]["artifact"]),
         ]
     )

@@ -2,8 +2,11 @@
 
 import re
 
-# C0 and C1 control codes, DEL, and the marks that reorder text (Unicode UAX #9) or break lines.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# C0 and C1 control codes, DEL, the marks that reorder text (Unicode UAX #9) or break lines, and
+# half surrogate pairs, which cannot be written.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def printable(text: str) -> str:

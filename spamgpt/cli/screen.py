@@ -25,12 +25,18 @@ from spamgpt.reporting import Reporter, Task
 _PLAIN_INTERVAL = 5.0
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Lets the command see a closed pipe, instead of ending with status 1 as rich does."""
+        raise BrokenPipeError
+
+
 def stderr_console() -> Console:
-    return Console(stderr=True, highlight=False)
+    return _Console(stderr=True, highlight=False, emoji=False)
 
 
 def stdout_console() -> Console:
-    return Console(highlight=False)
+    return _Console(highlight=False, emoji=False)
 
 
 def show_result(pairs: Sequence[tuple[str, str]]) -> None:
@@ -116,7 +122,7 @@ class _PlainTask(Task):
     def advance(self, units: int, detail: str = "") -> None:
         self._done += units
         now = time.monotonic()
-        if now - self._shown < _PLAIN_INTERVAL or self._done >= self._total:
+        if now - self._shown < _PLAIN_INTERVAL or not 0 < self._done < self._total:
             return
         self._shown = now
         rate = self._done / (now - self._started)

@@ -144,7 +144,7 @@ def _read_jsonl(source: _Source) -> Iterator[Row]:
             continue
         try:
             value = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise source.bad_row(number, f"is not JSON ({error})") from error
         if not isinstance(value, dict):
             raise source.bad_row(number, "is not a JSON object")

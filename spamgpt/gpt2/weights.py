@@ -75,6 +75,8 @@ def write_weights(weights: dict[str, Tensor], path: Path) -> None:
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     try:
         save_file(contiguous, path, metadata={"format": "pt"})
+        # The library makes the file private; it gets the access rights of its folder.
+        path.chmod(path.parent.stat().st_mode & 0o666)
     except SafetensorError as error:
         # The library hides the system's error in its text; a full disk has to be told as one.
         if match := re.search(r"os error (\d+)", str(error)):

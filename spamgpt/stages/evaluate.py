@@ -54,6 +54,7 @@ def run(
             f"{', '.join(unknown)}.",
             f"Evaluate on messages labelled {', '.join(classifier.labels)}.",
         )
+    _warn_of_leaks(artifact, prepared, set(table[TEXT]), settings, workspace, reporter)
     texts, truth = list(table[TEXT]), list(table[LABEL])
     messages = tokenize(texts, classifier.tokenizer, classifier.context)
     if any(messages.truncated):
@@ -78,3 +79,28 @@ def run(
         write_table(predictions.assign(text=texts), draft.folder / "predictions.csv")
         draft.counts.update(split=settings.split, messages=len(texts), accuracy=metrics["accuracy"])
     return draft.artifact, metrics
+
+
+def _warn_of_leaks(
+    artifact: Artifact,
+    prepared: Artifact,
+    texts: set[str],
+    settings: EvaluateSettings,
+    workspace: Workspace,
+    reporter: Reporter,
+) -> None:
+    """Says how many of the texts of other data than its own a classifier was trained on."""
+    from spamgpt.data.rows import TEXT
+    from spamgpt.data.tables import read_table
+
+    if settings.prepared is None:
+        return
+    own = workspace.input_of(artifact, "prepared")
+    if own.digest == prepared.digest:
+        return
+    seen = len(texts & set(read_table(own.file("train.csv"))[TEXT]))
+    if seen:
+        reporter.warn(
+            f"{artifact.reference} was trained on {seen:,} of these messages: "
+            "the scores flatter it."
+        )

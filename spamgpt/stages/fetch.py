@@ -150,8 +150,9 @@ def _present_model(settings: FetchSettings, workspace: Workspace) -> Artifact | 
 
 
 def _newest(workspace: Workspace, kind: str, name: str) -> Artifact | None:
-    folders = [folder for folder in workspace.folders(kind) if folder.parent.name == name]
-    return workspace.read(folders[-1]) if folders else None
+    """The newest artifact of a kind, if it has this name: what the next stage would take."""
+    newest = workspace.newest(kind) if workspace.folders(kind) else None
+    return newest if newest and newest.name == name else None
 
 
 def _whole(artifact: Artifact) -> Artifact:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from spamgpt.device import Device
-from spamgpt.errors import Interrupted, MissingInputError, UsageError
+from spamgpt.errors import IntegrityError, Interrupted, MissingInputError, UsageError
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.workspace import Artifact, Workspace
 
@@ -144,9 +144,12 @@ def _resume(
         if any(values[name] != saved[name] for name in names if name in saved):
             continue
         settings = FinetuneSettings(**saved, device=wanted.device)
-        planned = plan(settings, workspace)
+        try:
+            planned = plan(settings, workspace)
+        except (MissingInputError, IntegrityError):
+            continue  # the data or the model is gone,
         if _run_record(settings, planned) != checkpoint.record:
-            continue  # the data or the model is not what it was
+            continue  # or not what it was
         with suppress(Timeout), checkpoint.going_on():
             state = checkpoint.load()
             artifact = _train(settings, planned, workspace, reporter, checkpoint, state)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -37,12 +38,14 @@ class Checkpoint:
     ) -> "Iterator[Checkpoint]":
         """A place for a new run of a stage.
 
-        It takes the place of an interrupted run with the same record, but not of one under way.
+        Equal runs, under way or interrupted, keep theirs: only `--resume` goes on with those.
         """
         key = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:12]
         for number in count(1):
             suffix = "" if number == 1 else f"-{number}"
             folder = workspace_root / _FOLDER / f"{stage}-{key}{suffix}"
+            if (folder / _STATE_FILE).exists():
+                continue
             folder.mkdir(parents=True, exist_ok=True)
             with suppress(Timeout), FileLock(folder / _LOCK_FILE, timeout=0):
                 checkpoint = cls(folder, record)
@@ -64,10 +67,12 @@ class Checkpoint:
         """The runs of a stage that have saved a state, the last saved first."""
         states = list((workspace_root / _FOLDER).glob(f"{stage}-*/{_STATE_FILE}"))
         states.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-        return [
-            cls(path.parent, json.loads((path.parent / _RUN_FILE).read_text(encoding="utf-8")))
-            for path in states
-        ]
+        found = []
+        for path in states:
+            with suppress(OSError, ValueError):  # one that is damaged does not stand in the way
+                record = json.loads((path.parent / _RUN_FILE).read_text(encoding="utf-8"))
+                found.append(cls(path.parent, record))
+        return found
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replaces what was saved before; what was saved stays if the disk is full."""
@@ -89,8 +94,11 @@ class Checkpoint:
         """What `save` wrote: tensors and plain values, nothing that could run code."""
         path = self.folder / _STATE_FILE
         try:
+            with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
+                if archive.testzip() is not None:
+                    raise zipfile.BadZipFile
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        except (RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile) as error:
             raise IntegrityError(
                 f"{path} is damaged.", f"Delete {self.folder} and start again without --resume."
             ) from error

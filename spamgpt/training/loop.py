@@ -149,16 +149,19 @@ class Training:
         ) as task:
             for batch in remaining:
                 loss = self._step(training, batch)
-                if not math.isfinite(loss):
-                    raise SpamgptError(
-                        f"The loss became {loss} in epoch {epoch}: training has diverged.",
-                        "Lower the --learning-rate.",
-                    )
+                self._check(loss)
                 self.batches_done += 1
                 smoothed_loss = loss if smoothed_loss is None else 0.9 * smoothed_loss + 0.1 * loss
                 task.advance(len(batch), f"loss {smoothed_loss:.3f}")
                 if should_stop():
                     raise TrainingInterrupted
+
+    def _check(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise SpamgptError(
+                f"The loss became {loss} in epoch {len(self.history) + 1}: training has diverged.",
+                "Lower the --learning-rate.",
+            )
 
     def _step(self, training: LabelledMessages, batch: list[int]) -> float:
         packed = training.messages.pack(batch).to(self.device)
@@ -191,5 +194,6 @@ class Training:
             for split in (training, validation):
                 logits = classify(self.model, split.messages, self.device, after_batch)
                 measured.append(F.cross_entropy(logits.double(), split.labels).item())
+                self._check(measured[-1])
                 measured.append((logits.argmax(dim=1) == split.labels).double().mean().item())
         return EpochRecord(epoch, *measured)

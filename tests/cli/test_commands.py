@@ -84,6 +84,7 @@ def test_the_stages_follow_each_other(spamgpt, tmp_path, make_model, messages_fi
         "train        56 messages: 28 ham, 28 spam",
         "validation   8 messages: 4 ham, 4 spam",
         "test         16 messages: 8 ham, 8 spam",
+        "from         datasets/messages/v1",
     ]
     trained = spamgpt("finetune", "--unfreeze", "all", "--epochs", 2, "--seed", 1, *workspace)
     assert trained.status == 0

@@ -46,6 +46,11 @@ def test_only_keeps_the_lines_of_other_formats(predict):
     assert predict(lines, "--only", "ham", name="a.jsonl").out == lines.split("\n")[0] + "\n"
 
 
+def test_only_can_be_had_in_a_format(predict):
+    rows = predict(f"{SPAM}\n{HAM}\n", "--only", "ham", "--format", "jsonl").out.splitlines()
+    assert [json.loads(row)["text"] for row in rows] == [HAM]
+
+
 def test_only_knows_the_labels(predict):
     result = predict("hi\n", "--only", "maybe")
     assert result.status == 2

@@ -81,6 +81,7 @@ def test_jsonl_takes_other_values_as_their_json_and_null_as_absent():
         ("text\na\rb\n", "csv", 2, "is not CSV"),
         ("text,text\na,b\n", "csv", 1, "names a column twice"),
         ('{"text": "a"}\n{"text": \n', "jsonl", 2, "is not JSON"),
+        ('{"n": ' + "9" * 5000 + "}\n", "jsonl", 1, "is not JSON"),
         ("[1]\n", "jsonl", 1, "is not a JSON object"),
         ("[" * 100_000 + "\n", "jsonl", 1, "is not JSON"),
     ],

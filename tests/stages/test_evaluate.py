@@ -5,6 +5,7 @@ from sklearn.metrics import accuracy_score, log_loss
 
 from spamgpt.data.tables import read_table
 from spamgpt.errors import BadDataError, IntegrityError, MissingInputError
+from spamgpt.reporting import Reporter
 from spamgpt.stages import evaluate, fetch, prepare
 from spamgpt.stages.evaluate import EvaluateSettings
 from spamgpt.workspace import Workspace
@@ -42,6 +43,20 @@ def test_newer_data_is_not_taken_unasked(workspace):
     assert artifact.manifest["inputs"][1]["artifact"] == "prepared/v1"
     artifact, _ = evaluate.run(EvaluateSettings(prepared="v2"), workspace)
     assert artifact.manifest["inputs"][1]["artifact"] == "prepared/v2"
+
+
+def test_messages_of_other_data_that_were_trained_on_are_told(workspace):
+    heard = []
+
+    class Listener(Reporter):
+        def warn(self, text: str) -> None:
+            heard.append(text)
+
+    prepare.run(prepare.PrepareSettings(seed=7), workspace)
+    evaluate.run(EvaluateSettings(), workspace, Listener())
+    assert heard == []
+    evaluate.run(EvaluateSettings(prepared="v2"), workspace, Listener())
+    assert "classifiers/v1 was trained on" in heard[0]
 
 
 def test_labels_that_the_classifier_does_not_know_are_named(workspace, tmp_path):

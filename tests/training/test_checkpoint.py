@@ -79,6 +79,32 @@ def test_a_damaged_state_is_named(tmp_path):
         checkpoint.load()
 
 
+def test_a_flipped_byte_in_a_state_is_noticed(tmp_path):
+    checkpoint = interrupted(tmp_path)
+    path = checkpoint.folder / "state.pt"
+    content = path.read_bytes()
+    place = content.index(STATE["trained"]["head.weight"].numpy().tobytes()) + 5
+    path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    with pytest.raises(IntegrityError, match=r"state\.pt is damaged"):
+        checkpoint.load()
+
+
+def test_starting_again_does_not_touch_an_interrupted_run(tmp_path):
+    first = interrupted(tmp_path)
+    before = (first.folder / "state.pt").read_bytes()
+    second = interrupted(tmp_path)
+    assert second.folder != first.folder
+    assert (first.folder / "state.pt").read_bytes() == before
+
+
+def test_a_damaged_record_does_not_stand_in_the_way_of_others(tmp_path):
+    (interrupted(tmp_path).folder / "run.json").write_text("{")
+    other = interrupted(tmp_path, {"settings": {"epochs": 9}})
+    assert [found.folder for found in Checkpoint.interrupted(tmp_path, "finetune")] == [
+        other.folder
+    ]
+
+
 def test_a_state_cannot_run_code(tmp_path):
     checkpoint = interrupted(tmp_path)
     victim = tmp_path / "victim"

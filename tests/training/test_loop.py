@@ -163,6 +163,12 @@ def test_a_loss_that_is_no_number_ends_training_with_a_hint():
     assert "--learning-rate" in caught.value.hint
 
 
+def test_a_model_that_diverged_in_its_last_step_is_not_kept():
+    one = training(epochs=1, batch_size=40, learning_rate=1e30)
+    with pytest.raises(SpamgptError, match="diverged"):
+        run(one)
+
+
 def test_nothing_is_random_but_the_seed():
     torch.manual_seed(1)
     first = training()
