@@ -16,6 +16,7 @@ from spamgpt.device import Device, resolve_device
 from spamgpt.errors import IntegrityError
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.folder import MODEL_FILES, load_folder
+from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.inference import classify
 from spamgpt.workspace import MANIFEST, Artifact, Workspace
@@ -57,6 +58,16 @@ class ClassifierConfig:
             self.labels[positive if row[positive] >= limit else 1 - positive]
             for row in probabilities
         ]
+
+
+def load_model(artifact: Artifact) -> tuple[GPT2, Tokenizer]:
+    """The pretrained model of an artifact, whose files are checked first.
+
+    Raises IntegrityError for a damaged file, ModelFormatError for files that do not fit each other.
+    """
+    for name in MODEL_FILES:
+        artifact.check(name)
+    return load_folder(artifact.folder)
 
 
 def positive_label(labels: Sequence[str]) -> str:
@@ -111,9 +122,7 @@ class SpamClassifier:
         config = ClassifierConfig.from_file(artifact.file(CONFIG_FILE))
         trained_file = artifact.file(TRAINED_FILE)
         model_artifact = workspace.input_of(artifact, "models")
-        for name in MODEL_FILES:
-            model_artifact.file(name)
-        gpt2, tokenizer = load_folder(model_artifact.folder)
+        gpt2, tokenizer = load_model(model_artifact)
         model = GPT2Classifier(gpt2, len(config.labels))
         try:
             trained = load_file(trained_file)

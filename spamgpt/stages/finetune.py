@@ -176,20 +176,23 @@ def _train(
 ) -> Artifact:
     import pandas as pd
 
-    from spamgpt.classifier import CONFIG_FILE, TRAINED_FILE, ClassifierConfig, positive_label
+    from spamgpt.classifier import (
+        CONFIG_FILE,
+        TRAINED_FILE,
+        ClassifierConfig,
+        load_model,
+        positive_label,
+    )
     from spamgpt.device import resolve_device
     from spamgpt.evaluation.plots import draw_curves
     from spamgpt.gpt2.classifier import GPT2Classifier
-    from spamgpt.gpt2.folder import MODEL_FILES, load_folder
     from spamgpt.gpt2.unfreezing import unfreeze
     from spamgpt.gpt2.weights import write_weights
     from spamgpt.training.interruption import stop_on_interrupt
     from spamgpt.training.loop import EpochRecord, Recipe, Training, TrainingInterrupted
 
     device = resolve_device(settings.device)
-    for name in MODEL_FILES:
-        planned.model.file(name)
-    gpt2, tokenizer = load_folder(planned.model.folder)
+    gpt2, tokenizer = load_model(planned.model)
     splits = _read_splits(planned, tokenizer, gpt2.config.n_positions, reporter)
     model = GPT2Classifier(gpt2, len(planned.labels), settings.seed)
     unfreeze(model, settings.unfreeze)

@@ -109,10 +109,11 @@ def _train(
     checkpoint: "Checkpoint",
     state: dict[str, Any] | None,
 ) -> Artifact:
+    from spamgpt.classifier import load_model
     from spamgpt.data.corpus import read_corpus
     from spamgpt.device import resolve_device
     from spamgpt.gpt2.config import GPT2Config
-    from spamgpt.gpt2.folder import CONFIG_FILE, MODEL_FILES, TOKENIZER_FILES, load_folder
+    from spamgpt.gpt2.folder import CONFIG_FILE, TOKENIZER_FILES
     from spamgpt.gpt2.model import GPT2
     from spamgpt.gpt2.tokenizer import Tokenizer
     from spamgpt.gpt2.weights import random_weights
@@ -135,9 +136,7 @@ def _train(
         "models", settings, inputs=inputs, name=artifact_name(name), stage=STAGE
     ) as draft:
         if base:
-            for file in MODEL_FILES:
-                base.file(file)
-            model, tokenizer = load_folder(base.folder)
+            model, tokenizer = load_model(base)
             for file in TOKENIZER_FILES:
                 (draft.folder / file).write_bytes((base.folder / file).read_bytes())
         else:
