@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -9,37 +10,7 @@ from spamgpt.gpt2.config import GPT2Config, ModelFormatError
 SMALL = {"n_layer": 2, "n_head": 4, "n_embd": 32}
 
 # The config.json of openai-community/gpt2, byte for byte (SHA-256 0daed774...).
-PUBLISHED = """{
-  "activation_function": "gelu_new",
-  "architectures": [
-    "GPT2LMHeadModel"
-  ],
-  "attn_pdrop": 0.1,
-  "bos_token_id": 50256,
-  "embd_pdrop": 0.1,
-  "eos_token_id": 50256,
-  "initializer_range": 0.02,
-  "layer_norm_epsilon": 1e-05,
-  "model_type": "gpt2",
-  "n_ctx": 1024,
-  "n_embd": 768,
-  "n_head": 12,
-  "n_layer": 12,
-  "n_positions": 1024,
-  "resid_pdrop": 0.1,
-  "summary_activation": null,
-  "summary_first_dropout": 0.1,
-  "summary_proj_to_labels": true,
-  "summary_type": "cls_index",
-  "summary_use_proj": true,
-  "task_specific_params": {
-    "text-generation": {
-      "do_sample": true,
-      "max_length": 50
-    }
-  },
-  "vocab_size": 50257
-}"""
+PUBLISHED = (Path(__file__).parents[1] / "gpt2_config.json").read_text()
 
 
 def test_the_published_file_is_read(tmp_path):

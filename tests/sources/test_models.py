@@ -14,37 +14,7 @@ from spamgpt.sources.models import PUBLISHED_MODELS, model_name, obtain_model
 REVISION = "c" * 40  # of the model `small` on the hub of the tests
 
 # The configuration of gpt2 as the Hub has it, to the byte.
-GPT2_CONFIG = b"""{
-  "activation_function": "gelu_new",
-  "architectures": [
-    "GPT2LMHeadModel"
-  ],
-  "attn_pdrop": 0.1,
-  "bos_token_id": 50256,
-  "embd_pdrop": 0.1,
-  "eos_token_id": 50256,
-  "initializer_range": 0.02,
-  "layer_norm_epsilon": 1e-05,
-  "model_type": "gpt2",
-  "n_ctx": 1024,
-  "n_embd": 768,
-  "n_head": 12,
-  "n_layer": 12,
-  "n_positions": 1024,
-  "resid_pdrop": 0.1,
-  "summary_activation": null,
-  "summary_first_dropout": 0.1,
-  "summary_proj_to_labels": true,
-  "summary_type": "cls_index",
-  "summary_use_proj": true,
-  "task_specific_params": {
-    "text-generation": {
-      "do_sample": true,
-      "max_length": 50
-    }
-  },
-  "vocab_size": 50257
-}"""
+GPT2_CONFIG = (Path(__file__).parents[1] / "gpt2_config.json").read_bytes()
 
 
 class Listening(Reporter):
