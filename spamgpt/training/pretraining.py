@@ -12,7 +12,7 @@ import torch
 
 from spamgpt.data.corpus import Corpus, epoch_batches
 from spamgpt.errors import SpamgptError
-from spamgpt.gpt2.language_model import next_token_losses
+from spamgpt.gpt2.language_model import next_token_loss
 from spamgpt.gpt2.model import GPT2
 from spamgpt.reporting import Reporter
 from spamgpt.training.loop import TrainingInterrupted
@@ -175,7 +175,7 @@ class Pretraining:
             group["lr"] = rate
         packed = training.pack(batch).to(self.device)
         with self._precision():
-            loss = next_token_losses(self.model, packed).mean()
+            loss = next_token_loss(self.model, packed)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP_NORM)
@@ -198,10 +198,12 @@ class Pretraining:
         once = [1.0] * (int(held_out.source.max()) + 1)
         total, count = 0.0, 0
         for batch in epoch_batches(held_out, once, self.recipe.tokens_per_batch, 0, 0):
+            packed = held_out.pack(batch).to(self.device)
             with self._precision():
-                losses = next_token_losses(self.model, held_out.pack(batch).to(self.device))
-            total += losses.sum().item()
-            count += len(losses)
+                loss = next_token_loss(self.model, packed).item()
+            predicted = len(packed.token_ids) - len(packed)
+            total += loss * predicted
+            count += predicted
         mean = sum(self.recent_losses) / len(self.recent_losses)
         return PretrainingRecord(self.tokens, epochs, mean, total / count)
 
