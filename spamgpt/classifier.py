@@ -19,6 +19,7 @@ from spamgpt.gpt2.folder import MODEL_FILES, load_folder
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.inference import classify
+from spamgpt.sources.bundled import CLASSIFIER_FOLDER, MINI_FOLDER
 from spamgpt.workspace import MANIFEST, Artifact, Workspace
 
 CONFIG_FILE = "config.json"
@@ -119,18 +120,35 @@ class SpamClassifier:
         cls, workspace: Workspace, artifact: Artifact, device: Device = "auto"
     ) -> "SpamClassifier":
         """The classifier of an artifact: the tensors that training changed, over its model's."""
-        config = ClassifierConfig.from_file(artifact.file(CONFIG_FILE))
-        trained_file = artifact.file(TRAINED_FILE)
-        model_artifact = workspace.input_of(artifact, "models")
-        gpt2, tokenizer = load_model(model_artifact)
+        for name in (CONFIG_FILE, TRAINED_FILE):
+            artifact.check(name)
+        gpt2, tokenizer = load_model(workspace.input_of(artifact, "models"))
+        return cls._over(gpt2, tokenizer, artifact.folder, device)
+
+    @classmethod
+    def bundled(cls, device: Device = "auto") -> "SpamClassifier":
+        """The classifier that comes with the package: English SMS and short mail, spam or ham.
+
+        Its model card stands beside it, in `spamgpt/assets/classifier`.
+        """
+        gpt2, tokenizer = load_folder(MINI_FOLDER)
+        return cls._over(gpt2, tokenizer, CLASSIFIER_FOLDER, device)
+
+    @classmethod
+    def _over(
+        cls, gpt2: GPT2, tokenizer: Tokenizer, folder: Path, device: Device
+    ) -> "SpamClassifier":
+        """The classifier of a folder over the model that it was trained from."""
+        config = ClassifierConfig.from_file(folder / CONFIG_FILE)
         model = GPT2Classifier(gpt2, len(config.labels))
         try:
-            trained = load_file(trained_file)
+            trained = load_file(folder / TRAINED_FILE)
         except SafetensorError as error:
             raise IntegrityError(
-                f"{trained_file} is damaged: {error}.", "Train again: spamgpt finetune"
+                f"{folder / TRAINED_FILE} is damaged: {error}.", "Train again: spamgpt finetune"
             ) from error
-        model.load_state_dict(trained, strict=False, assign=True)
+        widened = {name: tensor.float() for name, tensor in trained.items()}
+        model.load_state_dict(widened, strict=False, assign=True)
         return cls(model, tokenizer, config, resolve_device(device))
 
     @property

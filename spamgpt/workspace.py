@@ -79,8 +79,19 @@ class Artifact:
         return {"artifact": self.reference, "digest": self.digest}
 
     @property
+    def summary(self) -> dict[str, Any]:
+        """What `--json` prints of an artifact that was made."""
+        told = {"substitutions": self.substitutions} if self.substitutions else {}
+        return self.as_input | self.counts | told
+
+    @property
     def files(self) -> Sequence[str]:
         return list(self.manifest["files"])
+
+    @property
+    def substitutions(self) -> list[str]:
+        """What this artifact stands on in place of what was wanted, each in a sentence."""
+        return list(self.manifest.get("substitutions", ()))
 
     def file(self, name: str) -> Path:
         """The path of one of the files, checked.
@@ -128,13 +139,15 @@ class Artifact:
 class Draft:
     """An artifact being written: put files into `folder`, and counts worth knowing into `counts`.
 
-    `digests` may hold the SHA-256 of files that were hashed already. When the `with` block of
+    `digests` may hold the SHA-256 of files that were hashed already. `substitutions` tells what was
+    taken in place of what; artifacts made from this one inherit it. When the `with` block of
     `Workspace.new` ends, `artifact` is the finished one.
     """
 
     folder: Path
     counts: dict[str, Any] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+    substitutions: list[str] = field(default_factory=list)
     _artifact: Artifact | None = None
 
     @property
@@ -174,6 +187,7 @@ class Workspace:
                 "stage": stage or KINDS[kind][1].split()[1],
                 "settings": asdict(settings),
                 "inputs": [artifact.as_input for artifact in inputs],
+                "substitutions": _all_substitutions(draft, inputs),
                 "counts": draft.counts,
                 "files": _describe_files(draft),
                 "spamgpt": spamgpt.__version__,
@@ -225,6 +239,23 @@ class Workspace:
                 f"There is no {what} {named!r} in {self.root}.", f"It has: {have}"
             )
         return max(map(self.read, newest_of_name.values()), key=_creation)
+
+    def up_to_date(
+        self, kind: str, settings: Mapping[str, Any], inputs: Sequence[Artifact]
+    ) -> Artifact | None:
+        """The newest artifact that was made with these settings from the content of these inputs.
+
+        Only the settings given are compared. Raises IntegrityError for a damaged artifact.
+        """
+        digests = [artifact.digest for artifact in inputs]
+        for artifact in reversed(self.artifacts(kind)):
+            if [entry["digest"] for entry in artifact.manifest["inputs"]] == digests and all(
+                artifact.settings.get(name) == value for name, value in settings.items()
+            ):
+                for name in artifact.files:
+                    artifact.check(name)
+                return artifact
+        return None
 
     def input_of(self, artifact: Artifact, kind: str) -> Artifact:
         """The artifact of a kind that another was made from; raises MissingInputError.
@@ -302,6 +333,7 @@ class Workspace:
             and all(
                 newest.manifest[key] == manifest[key] for key in ("settings", "inputs", "digest")
             )
+            and newest.substitutions == manifest["substitutions"]
         ):
             return newest
         return None
@@ -357,6 +389,11 @@ def _describe_files(draft: Draft) -> dict[str, dict[str, Any]]:
             "mtime_ns": status.st_mtime_ns,
         }
     return described
+
+
+def _all_substitutions(draft: Draft, inputs: Sequence[Artifact]) -> list[str]:
+    found = [text for artifact in inputs for text in artifact.substitutions]
+    return list(dict.fromkeys([*found, *draft.substitutions]))
 
 
 def _digest_of_files(files: Mapping[str, Mapping[str, Any]]) -> str:

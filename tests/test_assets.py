@@ -1,20 +1,31 @@
-"""The bundled messages: written for this project, none like another, none from the collection."""
+"""What the package brings along: the messages, the model mini, and the classifier."""
 
+import json
 import re
+import zlib
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 import spamgpt
-from spamgpt.data.tables import read_labelled_file
-
-FILE = Path(spamgpt.__file__).parent / "assets" / "messages.csv"
+from spamgpt import SpamClassifier
+from spamgpt.classifier import TRAINED_FILE, ClassifierConfig
+from spamgpt.data.tables import read_labelled_file, read_table
+from spamgpt.evaluation.metrics import measure
+from spamgpt.gpt2.folder import FINETUNING_FILE, WEIGHTS_FILE, load_folder
+from spamgpt.gpt2.language_model import next_token_loss
+from spamgpt.gpt2.packing import pack
+from spamgpt.sources.bundled import CLASSIFIER_FOLDER, MESSAGES_FILE, MESSAGES_NAME, MINI_FOLDER
+from spamgpt.stages import fetch, prepare
+from spamgpt.stages.finetune import PUBLISHED_RECIPE
+from spamgpt.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
 def messages():
-    return read_labelled_file(FILE)
+    return read_labelled_file(MESSAGES_FILE)
 
 
 def trigrams(text: str) -> set[tuple[str, ...]]:
@@ -59,3 +70,73 @@ def test_none_is_of_the_sms_spam_collection(messages, sms_collection):
     own = {letters(text) for text in messages["text"]}
     # Very short talk ("ok", "on my way") is everybody's.
     assert not {text for text in own & collection if len(text) > 20}
+
+
+def test_the_package_stays_small():
+    package = Path(spamgpt.__file__).parent
+    files = [
+        path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    ]
+    assert sum(len(zlib.compress(path.read_bytes())) for path in files) < 25_000_000
+    assert sum(path.stat().st_size for path in MINI_FOLDER.iterdir()) < 16_000_000
+
+
+def test_mini_has_learnt_how_people_write():
+    model, tokenizer = load_folder(MINI_FOLDER)
+    assert 7_500 <= tokenizer.vocab_size <= 8_500
+
+    def loss(text: str) -> float:
+        return next_token_loss(model, pack(tokenizer.encode([text]))).item()
+
+    sentences = [
+        "Thank you for your help, I will call you when I get home.",
+        "Please let me know if you have any questions.",
+        "do you want to go to the movies with me tomorrow night",
+    ]
+    for sentence in sentences:
+        words = sentence.split()
+        assert loss(sentence) < 5.5
+        assert loss(sentence) < loss(" ".join(words[::-1])) - 1
+
+
+def test_mini_recommends_how_to_be_trained():
+    recommended = json.loads((MINI_FOLDER / FINETUNING_FILE).read_text())
+    assert set(recommended) >= {"last-block", "all"}
+    for values in recommended.values():
+        assert set(values) <= set(PUBLISHED_RECIPE)
+
+
+def test_the_card_of_mini_tells_how_it_was_made():
+    card = (MINI_FOLDER / "README.md").read_text()
+    for word in ("nus_sms", "CC BY 4.0", "perplexity", "seed", "spamgpt pretrain", "not good for"):
+        assert word in card
+
+
+def test_the_classifier_holds_only_what_training_changed():
+    config = ClassifierConfig.from_file(CLASSIFIER_FOLDER / "config.json")
+    assert config.labels == ["ham", "spam"]
+    with (
+        safe_open(CLASSIFIER_FOLDER / TRAINED_FILE, "pt") as trained,
+        safe_open(MINI_FOLDER / WEIGHTS_FILE, "pt") as mini,
+    ):
+        for name in trained.keys():  # noqa: SIM118
+            if not name.startswith("head."):
+                before = mini.get_tensor(name.removeprefix("gpt2."))
+                assert (trained.get_tensor(name) != before).any(), name
+
+
+def test_the_classifier_scores_as_its_card_says(tmp_path):
+    workspace = Workspace(tmp_path / "workspace")
+    fetch.run(fetch.FetchSettings(MESSAGES_NAME, "mini"), workspace)
+    prepared = prepare.run(prepare.PrepareSettings(), workspace)
+    test = read_table(prepared.file("test.csv"))
+    classifier = SpamClassifier.bundled("cpu")
+    probabilities = classifier.predict_proba(list(test["text"]))
+    predicted = classifier.config.decide(probabilities)
+    metrics = measure(list(test["label"]), predicted, probabilities, ["ham", "spam"], "spam")
+    card = (CLASSIFIER_FOLDER / "README.md").read_text()
+    claimed = re.search(r"\| bundled messages \| ([\d,]+) \| ([\d.]+)% ", card)
+    assert claimed
+    assert int(claimed[1]) == len(test)
+    # Half a message for the other processor's rounding.
+    assert 100 * metrics["accuracy"] == pytest.approx(float(claimed[2]), abs=0.45)

@@ -241,6 +241,34 @@ def test_reuse_takes_the_newest_version_only_if_it_is_the_same(workspace):
     assert make(workspace, content="other", reuse=True).reference == "prepared/v2"
 
 
+def test_what_stands_in_for_something_is_inherited_and_never_reused_for_the_thing_itself(workspace):
+    with workspace.new("datasets", Settings(), name="bundled", reuse=True) as draft:
+        draft.substitutions.append("this stands in for that")
+    prepared = make(workspace, inputs=(draft.artifact, make(workspace, kind="classifiers")))
+    assert make(workspace, inputs=(prepared, draft.artifact)).substitutions == [
+        "this stands in for that"
+    ]
+    with workspace.new("datasets", Settings(), name="bundled", reuse=True) as meant:
+        pass
+    assert meant.artifact.reference == "datasets/bundled/v2"
+    assert meant.artifact.substitutions == []
+
+
+def test_what_is_up_to_date_is_found_by_its_settings_and_the_content_of_its_inputs(workspace):
+    inputs = [make(workspace, kind="classifiers", content=content) for content in "ab"]
+    made = make(workspace, inputs=(inputs[0],))
+    make(workspace, inputs=(inputs[1],), content="newer")
+    found = workspace.up_to_date("prepared", {"shape": "round"}, [inputs[0]])
+    assert found == made
+    assert workspace.up_to_date("prepared", {}, [inputs[0]]) == made
+    assert workspace.up_to_date("prepared", {"shape": "square"}, [inputs[0]]) is None
+    assert workspace.up_to_date("prepared", {"shape": "round"}, inputs) is None
+    assert workspace.up_to_date("evaluations", {}, []) is None
+    (made.folder / "file.txt").write_text("damaged")
+    with pytest.raises(IntegrityError):
+        workspace.up_to_date("prepared", {"shape": "round"}, [inputs[0]])
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [

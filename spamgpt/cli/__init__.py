@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import spamgpt
-from spamgpt.cli import artifacts, evaluate, fetch, finetune, predict, prepare, pretrain
+from spamgpt.cli import artifacts, evaluate, fetch, finetune, predict, prepare, pretrain, run
 
 app = typer.Typer(
     name="spamgpt",
@@ -14,7 +14,7 @@ app = typer.Typer(
         "Five stages, each writing a versioned artifact into the workspace:\n\n"
         "  [bold]fetch[/bold] → [bold]prepare[/bold] → [bold]finetune[/bold] → "
         "[bold]evaluate[/bold] → [bold]predict[/bold]\n\n"
-        "Start with:  spamgpt fetch && spamgpt prepare --balance && spamgpt finetune\n\n"
+        "See it work: spamgpt run --offline\n\n"
         "Then:        cat messages.txt | spamgpt predict"
     ),
     rich_markup_mode="rich",
@@ -46,7 +46,7 @@ def _paragraphs(docstring: str | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in (docstring or "").split("\n\n"))
 
 
-for _module in (fetch, prepare, finetune, evaluate, predict, pretrain, artifacts):
+for _module in (run, fetch, prepare, finetune, evaluate, predict, pretrain, artifacts):
     app.command(_module.__name__.rpartition(".")[2], help=_paragraphs(_module.command.__doc__))(
         _module.command
     )

@@ -11,12 +11,20 @@ from spamgpt.cli.options import (
     WorkspaceOption,
     reports_errors,
 )
-from spamgpt.errors import IntegrityError
+from spamgpt.errors import IntegrityError, MissingInputError
 from spamgpt.workspace import Artifact, Workspace
 
 
 @reports_errors
 def command(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="Show the model card of this model (mini, models/mini/v1) or of the bundled "
+            "classifier (bundled).",
+            show_default="list all",
+        ),
+    ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Hash every file and compare with its manifest.")
     ] = False,
@@ -24,10 +32,13 @@ def command(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """List what the workspace holds, and what was made from what."""
+    """List what the workspace holds and what was made from what, or show a model card."""
     from spamgpt.cli.screen import ScreenReporter, show_json, show_result
 
     store = Workspace(workspace)
+    if name is not None:
+        _show_card(name, store, json)
+        return
     whole: list[Artifact] = []
     damaged: list[IntegrityError] = []
     for folder in store.folders():
@@ -50,12 +61,42 @@ def command(
         show_result([(artifact.reference, _describe(artifact, verify)) for artifact in whole])
     else:
         ScreenReporter().note(f"{workspace} holds no artifacts. Begin with: spamgpt fetch")
+    for text in dict.fromkeys(text for artifact in whole for text in artifact.substitutions):
+        ScreenReporter().warn(text)
     for damage in damaged:
         ScreenReporter().warn(damage.message)
     if damaged:
         raise IntegrityError(
             f"{len(damaged)} artifacts are damaged.", "Delete their folders and make them again."
         )
+
+
+def _show_card(name: str, workspace: Workspace, json: bool) -> None:
+    from spamgpt.cli.screen import show_json, show_markdown
+    from spamgpt.gpt2.folder import CARD_FILE
+    from spamgpt.sources.bundled import CLASSIFIER_FOLDER, MINI_FOLDER, MINI_NAME
+    from spamgpt.stages.predict import BUNDLED
+
+    bundled = {MINI_NAME: MINI_FOLDER, BUNDLED: CLASSIFIER_FOLDER}
+    try:
+        artifact = workspace.newest("models", name)
+    except MissingInputError as error:
+        if name not in bundled:
+            hint = f"{error.hint}. Bundled: {', '.join(bundled)}"
+            raise MissingInputError(error.message, hint) from error
+        card = bundled[name] / CARD_FILE
+    else:
+        if CARD_FILE not in artifact.files:
+            raise MissingInputError(
+                f"{artifact.reference} came without a model card.",
+                f"It is from {artifact.counts['origin']}.",
+            )
+        card = artifact.file(CARD_FILE)
+    text = card.read_text(encoding="utf-8")
+    if json:
+        show_json({"card": text})
+    else:
+        show_markdown(text)
 
 
 def _describe(artifact: Artifact, verified: bool) -> str:

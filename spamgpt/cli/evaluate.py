@@ -1,5 +1,6 @@
 """spamgpt evaluate"""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +15,7 @@ from spamgpt.cli.options import (
     reports_errors,
 )
 from spamgpt.stages.evaluate import EvaluateSettings, Split, run
-from spamgpt.workspace import Workspace
+from spamgpt.workspace import Artifact, Workspace
 
 
 @reports_errors
@@ -34,27 +35,31 @@ def command(
     debug: DebugOption = False,
 ) -> None:
     """Score a classifier on labelled messages, by default on the test split it never saw."""
-    from spamgpt.cli.screen import ScreenReporter, show_json
+    from spamgpt.cli.screen import ScreenReporter, show_json, warn_of_substitutions
 
     settings = EvaluateSettings(classifier, prepared, split, device)
-    artifact, metrics = run(settings, Workspace(workspace), ScreenReporter(quiet))
+    reporter = ScreenReporter(quiet)
+    artifact, metrics = run(settings, Workspace(workspace), reporter)
+    warn_of_substitutions(artifact, reporter)
     if json:
-        show_json(artifact.as_input | metrics)
+        show_json(artifact.summary | metrics)
         return
-    judged = artifact.manifest["inputs"][0]["artifact"]
-    _show(
-        f"{artifact.reference}: {judged} on the {split} split, {metrics['messages']:,} messages",
-        metrics,
-    )
+    show_metrics(artifact, metrics)
 
 
-def _show(title: str, metrics: dict[str, Any]) -> None:
+def show_metrics(evaluation: Artifact, metrics: Mapping[str, Any]) -> None:
+    """The scores, as a heading and a table with a row for each label."""
     from rich.table import Table
     from rich.text import Text
 
     from spamgpt.cli.printable import printable
     from spamgpt.cli.screen import stdout_console
 
+    judged = evaluation.manifest["inputs"][0]["artifact"]
+    title = (
+        f"{evaluation.reference}: {judged} on the {metrics['split']} split, "
+        f"{metrics['messages']:,} messages"
+    )
     console = stdout_console()
     console.print(Text(printable(title), style="bold"), soft_wrap=True)
     auc = "none" if metrics["roc_auc"] is None else f"{metrics['roc_auc']:.4f}"

@@ -7,16 +7,22 @@ import typer
 
 from spamgpt.cli.options import (
     DEFAULT_WORKSPACE,
+    BatchSizeOption,
     DebugOption,
     DeviceOption,
+    EpochsOption,
     JsonOption,
+    LearningRateOption,
     QuietOption,
     SeedOption,
+    SelectOption,
+    UnfreezeOption,
+    WeightDecayOption,
     WorkspaceOption,
     reports_errors,
 )
-from spamgpt.stages.finetune import FinetuneSettings, Select, plan, run, show_plan
-from spamgpt.workspace import Workspace
+from spamgpt.stages.finetune import FinetuneSettings, plan, run, show_plan
+from spamgpt.workspace import Artifact, Workspace
 
 
 @reports_errors
@@ -28,30 +34,13 @@ def command(
     model: Annotated[
         str | None, typer.Option(help="Which model (gpt2 or gpt2/v1).", show_default="newest")
     ] = None,
-    unfreeze: Annotated[
-        str,
-        typer.Option(
-            help="What is trained: head; last-block (with the final layer norm and the head); "
-            "last-N-blocks; all."
-        ),
-    ] = FinetuneSettings.unfreeze,
-    epochs: Annotated[
-        int, typer.Option(min=1, help="Passes over the training split.")
-    ] = FinetuneSettings.epochs,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Messages a step.")
-    ] = FinetuneSettings.batch_size,
-    learning_rate: Annotated[
-        float, typer.Option(min=0, help="AdamW's step size.")
-    ] = FinetuneSettings.learning_rate,
-    weight_decay: Annotated[
-        float, typer.Option(min=0, help="AdamW's weight decay.")
-    ] = FinetuneSettings.weight_decay,
+    unfreeze: UnfreezeOption = FinetuneSettings.unfreeze,
+    epochs: EpochsOption = FinetuneSettings.epochs,
+    batch_size: BatchSizeOption = FinetuneSettings.batch_size,
+    learning_rate: LearningRateOption = FinetuneSettings.learning_rate,
+    weight_decay: WeightDecayOption = FinetuneSettings.weight_decay,
     seed: SeedOption = FinetuneSettings.seed,
-    select: Annotated[
-        Select,
-        typer.Option(help="Keep the epoch with the best validation loss, or the last."),
-    ] = FinetuneSettings.select,
+    select: SelectOption = FinetuneSettings.select,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the interrupted run that was saved last.")
     ] = False,
@@ -66,10 +55,17 @@ def command(
 ) -> None:
     """Train a classifier: swap the head, freeze all but the last part, fine-tune.
 
-    The defaults are the published recipe. Ctrl-C keeps what was learnt; --resume goes on from there
+    A model may recommend how to be trained, as mini does; otherwise the defaults are the published
+    recipe. Ctrl-C keeps what was learnt; --resume goes on from there
     and ends with the weights an uninterrupted run would have had.
     """
-    from spamgpt.cli.screen import ScreenReporter, show_json, show_result, stdout_console
+    from spamgpt.cli.screen import (
+        ScreenReporter,
+        show_json,
+        show_result,
+        stdout_console,
+        warn_of_substitutions,
+    )
 
     settings = FinetuneSettings(
         prepared,
@@ -101,25 +97,29 @@ def command(
         for name in asdict(settings)
         if (source := context.get_parameter_source(name)) and source.name != "DEFAULT"
     }
-    artifact = run(settings, Workspace(workspace), ScreenReporter(quiet), resume, given)
-    counts = artifact.counts
+    reporter = ScreenReporter(quiet)
+    artifact = run(settings, Workspace(workspace), reporter, resume, given)
+    warn_of_substitutions(artifact, reporter)
     if json:
-        show_json(artifact.as_input | counts)
+        show_json(artifact.summary)
         return
-    show_result(
-        [
+    show_result(describe_classifier(artifact))
+
+
+def describe_classifier(classifier: Artifact) -> list[tuple[str, str]]:
+    """The epoch kept, its losses and accuracies, and what was trained from what."""
+    counts = classifier.counts
+    return [
+        (
+            classifier.reference,
+            f"epoch {counts['kept_epoch']} of {classifier.settings['epochs']} kept",
+        ),
+        *(
             (
-                artifact.reference,
-                f"epoch {counts['kept_epoch']} of {artifact.settings['epochs']} kept",
-            ),
-            *(
-                (
-                    split,
-                    f"loss {counts[f'{split}_loss']:.4f}, "
-                    f"accuracy {counts[f'{split}_accuracy']:.2%}",
-                )
-                for split in ("training", "validation")
-            ),
-            ("from", " and ".join(entry["artifact"] for entry in artifact.manifest["inputs"])),
-        ]
-    )
+                split,
+                f"loss {counts[f'{split}_loss']:.4f}, accuracy {counts[f'{split}_accuracy']:.2%}",
+            )
+            for split in ("training", "validation")
+        ),
+        ("from", " and ".join(entry["artifact"] for entry in classifier.manifest["inputs"])),
+    ]

@@ -12,6 +12,8 @@ import typer
 
 from spamgpt.device import Device
 from spamgpt.errors import as_user_error
+from spamgpt.stages.fetch import Weights
+from spamgpt.stages.finetune import Select
 
 Parameters = ParamSpec("Parameters")
 
@@ -39,6 +41,78 @@ DeviceOption = Annotated[
 SeedOption = Annotated[
     int,
     typer.Option("--seed", min=0, max=2**31 - 1, help="The same seed gives the same result."),
+]
+
+# What is fetched.
+DatasetOption = Annotated[
+    str | None,
+    typer.Option(
+        help="sms-spam-collection, bundled-messages (written for spamgpt), a CSV, TSV or JSONL "
+        "file (or the raw SMSSpamCollection), or a URL.",
+        show_default="sms-spam-collection, else bundled-messages",
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        help="gpt2, gpt2-medium, gpt2-large, gpt2-xl, mini (bundled), a folder, or "
+        "hf:owner/name@revision.",
+        show_default="gpt2, else mini",
+    ),
+]
+WeightsOption = Annotated[
+    Weights,
+    typer.Option(help="random: only the model's shape and tokenizer, with fresh weights."),
+]
+OfflineOption = Annotated[
+    bool,
+    typer.Option("--offline", help="Take what is bundled; do not try the network."),
+]
+
+# How it is prepared.
+BalanceOption = Annotated[
+    bool,
+    typer.Option("--balance", help="Keep as many messages of each label as the rarest has."),
+]
+SplitOption = Annotated[
+    str, typer.Option("--split", help="Training, validation and test shares in percent.")
+]
+KeepDuplicatesOption = Annotated[
+    bool,
+    typer.Option("--keep-duplicates", help="Keep repeated texts (they leak into the test)."),
+]
+StratifyOption = Annotated[
+    bool, typer.Option(help="Give every split the labels in the same proportion.")
+]
+TextColumnOption = Annotated[str, typer.Option(help="The column that holds the messages.")]
+LabelColumnOption = Annotated[str, typer.Option(help="The column that holds the labels.")]
+
+# How it is trained.
+UnfreezeOption = Annotated[
+    str,
+    typer.Option(
+        help="What is trained: head; last-block (with the final layer norm and the head); "
+        "last-N-blocks; all."
+    ),
+]
+EpochsOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Passes over the training split.", show_default="the model's, else 5"),
+]
+BatchSizeOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Messages a step.", show_default="the model's, else 8"),
+]
+LearningRateOption = Annotated[
+    float | None,
+    typer.Option(min=0, help="AdamW's step size.", show_default="the model's, else 5e-05"),
+]
+WeightDecayOption = Annotated[
+    float | None,
+    typer.Option(min=0, help="AdamW's weight decay.", show_default="the model's, else 0.1"),
+]
+SelectOption = Annotated[
+    Select, typer.Option(help="Keep the epoch with the best validation loss, or the last.")
 ]
 
 

@@ -21,7 +21,7 @@ from spamgpt.cli.options import (
 )
 from spamgpt.cli.printable import printable
 from spamgpt.errors import UsageError
-from spamgpt.stages.predict import InputFormat, Prediction, PredictSettings, run
+from spamgpt.stages.predict import BUNDLED, InputFormat, Prediction, PredictSettings, run
 from spamgpt.workspace import Workspace
 
 OutputFormat = Literal["auto", "text", "tsv", "jsonl", "csv"]
@@ -69,7 +69,11 @@ def command(
         bool, typer.Option("--save", help="Keep the answers as an artifact, too.")
     ] = PredictSettings.save,
     classifier: Annotated[
-        str | None, typer.Option(help="Which classifier (v1).", show_default="newest")
+        str | None,
+        typer.Option(
+            help="Which classifier (v1), or bundled: the one that comes with spamgpt.",
+            show_default="newest, else bundled",
+        ),
     ] = None,
     device: DeviceOption = PredictSettings.device,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -87,8 +91,11 @@ def command(
 
     The probability shown is that of the label given. A line is answered even if it is empty.
     """
+    from spamgpt.cli.screen import ScreenReporter
+
     format = "jsonl" if json and format == "auto" else format
     settings = PredictSettings(classifier, input_format, text_column, threshold, save, device)
+    reporter = ScreenReporter(quiet)
     with ExitStack() as stack:
         inputs = [_open(path, stack, quiet) for path in files or [Path("-")]]
         answers = run(settings, Workspace(workspace), inputs)
@@ -96,11 +103,16 @@ def command(
             raise UsageError(
                 f"The classifier has no label {only!r}.", f"Use {' or '.join(answers.labels)}."
             )
+        if answers.classifier == BUNDLED:
+            reporter.note(
+                "Answered by the bundled classifier (mini, made for English SMS and short mail). "
+                "Your own: spamgpt run"
+            )
+        for text in answers.substitutions:
+            reporter.warn(text)
         truncated = _write(answers.batches, format, only)
     if truncated:
-        from spamgpt.cli.screen import ScreenReporter
-
-        ScreenReporter(quiet).warn(
+        reporter.warn(
             f"{truncated:,} messages are longer than the model's {answers.context:,} tokens; "
             f"of each only the first {answers.context:,} were read."
         )
@@ -123,7 +135,11 @@ def _write(batches: Iterator[list[Prediction]], format: str, only: str | None) -
     if format == "auto":
         format = "text" if terminal else "tsv"
     if format == "text" and not unchanged:
-        show = _table_writer()
+        show_row = table_writer()
+
+        def show(answer: Prediction) -> None:
+            show_row(answer.label, answer.probability, answer.text)
+
     else:
         line_of = _unchanged if unchanged else _LINE_OF[format]
         output = sys.stdout.buffer
@@ -176,8 +192,8 @@ _LINE_OF: dict[str, Callable[[Prediction], bytes]] = {
 _COLOURS = {"spam": "red", "ham": "green"}
 
 
-def _table_writer() -> Callable[[Prediction], None]:
-    """A row of a table for each answer, cut to the width of the terminal."""
+def table_writer() -> Callable[[str, float, str], None]:
+    """Shows an answer, given its label, probability and text, cut to the width of the terminal."""
     from rich.text import Text
 
     from spamgpt.cli.screen import stdout_console
@@ -185,11 +201,11 @@ def _table_writer() -> Callable[[Prediction], None]:
     console = stdout_console()
     console.print(Text(f"{'label':8}  {'prob.':>6}  message", style="bold"))
 
-    def show(answer: Prediction) -> None:
+    def show(label: str, probability: float, text: str) -> None:
         row = Text()
-        row.append(f"{printable(answer.label):8}", style=_COLOURS.get(answer.label, "cyan"))
-        row.append(f"  {answer.probability:6.1%}  ")
-        row.append(printable(answer.text[: console.width]))
+        row.append(f"{printable(label):8}", style=_COLOURS.get(label, "cyan"))
+        row.append(f"  {probability:6.1%}  ")
+        row.append(printable(text[: console.width]))
         console.print(row, no_wrap=True, overflow="ellipsis")
 
     return show

@@ -103,7 +103,12 @@ def command(
     Text files hold a document a line, JSONL and CSV files one in each `text`. Ctrl-C keeps what was
     learnt; the same command with --resume goes on.
     """
-    from spamgpt.cli.screen import ScreenReporter, show_json, show_result
+    from spamgpt.cli.screen import (
+        ScreenReporter,
+        show_json,
+        show_result,
+        warn_of_substitutions,
+    )
 
     if width % heads:
         raise UsageError(f"--width {width} is not a multiple of --heads {heads}.", "Choose others.")
@@ -128,10 +133,12 @@ def command(
         store_as=store_as,
         device=device,
     )
-    artifact = run(settings, Workspace(workspace), ScreenReporter(quiet), resume)
+    reporter = ScreenReporter(quiet)
+    artifact = run(settings, Workspace(workspace), reporter, resume)
+    warn_of_substitutions(artifact, reporter)
     counts = artifact.counts
     if json:
-        show_json(artifact.as_input | counts)
+        show_json(artifact.summary)
         return
     show_result(
         [

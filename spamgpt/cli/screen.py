@@ -20,6 +20,7 @@ from rich.text import Text
 
 from spamgpt.cli.printable import printable
 from spamgpt.reporting import Reporter, Task
+from spamgpt.workspace import Artifact
 
 # Seconds between the lines that stand for a progress bar where there is no terminal.
 _PLAIN_INTERVAL = 5.0
@@ -46,6 +47,24 @@ def show_result(pairs: Sequence[tuple[str, str]]) -> None:
     for name, value in pairs:
         line = Text(name.ljust(width), style="bold").append(printable(value), style="not bold")
         console.print(line, soft_wrap=True)
+
+
+def warn_of_substitutions(artifact: Artifact, reporter: Reporter) -> None:
+    """Says what an artifact stands on in place of what was wanted."""
+    for text in artifact.substitutions:
+        reporter.warn(text)
+
+
+def show_markdown(text: str) -> None:
+    """Prints a document on standard output: laid out on a terminal, as it is in a pipe."""
+    console = stdout_console()
+    if console.is_terminal:
+        from rich.markdown import Markdown
+
+        safe = "\n".join(printable(line) for line in text.splitlines())
+        console.print(Markdown(safe))
+    else:
+        print(text, end="")
 
 
 def show_json(value: Any) -> None:

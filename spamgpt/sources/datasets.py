@@ -18,6 +18,7 @@ import requests
 from spamgpt.data.rows import LINES, format_of
 from spamgpt.errors import IntegrityError, MissingInputError, NetworkError
 from spamgpt.reporting import Reporter
+from spamgpt.sources.bundled import MESSAGES_FILE, MESSAGES_NAME
 from spamgpt.workspace import artifact_name, sha256
 
 # An archive that unpacks to more is taken for an attack ("zip bomb").
@@ -27,11 +28,6 @@ _TIMEOUT = (5, 10)
 _OTHER_ARCHIVE = "Use another mirror, or give a copy that you trust: --dataset FILE"
 # What zipfile lets through for archives that are damaged, encrypted or packed in unknown ways.
 _DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
-
-
-# SMS and short e-mails, two in five spam, written for this project: columns label, kind, text.
-BUNDLED_MESSAGES = "bundled-messages"
-_BUNDLED_FILE = Path(__file__).parents[1] / "assets" / "messages.csv"
 
 
 @dataclass(frozen=True)
@@ -79,8 +75,8 @@ def obtain_dataset(
     """
     if source == published.name:
         return _download_published(published, folder, reporter)
-    if source == BUNDLED_MESSAGES:
-        return FetchedDataset(BUNDLED_MESSAGES, _BUNDLED_FILE, "the spamgpt package")
+    if source == MESSAGES_NAME:
+        return FetchedDataset(MESSAGES_NAME, MESSAGES_FILE, "the spamgpt package")
     if "://" in source:
         file = _download(source, folder, reporter)
         origin = source
@@ -90,7 +86,7 @@ def obtain_dataset(
         if not file.is_file():
             raise MissingInputError(
                 f"There is no data set {source!r}.",
-                f"Give {published.name}, {BUNDLED_MESSAGES}, a CSV, TSV or JSONL file, or a URL.",
+                f"Give {published.name}, {MESSAGES_NAME}, a CSV, TSV or JSONL file, or a URL.",
             )
     if _is_zip(file):
         member = _data_member(file, published, origin)

@@ -1,4 +1,4 @@
-"""Pre-trained models: pinned revisions on the Hugging Face Hub, other repositories, folders."""
+"""Pre-trained models: bundled, pinned on the Hugging Face Hub, other repositories, folders."""
 
 import logging
 import os
@@ -29,8 +29,16 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from spamgpt.errors import IntegrityError, MissingInputError, NetworkError, UsageError
 from spamgpt.gpt2.config import GPT2Config
-from spamgpt.gpt2.folder import CONFIG_FILE, MODEL_FILES, TOKENIZER_FILES, WEIGHTS_FILE
+from spamgpt.gpt2.folder import (
+    COMPANION_FILES,
+    CONFIG_FILE,
+    FINETUNING_FILE,
+    MODEL_FILES,
+    TOKENIZER_FILES,
+    WEIGHTS_FILE,
+)
 from spamgpt.reporting import Reporter
+from spamgpt.sources.bundled import MINI_FOLDER, MINI_NAME
 from spamgpt.workspace import artifact_name, sha256
 
 
@@ -98,7 +106,7 @@ class FetchedModel:
 
 def model_name(source: str) -> str:
     """The artifact name of a model; raises UsageError or MissingInputError for an unknown one."""
-    if source in PUBLISHED_MODELS:
+    if source in PUBLISHED_MODELS or source == MINI_NAME:
         return source
     if source.startswith("hf:"):
         return artifact_name(_parse_repository(source).repository.replace("/", "--"))
@@ -106,7 +114,17 @@ def model_name(source: str) -> str:
         return artifact_name(Path(source).resolve().name)
     raise MissingInputError(
         f"There is no model {source!r}.",
-        f"Give one of {', '.join(PUBLISHED_MODELS)}, a folder, or hf:owner/name@revision.",
+        f"Give one of {', '.join([*PUBLISHED_MODELS, MINI_NAME])}, a folder, or "
+        "hf:owner/name@revision.",
+    )
+
+
+def is_cached(name: str, with_weights: bool = True) -> bool:
+    """Whether the Hub's cache on this machine holds all the files of a published model."""
+    model = PUBLISHED_MODELS[name]
+    return all(
+        isinstance(try_to_load_from_cache(model.repository, file, revision=model.revision), str)
+        for file in _wanted(with_weights)
     )
 
 
@@ -119,11 +137,18 @@ def obtain_model(
     MissingInputError; a downloaded file with a wrong hash is removed from the cache. What is not a
     GPT-2 ends with ModelFormatError before anything but its configuration has come.
     """
-    wanted = [CONFIG_FILE, *TOKENIZER_FILES] + [WEIGHTS_FILE] * with_weights
+    wanted = _wanted(with_weights)
     if source in PUBLISHED_MODELS or source.startswith("hf:"):
         model = PUBLISHED_MODELS.get(source) or _parse_repository(source)
         return _from_hub(model, wanted, folder, reporter)
+    if source == MINI_NAME:
+        found = _from_folder(MINI_FOLDER, wanted, folder)
+        return FetchedModel(found.digests, "the spamgpt package")
     return _from_folder(Path(source), wanted, folder)
+
+
+def _wanted(with_weights: bool) -> list[str]:
+    return [CONFIG_FILE, *TOKENIZER_FILES] + [WEIGHTS_FILE] * with_weights
 
 
 def _parse_repository(source: str) -> HubModel:
@@ -146,7 +171,10 @@ def _from_folder(source: Path, wanted: Sequence[str], folder: Path) -> FetchedMo
         if missing == [WEIGHTS_FILE]:
             hint += "; for a model without weights, use --weights random"
         raise MissingInputError(f"{source} has no {', '.join(missing)}.", hint + ".")
-    for name in wanted:
+    # A model card tells of the weights.
+    companions = COMPANION_FILES if WEIGHTS_FILE in wanted else (FINETUNING_FILE,)
+    present = [name for name in companions if (source / name).is_file()]
+    for name in [*wanted, *present]:
         # Copied, not linked: an artifact must not change when its owner edits the folder.
         shutil.copyfile(source / name, folder / name)
     return FetchedModel({}, str(source))

@@ -1,12 +1,13 @@
 """finetune: swaps the head, freezes, trains, and keeps what training changed."""
 
-from collections.abc import Set
+import json
+from collections.abc import Mapping, Set
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from spamgpt.device import Device
-from spamgpt.errors import IntegrityError, Interrupted, MissingInputError, UsageError
+from spamgpt.errors import BadDataError, IntegrityError, Interrupted, MissingInputError, UsageError
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.workspace import Artifact, Workspace
 
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
     from spamgpt.gpt2.tokenizer import Tokenizer
     from spamgpt.gpt2.unfreezing import Part
     from spamgpt.training.checkpoint import Checkpoint
-    from spamgpt.training.loop import LabelledMessages
+    from spamgpt.training.loop import LabelledMessages, Recipe
 
 STAGE = "finetune"
+_FINETUNING = 'Write, for example: {"last-block": {"epochs": 5, "learning_rate": 5e-5}}'
 Select = Literal["best", "last"]
 
 
@@ -24,26 +26,69 @@ Select = Literal["best", "last"]
 class FinetuneSettings:
     """`prepared` and `model` are references; None takes the newest.
 
-    The hyper-parameters default to those of the published recipe (Raschka 2024, chapter 6).
-    `select` keeps the epoch with the lowest validation loss ("best") or the final one ("last").
+    Hyper-parameters that are None are those that the model recommends for what is trained, or else
+    the published recipe's (`with_recommendations`). `select` keeps the epoch with the lowest
+    validation loss ("best") or the final one ("last").
     """
 
     prepared: str | None = None
     model: str | None = None
     unfreeze: str = "last-block"
-    epochs: int = 5
-    batch_size: int = 8
-    learning_rate: float = 5e-5
-    weight_decay: float = 0.1
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
     seed: int = 123
     select: Select = "best"
     device: Device = "auto"
 
 
+# Raschka 2024, chapter 6.
+PUBLISHED_RECIPE: Mapping[str, float] = {
+    "epochs": 5,
+    "batch_size": 8,
+    "learning_rate": 5e-5,
+    "weight_decay": 0.1,
+}
+
+
+def with_recommendations(settings: FinetuneSettings, model: Artifact) -> FinetuneSettings:
+    """The settings with every hyper-parameter filled in.
+
+    A model's `finetuning.json` says what suits it, by what is trained: `head`, `last-block` (also
+    for more blocks) or `all`. Raises BadDataError if it is not as it should be.
+    """
+    from spamgpt.gpt2.folder import FINETUNING_FILE
+
+    recommended: dict[str, float] = {}
+    if FINETUNING_FILE in model.files:
+        path = model.file(FINETUNING_FILE)
+        policy = settings.unfreeze if settings.unfreeze in ("head", "all") else "last-block"
+        try:
+            recommended = json.loads(path.read_text(encoding="utf-8")).get(policy, {})
+            unknown = sorted(recommended.keys() - PUBLISHED_RECIPE.keys())
+            unfit = unknown or [name for name, v in recommended.items() if not 0 <= v < 1e6]
+        except (ValueError, AttributeError, TypeError) as error:
+            raise BadDataError(f"{path} is not as it should be: {error}.", _FINETUNING) from error
+        if unfit:
+            raise BadDataError(f"{path} has an unfit {', '.join(unfit)}.", _FINETUNING)
+    values = {**PUBLISHED_RECIPE, **recommended}
+    missing: dict[str, Any] = {
+        name: type(PUBLISHED_RECIPE[name])(value)
+        for name, value in values.items()
+        if getattr(settings, name) is None
+    }
+    return replace(settings, **missing)
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What a fine-tuning would train: the parts of the classifier, and from what."""
+    """What a fine-tuning would train: the parts of the classifier, and from what.
 
+    `settings` are those asked for, with every hyper-parameter filled in.
+    """
+
+    settings: FinetuneSettings
     prepared: Artifact
     model: Artifact
     labels: list[str]
@@ -80,7 +125,7 @@ def plan(settings: FinetuneSettings, workspace: Workspace) -> Plan:
         raise UsageError(
             f"{error}.", "Use --unfreeze head, last-block, last-2-blocks (or another number), all."
         ) from error
-    return Plan(prepared, model, labels, parts)
+    return Plan(with_recommendations(settings, model), prepared, model, labels, parts)
 
 
 def show_plan(planned: Plan, reporter: Reporter) -> None:
@@ -94,9 +139,11 @@ def show_plan(planned: Plan, reporter: Reporter) -> None:
             f"{part.parameters / planned.all_parameters:.2%}",
             "trained" if part.trained else "frozen",
         )
+    settings = planned.settings
     reporter.note(
         f"Trains {planned.trained_parameters:,} of {planned.all_parameters:,} parameters "
-        f"({planned.trained_parameters / planned.all_parameters:.2%})."
+        f"({planned.trained_parameters / planned.all_parameters:.2%}) for {settings.epochs} epochs "
+        f"in batches of {settings.batch_size} at a learning rate of {settings.learning_rate:g}."
     )
 
 
@@ -119,8 +166,8 @@ def run(
         names = asdict(settings).keys() if given is None else given
         return _resume(settings, names, workspace, reporter)
     planned = plan(settings, workspace)
-    with Checkpoint.start(workspace.root, STAGE, _run_record(settings, planned)) as checkpoint:
-        artifact = _train(settings, planned, workspace, reporter, checkpoint, None)
+    with Checkpoint.start(workspace.root, STAGE, _run_record(planned)) as checkpoint:
+        artifact = _train(planned, workspace, reporter, checkpoint, None)
         checkpoint.remove()
     return artifact
 
@@ -141,18 +188,18 @@ def _resume(
     interrupted = Checkpoint.interrupted(workspace.root, STAGE)
     for checkpoint in interrupted:
         saved = checkpoint.record["settings"]
-        if any(values[name] != saved[name] for name in names if name in saved):
+        if any(values[name] not in (None, saved[name]) for name in names if name in saved):
             continue
         settings = FinetuneSettings(**saved, device=wanted.device)
         try:
             planned = plan(settings, workspace)
         except (MissingInputError, IntegrityError):
             continue  # the data or the model is gone,
-        if _run_record(settings, planned) != checkpoint.record:
+        if _run_record(planned) != checkpoint.record:
             continue  # or not what it was
         with suppress(Timeout), checkpoint.going_on():
             state = checkpoint.load()
-            artifact = _train(settings, planned, workspace, reporter, checkpoint, state)
+            artifact = _train(planned, workspace, reporter, checkpoint, state)
             checkpoint.remove()
             return artifact
     if interrupted:
@@ -167,7 +214,6 @@ def _resume(
 
 
 def _train(
-    settings: FinetuneSettings,
     planned: Plan,
     workspace: Workspace,
     reporter: Reporter,
@@ -189,21 +235,15 @@ def _train(
     from spamgpt.gpt2.unfreezing import unfreeze
     from spamgpt.gpt2.weights import write_weights
     from spamgpt.training.interruption import stop_on_interrupt
-    from spamgpt.training.loop import EpochRecord, Recipe, Training, TrainingInterrupted
+    from spamgpt.training.loop import EpochRecord, Training, TrainingInterrupted
 
+    settings = planned.settings
     device = resolve_device(settings.device)
     gpt2, tokenizer = load_model(planned.model)
     splits = _read_splits(planned, tokenizer, gpt2.config.n_positions, reporter)
     model = GPT2Classifier(gpt2, len(planned.labels), settings.seed)
     unfreeze(model, settings.unfreeze)
-    recipe = Recipe(
-        settings.epochs,
-        settings.batch_size,
-        settings.learning_rate,
-        settings.weight_decay,
-        settings.seed,
-        keep_best=settings.select == "best",
-    )
+    recipe = _recipe(settings)
     training = Training(model, recipe, device)
     if state is not None:
         training.load_state_dict(state)
@@ -264,6 +304,23 @@ def _train(
     return draft.artifact
 
 
+def _recipe(settings: FinetuneSettings) -> "Recipe":
+    from spamgpt.training.loop import Recipe
+
+    assert settings.epochs is not None
+    assert settings.batch_size is not None
+    assert settings.learning_rate is not None
+    assert settings.weight_decay is not None
+    return Recipe(
+        settings.epochs,
+        settings.batch_size,
+        settings.learning_rate,
+        settings.weight_decay,
+        settings.seed,
+        keep_best=settings.select == "best",
+    )
+
+
 def _read_splits(
     planned: Plan, tokenizer: "Tokenizer", context: int, reporter: Reporter
 ) -> "dict[str, LabelledMessages]":
@@ -288,9 +345,9 @@ def _read_splits(
     return splits
 
 
-def _run_record(settings: FinetuneSettings, planned: Plan) -> dict[str, Any]:
+def _run_record(planned: Plan) -> dict[str, Any]:
     """What makes two runs the same: all settings but the device, and the inputs."""
-    values = asdict(settings)
+    values = asdict(planned.settings)
     del values["device"]
     values.update(prepared=planned.prepared.reference, model=planned.model.reference)
     return {

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 
 InputFormat = Literal["auto", "lines", "tsv", "csv", "jsonl"]
 
+# What the classifier that comes with the package is called.
+BUNDLED = "bundled"
+
 # The most messages that are classified together.
 MOST_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """`classifier` is a reference; None takes the newest.
+    """`classifier` is a reference or BUNDLED; None takes the newest, or BUNDLED if there is none.
 
     `input_format` is auto (told by each file's name), lines, tsv, csv or jsonl; `text_column` is
     the field that holds the message. `threshold` replaces the classifier's own. With `save` the
@@ -64,8 +67,13 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Answers:
-    """The labels that can be given, the context length, and the stream of answers."""
+    """The stream of answers, the labels that can be given, and the context length.
 
+    `classifier` names what answers: a reference, or BUNDLED. `substitutions` are its artifact's.
+    """
+
+    classifier: str
+    substitutions: list[str]
     labels: list[str]
     context: int
     batches: Iterator[list[Prediction]]
@@ -82,8 +90,12 @@ def run(
     """
     from spamgpt.classifier import SpamClassifier
 
-    artifact = workspace.newest("classifiers", settings.classifier)
-    classifier = SpamClassifier.from_artifact(workspace, artifact, settings.device)
+    artifact = None
+    if settings.classifier != BUNDLED and (settings.classifier or workspace.folders("classifiers")):
+        artifact = workspace.newest("classifiers", settings.classifier)
+        classifier = SpamClassifier.from_artifact(workspace, artifact, settings.device)
+    else:
+        classifier = SpamClassifier.bundled(settings.device)
     if settings.threshold is not None and len(classifier.labels) > 2:
         raise UsageError(
             f"--threshold is for two labels; this classifier has {', '.join(classifier.labels)}.",
@@ -97,7 +109,7 @@ def run(
             saved = None
             if settings.save:
                 draft = stack.enter_context(
-                    workspace.new("predictions", settings, inputs=[artifact])
+                    workspace.new("predictions", settings, inputs=[artifact] if artifact else [])
                 )
                 draft.counts["messages"] = 0
                 saved = stack.enter_context(
@@ -111,7 +123,13 @@ def run(
                         saved.write(json.dumps(answer.to_dict()) + "\n")
                 yield answers
 
-    return Answers(classifier.labels, classifier.context, batches())
+    return Answers(
+        artifact.reference if artifact else BUNDLED,
+        artifact.substitutions if artifact else [],
+        classifier.labels,
+        classifier.context,
+        batches(),
+    )
 
 
 def _rows(

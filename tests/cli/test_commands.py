@@ -27,7 +27,8 @@ def test_importing_the_package_imports_no_torch():
 
 
 @pytest.mark.parametrize(
-    "command", ["fetch", "prepare", "finetune", "evaluate", "predict", "artifacts"]
+    "command",
+    ["run", "fetch", "prepare", "finetune", "evaluate", "predict", "pretrain", "artifacts"],
 )
 def test_every_command_explains_itself(spamgpt, command):
     result = spamgpt(command, "--help")
@@ -88,7 +89,9 @@ def test_the_stages_follow_each_other(spamgpt, tmp_path, make_model, messages_fi
     ]
     trained = spamgpt("finetune", "--unfreeze", "all", "--epochs", 2, "--seed", 1, *workspace)
     assert trained.status == 0
-    assert "Trains 35,970 of 35,970 parameters (100.00%)." in trained.err
+    assert (
+        "Trains 35,970 of 35,970 parameters (100.00%) for 2 epochs in batches of 8" in trained.err
+    )
     assert "epoch  training loss  accuracy  validation loss  accuracy" in trained.err
     assert trained.out.startswith("classifiers/v1  epoch ")
     evaluated = spamgpt("evaluate", *workspace)
@@ -164,3 +167,84 @@ def test_an_empty_workspace_says_how_to_begin(spamgpt, tmp_path):
 def test_the_workspace_can_be_set_by_variable(spamgpt, trained_workspace, monkeypatch):
     monkeypatch.setenv("SPAMGPT_WORKSPACE", str(trained_workspace))
     assert "classifiers/v1" in spamgpt("artifacts").out
+
+
+def test_run_goes_through_all_stages_and_the_second_time_says_that_nothing_is_left(
+    spamgpt, tmp_path, make_model, messages_file
+):
+    arguments = ["run", "--dataset", messages_file, "--model", make_model(), "-w", tmp_path / "ws"]
+    first = spamgpt(*arguments, "--unfreeze", "all", "--epochs", 2, "--learning-rate", 0.003)
+    assert first.status == 0, first.err
+    for reference in ("datasets/messages/v1", "models/tiny/v1", "prepared/v1", "classifiers/v1"):
+        assert reference in first.out
+    assert "evaluations/v1: classifiers/v1 on the test split, 24 messages" in first.out
+    answers = first.out.partition("label      prob.  message\n")[2].splitlines()
+    assert len(answers) == 4
+    assert all(line.startswith(("spam ", "ham ")) for line in answers)
+    assert "spamgpt predict" in first.err
+    second = spamgpt(*arguments, "--unfreeze", "all", "--epochs", 2, "--learning-rate", 0.003)
+    assert second.status == 0
+    for stage in ("prepare", "finetune", "evaluate"):
+        assert f"{stage}: skipped" in second.out
+    assert "made with the same settings from the same inputs" in second.out
+    assert "Nothing was left to do." in second.err
+    third = spamgpt(*arguments, "--unfreeze", "head", "--epochs", 1, "--json")
+    told = json.loads(third.out)
+    assert told["prepare"]["skipped"]
+    assert told["finetune"]["skipped"] is None
+    assert told["finetune"]["classifiers"]["artifact"] == "classifiers/v2"
+    assert told["evaluate"]["metrics"]["messages"] == 24
+
+
+def test_an_up_to_date_run_imports_no_torch(tmp_path):
+    command = [sys.executable, "-X", "importtime", "-m", "spamgpt", "run", "--offline", "--epochs"]
+    workspace = ["-w", str(tmp_path / "ws")]
+    for epochs in ("1", "1"):
+        done = subprocess.run(
+            [*command, epochs, "--unfreeze", "head", *workspace],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "Nothing was left to do." in done.stderr
+    assert "spamgpt.stages.pipeline" in imported
+    assert not imported & set(HEAVY) - {"huggingface_hub"}
+
+
+@pytest.mark.parametrize("name", ["mini", "bundled"])
+def test_the_cards_of_what_is_bundled_are_shown(spamgpt, tmp_path, name):
+    shown = spamgpt("artifacts", name, "-w", tmp_path / "none")
+    assert shown.status == 0
+    assert shown.out.startswith("#")
+    assert json.loads(spamgpt("artifacts", name, "--json", "-w", tmp_path).out) == {
+        "card": shown.out
+    }
+
+
+def test_the_card_of_a_model_in_the_workspace_is_shown(spamgpt, tmp_path, make_model):
+    workspace = ["-w", tmp_path / "ws"]
+    with_card, without = make_model("with-card"), make_model("without")
+    (with_card / "README.md").write_text("# The card\n\x1b[2J")
+    for model in (with_card, without):
+        fetched = spamgpt("fetch", "--dataset", "bundled-messages", "--model", model, *workspace)
+        assert fetched.status == 0
+    assert spamgpt("artifacts", "with-card", *workspace).out == "# The card\n\x1b[2J"
+    assert spamgpt("artifacts", "models/without/v1", *workspace).status == 3
+    unknown = spamgpt("artifacts", "nothing", *workspace)
+    assert unknown.status == 3
+    assert "Bundled: mini, bundled" in unknown.err
+
+
+def test_predict_in_an_empty_folder_says_what_answered(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "spamgpt", "predict"],
+        input="hi\n",
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    assert re.fullmatch(r"(ham|spam)\t[01]\.\d{4}\thi\n", done.stdout)
+    assert "bundled classifier" in done.stderr
+    assert list(tmp_path.iterdir()) == []

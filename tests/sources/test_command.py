@@ -1,5 +1,6 @@
 """`spamgpt fetch` against servers: what a user sees, and what is on the disk afterwards."""
 
+import dataclasses
 import functools
 import hashlib
 import io
@@ -7,13 +8,15 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from spamgpt.cli import main
-from spamgpt.sources import datasets
+from spamgpt.sources import datasets, models
+from spamgpt.stages import finetune
 from spamgpt.workspace import Workspace
 
 TSV = b'ham\tsee "you" at 5\nspam\tWIN a prize\n'
@@ -111,7 +114,7 @@ def test_both_addresses_of_the_collection_are_told_with_their_reasons(
 ):
     hub.put("/official/sms.zip", GOOD, truncate=50)
     hub.put("/backup/sms.zip", zipped("SMSSpamCollection", TSV + b"!"))
-    outcome = fetch("--model", "small")
+    outcome = fetch("--model", "small", "--dataset", "sms-spam-collection")
     assert_told_in_two_lines(outcome, *published.urls, "ended before", "is not the published file")
     assert not workspace.root.exists()
 
@@ -208,6 +211,122 @@ def test_a_name_that_does_not_exist_is_told_before_anything_is_downloaded(fetch,
     for model, status in (("gpt3", 3), ("hf:owner/small", 2)):
         assert fetch("--model", model)[0] == status
     assert hub.requests == []
+
+
+def bundled(workspace: Workspace) -> list[str]:
+    return [str(folder.relative_to(workspace.root)) for folder in workspace.folders()]
+
+
+def test_where_nothing_answers_the_bundled_ones_stand_in_and_all_later_stages_say_so(
+    fetch, workspace, nowhere, use_endpoint, published, monkeypatch, capfd
+):
+    monkeypatch.setattr(
+        datasets, "SMS_SPAM_COLLECTION", dataclasses.replace(published, urls=(nowhere,) * 2)
+    )
+    use_endpoint(nowhere)
+    status, lines = fetch()
+    assert status == 0
+    assert len(lines) == 4
+    for wanted, used, (why, what) in (
+        ("sms-spam-collection", "bundled-messages", lines[:2]),
+        ("gpt2", "mini", lines[2:]),
+    ):
+        assert wanted in why
+        assert "no server answered" in why
+        assert f"{used} INSTEAD" in what
+        assert "--offline" in what
+    dataset, model = workspace.newest("datasets"), workspace.newest("models")
+    assert (dataset.name, model.name) == ("bundled-messages", "mini")
+    assert model.counts["in_place_of"] == {"wanted": "gpt2", "reason": "no server answered"}
+    monkeypatch.setattr(sys, "argv", ["spamgpt", "prepare", "-q", "-w", str(workspace.root)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert not caught.value.code
+    assert "stands in for the data set sms-spam-collection" in capfd.readouterr().err
+    planned = finetune.plan(finetune.FinetuneSettings(), workspace)
+    with workspace.new(
+        "classifiers", finetune.FinetuneSettings(), [planned.prepared, planned.model]
+    ) as draft:
+        pass
+    assert [text.split(",")[0] for text in draft.artifact.substitutions] == [
+        "bundled-messages",
+        "mini",
+    ]
+
+
+def test_a_silent_network_is_noticed_within_ten_seconds(
+    fetch, workspace, server, use_endpoint, published
+):
+    for url in published.urls:
+        server.put(url.removeprefix(server.url), silent=True)
+    server.put("", silent=True)
+    server.put("/", silent=True)
+    use_endpoint(server.url)
+    started = time.monotonic()
+    assert fetch()[0] == 0
+    assert time.monotonic() - started < 10
+    assert bundled(workspace) == ["datasets/bundled-messages/v1", "models/mini/v1"]
+
+
+def test_only_what_cannot_be_had_is_substituted(fetch, workspace, hub, published, monkeypatch):
+    hub.put("/official/sms.zip", GOOD)
+    # The Hub of the tests has no gpt2.
+    gpt2 = models.HubModel("gpt2", "openai-community/gpt2", "c" * 40, {})
+    monkeypatch.setattr(models, "PUBLISHED_MODELS", {"gpt2": gpt2})
+    status, lines = fetch()
+    assert status == 0
+    assert len(lines) == 2
+    assert "the Hub has no public openai-community/gpt2" in lines[0]
+    assert bundled(workspace) == ["datasets/sms-spam-collection/v1", "models/mini/v1"]
+    assert workspace.newest("datasets").substitutions == []
+
+
+def test_what_is_named_is_never_substituted(fetch, workspace, hub, nowhere, use_endpoint):
+    use_endpoint(nowhere)
+    outcome = fetch("--model", "small", "--dataset", "bundled-messages")
+    assert_told_in_two_lines(outcome, "cannot be reached")
+    assert not workspace.root.exists()
+
+
+def test_a_file_that_is_not_the_published_one_is_no_reason_to_substitute(
+    fetch, workspace, hub, published
+):
+    for url in published.urls:
+        hub.put(url.removeprefix(hub.url), zipped("SMSSpamCollection", TSV + b"!"))
+    assert_told_in_two_lines(fetch(), "is not the published file")
+    assert not workspace.root.exists()
+
+
+def test_offline_does_not_try_the_network(fetch, workspace, hub, published):
+    assert fetch("--offline") == (0, [])
+    assert hub.requests == []
+    assert bundled(workspace) == ["datasets/bundled-messages/v1", "models/mini/v1"]
+    assert fetch("--offline") == (0, [])
+    assert len(workspace.folders()) == 2
+
+
+def test_what_stood_in_is_not_taken_for_what_was_asked_for(
+    fetch, workspace, nowhere, use_endpoint, published, monkeypatch
+):
+    monkeypatch.setattr(
+        datasets, "SMS_SPAM_COLLECTION", dataclasses.replace(published, urls=(nowhere,))
+    )
+    use_endpoint(nowhere)
+    assert fetch()[0] == 0
+    assert fetch("--offline") == (0, [])
+    assert workspace.newest("models").reference == "models/mini/v2"
+    assert workspace.newest("models").substitutions == []
+    # And the network back, it is tried again.
+    assert len(fetch()[1]) == 4
+
+
+def test_naming_one_thing_leaves_the_other_as_it_is(fetch, workspace, hub):
+    assert fetch("--offline") == (0, [])
+    data = hub.put("/data.csv", CSV)
+    assert fetch("--dataset", data) == (0, [])
+    assert bundled(workspace) == [
+        "datasets/bundled-messages/v1", "datasets/data/v1", "models/mini/v1",
+    ]  # fmt: skip
 
 
 def test_the_installed_command_uses_the_mirrors_it_is_told(

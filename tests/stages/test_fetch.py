@@ -99,7 +99,7 @@ def test_a_collection_at_hand_is_not_downloaded(workspace, sms_collection, make_
     # There is no network in the tests: a download would fail.
     model = make_model()
     first, _ = fetch.run(settings(sms_collection, model), workspace)
-    again, _ = fetch.run(FetchSettings(model=str(model)), workspace)
+    again, _ = fetch.run(settings("sms-spam-collection", model), workspace)
     assert again.reference == first.reference == "datasets/sms-spam-collection/v1"
 
 
@@ -169,4 +169,4 @@ def test_a_damaged_artifact_is_not_taken_for_what_was_fetched(
     path = dataset.folder / "messages.csv"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(IntegrityError, match=r"messages\.csv is damaged"):
-        fetch.run(FetchSettings(model=str(model)), workspace)
+        fetch.run(settings("sms-spam-collection", model), workspace)

@@ -104,7 +104,27 @@ def test_a_threshold_needs_two_labels(workspace, monkeypatch):
         answers(workspace, threshold=0.3)
 
 
-def test_without_a_classifier_the_hint_says_finetune(tmp_path):
+def test_a_named_classifier_that_is_not_there_is_told_with_the_command_that_makes_it(tmp_path):
     with pytest.raises(MissingInputError) as caught:
-        answers(Workspace(tmp_path / "nothing"), ("a.txt", "hi\n"))
+        answers(Workspace(tmp_path / "nothing"), ("a.txt", "hi\n"), classifier="v1")
     assert "spamgpt finetune" in caught.value.hint
+
+
+def test_without_a_classifier_the_bundled_one_answers_and_nothing_is_written(tmp_path):
+    nothing = Workspace(tmp_path / "nothing")
+    result = predict.run(
+        PredictSettings(device="cpu"),
+        nothing,
+        [("a.txt", io.BytesIO(b"see you at 7 then x\nWIN a prize, claim at http://x.example\n"))],
+    )
+    assert result.classifier == predict.BUNDLED
+    (batch,) = result.batches
+    assert [answer.label for answer in batch] == ["ham", "spam"]
+    assert not nothing.root.exists()
+
+
+def test_a_classifier_of_the_workspace_takes_precedence_unless_the_bundled_one_is_named(workspace):
+    inputs = [("a.txt", io.BytesIO(b"hi\n"))]
+    assert predict.run(PredictSettings(), workspace, inputs).classifier == "classifiers/v1"
+    bundled = predict.run(PredictSettings(classifier=predict.BUNDLED), workspace, inputs)
+    assert bundled.classifier == predict.BUNDLED

@@ -1,0 +1,157 @@
+"""spamgpt run"""
+
+from typing import Any
+
+from spamgpt.cli.options import (
+    DEFAULT_WORKSPACE,
+    BalanceOption,
+    BatchSizeOption,
+    DatasetOption,
+    DebugOption,
+    DeviceOption,
+    EpochsOption,
+    JsonOption,
+    KeepDuplicatesOption,
+    LabelColumnOption,
+    LearningRateOption,
+    ModelOption,
+    OfflineOption,
+    QuietOption,
+    SeedOption,
+    SelectOption,
+    SplitOption,
+    StratifyOption,
+    TextColumnOption,
+    UnfreezeOption,
+    WeightDecayOption,
+    WeightsOption,
+    WorkspaceOption,
+    reports_errors,
+)
+from spamgpt.stages.evaluate import EvaluateSettings
+from spamgpt.stages.fetch import FetchSettings
+from spamgpt.stages.finetune import FinetuneSettings
+from spamgpt.stages.pipeline import PipelineSettings, Step, read_metrics, run
+from spamgpt.stages.prepare import PrepareSettings
+from spamgpt.workspace import Artifact, Workspace
+
+# How many messages of each label are shown with their answers.
+_SHOWN = 2
+
+
+@reports_errors
+def command(
+    dataset: DatasetOption = None,
+    model: ModelOption = None,
+    weights: WeightsOption = FetchSettings.weights,
+    offline: OfflineOption = FetchSettings.offline,
+    balance: BalanceOption = PrepareSettings.balance,
+    split: SplitOption = PrepareSettings.split,
+    keep_duplicates: KeepDuplicatesOption = PrepareSettings.keep_duplicates,
+    stratify: StratifyOption = PrepareSettings.stratify,
+    text_column: TextColumnOption = PrepareSettings.text_column,
+    label_column: LabelColumnOption = PrepareSettings.label_column,
+    unfreeze: UnfreezeOption = FinetuneSettings.unfreeze,
+    epochs: EpochsOption = FinetuneSettings.epochs,
+    batch_size: BatchSizeOption = FinetuneSettings.batch_size,
+    learning_rate: LearningRateOption = FinetuneSettings.learning_rate,
+    weight_decay: WeightDecayOption = FinetuneSettings.weight_decay,
+    select: SelectOption = FinetuneSettings.select,
+    seed: SeedOption = FinetuneSettings.seed,
+    device: DeviceOption = FinetuneSettings.device,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Go through all stages: fetch, prepare, finetune, evaluate, and show a few predictions.
+
+    spamgpt run --offline
+
+    spamgpt run --dataset tickets.csv --label-column queue --unfreeze all
+
+    A stage whose result is there already, made with the same settings from the same inputs, is
+    skipped. The seed is that of every stage.
+    """
+    from spamgpt.cli.screen import ScreenReporter, show_json
+
+    settings = PipelineSettings(
+        FetchSettings(dataset, model, weights, seed, offline),
+        PrepareSettings(
+            None, balance, split, seed, keep_duplicates, stratify, text_column, label_column
+        ),
+        FinetuneSettings(
+            None,
+            None,
+            unfreeze,
+            epochs,
+            batch_size,
+            learning_rate,
+            weight_decay,
+            seed,
+            select,
+            device,
+        ),
+        EvaluateSettings(device=device),
+    )
+    reporter = ScreenReporter(quiet)
+    steps = []
+    for step in run(settings, Workspace(workspace), reporter):
+        steps.append(step)
+        if not json:
+            _show(step)
+    if json:
+        show_json({step.stage: _summary(step) for step in steps})
+        return
+    for text in steps[-1].artifact.substitutions:
+        reporter.warn(text)
+    if all(step.skipped for step in steps):
+        reporter.note("Nothing was left to do. Score messages with: spamgpt predict")
+        return
+    _show_predictions(steps[-1].artifact)
+    reporter.note("Score your own: echo 'see you at 7?' | spamgpt predict")
+
+
+def _show(step: Step) -> None:
+    from spamgpt.cli.evaluate import show_metrics
+    from spamgpt.cli.fetch import describe_dataset, describe_model
+    from spamgpt.cli.finetune import describe_classifier
+    from spamgpt.cli.prepare import describe_prepared
+    from spamgpt.cli.screen import show_result
+
+    if step.skipped:
+        names = " and ".join(artifact.reference for artifact in step.artifacts)
+        show_result([(f"{step.stage}: skipped", f"{names}: {step.skipped}")])
+    match step.stage:
+        case "evaluate":
+            show_metrics(step.artifact, read_metrics(step.artifact))
+        case _ if step.skipped:
+            pass
+        case "fetch":
+            dataset, model = step.artifacts
+            show_result([describe_dataset(dataset), describe_model(model)])
+        case "prepare":
+            show_result(describe_prepared(step.artifact))
+        case "finetune":
+            show_result(describe_classifier(step.artifact))
+
+
+def _summary(step: Step) -> dict[str, Any]:
+    summaries: dict[str, Any] = {
+        artifact.reference.split("/")[0]: artifact.summary for artifact in step.artifacts
+    }
+    if step.stage == "evaluate":
+        summaries["metrics"] = read_metrics(step.artifact)
+    return {"skipped": step.skipped, **summaries}
+
+
+def _show_predictions(evaluation: Artifact) -> None:
+    """A few messages that the evaluation scored, with their answers."""
+    from spamgpt.cli.predict import table_writer
+    from spamgpt.data.rows import LABEL, TEXT
+    from spamgpt.data.tables import read_table
+
+    scored = read_table(evaluation.file("predictions.csv"))
+    show = table_writer()
+    for _, row in scored.groupby(LABEL).head(_SHOWN).iterrows():
+        show(row["predicted"], float(row[f"probability_{row['predicted']}"]), row[TEXT])

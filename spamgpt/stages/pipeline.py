@@ -1,0 +1,88 @@
+"""All stages in order, each skipped where what it would make is there already."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from spamgpt.reporting import SILENT, Reporter
+from spamgpt.stages import evaluate, fetch, finetune, prepare
+from spamgpt.stages.evaluate import EvaluateSettings
+from spamgpt.stages.fetch import FetchSettings
+from spamgpt.stages.finetune import FinetuneSettings
+from spamgpt.stages.prepare import PrepareSettings
+from spamgpt.workspace import Artifact, Workspace
+
+_SAME = "made with the same settings from the same inputs"
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """The settings of each stage; which artifacts a stage takes is for the pipeline to say."""
+
+    fetch: FetchSettings
+    prepare: PrepareSettings
+    finetune: FinetuneSettings
+    evaluate: EvaluateSettings
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage that is done: what it made or found, and why it was skipped, if it was."""
+
+    stage: str
+    artifacts: Sequence[Artifact]
+    skipped: str | None = None
+
+    @property
+    def artifact(self) -> Artifact:
+        return self.artifacts[-1]
+
+
+def run(
+    settings: PipelineSettings, workspace: Workspace, reporter: Reporter = SILENT
+) -> Iterator[Step]:
+    """Yields each stage when it is done. Raises what the stages raise."""
+    before = workspace.folders()
+    dataset, model = fetch.run(settings.fetch, workspace, reporter)
+    there = dataset.folder in before and model.folder in before
+    yield Step("fetch", [dataset, model], "the workspace has both" if there else None)
+
+    prepare_settings = replace(settings.prepare, dataset=dataset.reference)
+    found = workspace.up_to_date(
+        "prepared", _without(asdict(prepare_settings), "dataset"), [dataset]
+    )
+    prepared = found or prepare.run(prepare_settings, workspace, reporter)
+    yield Step("prepare", [prepared], _SAME if found else None)
+
+    finetune_settings = replace(
+        finetune.with_recommendations(settings.finetune, model),
+        prepared=prepared.reference,
+        model=model.reference,
+    )
+    found = workspace.up_to_date(
+        "classifiers",
+        _without(asdict(finetune_settings), "prepared", "model", "device"),
+        [prepared, model],
+    )
+    classifier = found or finetune.run(finetune_settings, workspace, reporter)
+    yield Step("finetune", [classifier], _SAME if found else None)
+
+    evaluate_settings = replace(
+        settings.evaluate, classifier=classifier.reference, prepared=prepared.reference
+    )
+    found = workspace.up_to_date(
+        "evaluations", {"split": evaluate_settings.split}, [classifier, prepared]
+    )
+    evaluation = found or evaluate.run(evaluate_settings, workspace, reporter)[0]
+    yield Step("evaluate", [evaluation], _SAME if found else None)
+
+
+def read_metrics(evaluation: Artifact) -> dict[str, Any]:
+    """The scores that an evaluation holds."""
+    metrics: dict[str, Any] = json.loads(evaluation.file("metrics.json").read_bytes())
+    return metrics
+
+
+def _without(settings: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in names}

@@ -1,0 +1,113 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from spamgpt.stages.evaluate import EvaluateSettings
+from spamgpt.stages.fetch import FetchSettings
+from spamgpt.stages.finetune import FinetuneSettings
+from spamgpt.stages.pipeline import PipelineSettings, Step, read_metrics, run
+from spamgpt.stages.prepare import PrepareSettings
+from spamgpt.workspace import Workspace
+
+STAGES = ["fetch", "prepare", "finetune", "evaluate"]
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Workspace:
+    return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def settings(messages_file, make_model) -> PipelineSettings:
+    model = make_model()
+    (model / "finetuning.json").write_text('{"last-block": {"epochs": 2, "learning_rate": 0.01}}')
+    return PipelineSettings(
+        FetchSettings(str(messages_file), str(model)),
+        PrepareSettings(),
+        FinetuneSettings(device="cpu"),
+        EvaluateSettings(device="cpu"),
+    )
+
+
+def steps(settings: PipelineSettings, workspace: Workspace) -> list[Step]:
+    return list(run(settings, workspace))
+
+
+def done(steps: list[Step]) -> list[str]:
+    return [step.stage for step in steps if not step.skipped]
+
+
+def test_all_stages_follow_each_other(settings, workspace):
+    made = steps(settings, workspace)
+    assert [step.stage for step in made] == done(made) == STAGES
+    evaluation = made[-1].artifact
+    assert evaluation.reference == "evaluations/v1"
+    assert read_metrics(evaluation)["messages"] == 24
+    assert made[2].artifact.settings["epochs"] == 2
+
+
+def test_a_second_run_makes_nothing(settings, workspace):
+    first = steps(settings, workspace)
+    before = sorted(workspace.root.rglob("*"))
+    second = steps(settings, workspace)
+    assert done(second) == []
+    assert [step.artifact.reference for step in second] == [
+        step.artifact.reference for step in first
+    ]
+    assert sorted(workspace.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("stage", "change", "again"),
+    [
+        ("prepare", {"balance": True}, STAGES[1:]),
+        ("finetune", {"learning_rate": 0.02}, STAGES[2:]),
+        ("finetune", {"unfreeze": "all"}, STAGES[2:]),
+        ("evaluate", {"split": "validation"}, STAGES[3:]),
+        # What does not change the result makes nothing again.
+        ("finetune", {"learning_rate": 0.01}, []),
+        ("finetune", {"device": "auto"}, []),
+    ],
+)
+def test_another_setting_makes_its_stage_again_and_those_after_it(
+    settings, workspace, stage, change, again
+):
+    steps(settings, workspace)
+    changed = replace(settings, **{stage: replace(getattr(settings, stage), **change)})
+    assert done(steps(changed, workspace)) == again
+    # And the first settings' results are still there.
+    assert done(steps(settings, workspace)) == []
+
+
+def test_other_messages_make_all_again(settings, workspace, messages_file):
+    steps(settings, workspace)
+    messages_file.write_text(messages_file.read_text() + "ham\tone more of them\n")
+    assert done(steps(settings, workspace)) == STAGES
+
+
+def test_an_unfit_recommendation_of_a_model_is_refused(settings, workspace):
+    from pathlib import Path
+
+    from spamgpt.errors import BadDataError
+
+    assert settings.fetch.model
+    file = Path(settings.fetch.model) / "finetuning.json"
+    for text in (
+        "[1]", "{", '{"last-block": 5}', '{"last-block": {"epochs": "5"}}',
+        '{"last-block": {"speed": 1}}', '{"last-block": {"epochs": -1}}',
+        json.dumps({"last-block": {"epochs": [3]}}),
+    ):  # fmt: skip
+        file.write_text(text)
+        with pytest.raises(BadDataError, match=r"finetuning\.json"):
+            steps(settings, workspace)
+
+
+def test_the_published_recipe_holds_where_the_model_recommends_nothing(settings, workspace):
+    changed = replace(settings, finetune=replace(settings.finetune, unfreeze="all"))
+    classifier = steps(changed, workspace)[2].artifact
+    assert {name: classifier.settings[name] for name in ("epochs", "batch_size")} == {
+        "epochs": 5,
+        "batch_size": 8,
+    }
+    assert classifier.settings["learning_rate"] == 5e-5
