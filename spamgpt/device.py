@@ -1,4 +1,4 @@
-"""Which processor computes: `auto`, `cpu`, `cuda` or `mps`."""
+"""Which processor computes: `auto`, `cpu`, `cuda` or `mps`; and in which precision."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import torch
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "bf16"]
 
 
 def resolve_device(name: Device) -> "torch.device":
@@ -20,3 +21,22 @@ def resolve_device(name: Device) -> "torch.device":
     if not available.get(name, True):
         raise UsageError(f"This machine has no {name} device.", "Use --device auto.")
     return torch.device(name)
+
+
+def resolve_precision(name: Precision, device: "torch.device") -> "torch.dtype":
+    """The type of a precision, `auto` being bfloat16 where the device is made for it."""
+    import torch
+
+    if name == "auto":
+        name = "bf16" if _bfloat16_is_fast(device) else "fp32"
+    return torch.bfloat16 if name == "bf16" else torch.float32
+
+
+def _bfloat16_is_fast(device: "torch.device") -> bool:
+    """Whether a device has instructions for bfloat16 matrix products."""
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -1,12 +1,35 @@
 """The logits of many messages: what training measures with and what a classifier answers from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from spamgpt.data.batches import TokenizedMessages, batches_by_length
 from spamgpt.gpt2.classifier import GPT2Classifier
+
+if TYPE_CHECKING:
+    from spamgpt.training.trunk import Trunk
+
+
+def logits_of(
+    model: GPT2Classifier,
+    messages: TokenizedMessages,
+    batch: Sequence[int],
+    device: torch.device,
+    trunk: "Trunk | None" = None,
+) -> Tensor:
+    """(batch, labels): the logits of some messages, given by their indices.
+
+    With `trunk`, what the frozen blocks give for them is read, not computed.
+    """
+    packed = messages.pack(batch).to(device)
+    if trunk is None:
+        logits: Tensor = model(packed)
+    else:
+        logits = model(packed, trunk.depth, trunk.rows(batch).to(device))
+    return logits
 
 
 @torch.inference_mode()
@@ -15,6 +38,7 @@ def classify(
     messages: TokenizedMessages,
     device: torch.device,
     after_batch: Callable[[int], None] = lambda messages: None,
+    trunk: "Trunk | None" = None,
 ) -> Tensor:
     """(messages, labels): the logits of each message, in order, as float32 on the CPU.
 
@@ -22,6 +46,6 @@ def classify(
     """
     logits = torch.empty(len(messages), model.head.out_features)
     for batch in batches_by_length(messages):
-        logits[batch] = model(messages.pack(batch).to(device)).float().cpu()
+        logits[batch] = logits_of(model, messages, batch, device, trunk).float().cpu()
         after_batch(len(batch))
     return logits

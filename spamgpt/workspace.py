@@ -162,6 +162,11 @@ class Workspace:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @property
+    def cache(self) -> Path:
+        """The folder of what is kept only to save time, and may be removed at any time."""
+        return self.root / "cache"
+
     @contextmanager
     def new(
         self,

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import spamgpt
-from spamgpt.cli import artifacts, evaluate, fetch, finetune, predict, prepare, pretrain, run
+from spamgpt.cli import artifacts, cache, evaluate, fetch, finetune, predict, prepare, pretrain, run
 
 app = typer.Typer(
     name="spamgpt",
@@ -46,7 +46,7 @@ def _paragraphs(docstring: str | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in (docstring or "").split("\n\n"))
 
 
-for _module in (run, fetch, prepare, finetune, evaluate, predict, pretrain, artifacts):
+for _module in (run, fetch, prepare, finetune, evaluate, predict, pretrain, artifacts, cache):
     app.command(_module.__name__.rpartition(".")[2], help=_paragraphs(_module.command.__doc__))(
         _module.command
     )

@@ -8,11 +8,13 @@ import typer
 from spamgpt.cli.options import (
     DEFAULT_WORKSPACE,
     BatchSizeOption,
+    CacheLimitOption,
     DebugOption,
     DeviceOption,
     EpochsOption,
     JsonOption,
     LearningRateOption,
+    PrecisionOption,
     QuietOption,
     SeedOption,
     SelectOption,
@@ -41,6 +43,8 @@ def command(
     weight_decay: WeightDecayOption = FinetuneSettings.weight_decay,
     seed: SeedOption = FinetuneSettings.seed,
     select: SelectOption = FinetuneSettings.select,
+    precision: PrecisionOption = FinetuneSettings.precision,
+    cache_limit: CacheLimitOption = FinetuneSettings.cache_limit,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the interrupted run that was saved last.")
     ] = False,
@@ -77,6 +81,8 @@ def command(
         weight_decay,
         seed,
         select,
+        precision,
+        cache_limit,
         device,
     )
     if dry_run:

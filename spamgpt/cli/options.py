@@ -10,7 +10,7 @@ from typing import Annotated, ParamSpec
 
 import typer
 
-from spamgpt.device import Device
+from spamgpt.device import Device, Precision
 from spamgpt.errors import as_user_error
 from spamgpt.stages.fetch import Weights
 from spamgpt.stages.finetune import Select
@@ -37,6 +37,10 @@ JsonOption = Annotated[
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 DeviceOption = Annotated[
     Device, typer.Option("--device", help="Where to compute; auto: on a GPU if there is one.")
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option("--precision", help="auto: bf16 where the machine is made for it, else fp32."),
 ]
 SeedOption = Annotated[
     int,
@@ -113,6 +117,16 @@ WeightDecayOption = Annotated[
 ]
 SelectOption = Annotated[
     Select, typer.Option(help="Keep the epoch with the best validation loss, or the last.")
+]
+
+CacheLimitOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="GIB",
+        help="Most gibibytes to keep of what the frozen blocks give, for epochs and runs to come.",
+        show_default="4, or a quarter of the free disk",
+    ),
 ]
 
 

@@ -10,13 +10,14 @@ from spamgpt.cli.options import (
     DebugOption,
     DeviceOption,
     JsonOption,
+    PrecisionOption,
     QuietOption,
     SeedOption,
     WorkspaceOption,
     reports_errors,
 )
 from spamgpt.errors import UsageError
-from spamgpt.stages.pretrain import Precision, PretrainSettings, Size, StoredAs, run
+from spamgpt.stages.pretrain import PretrainSettings, Size, StoredAs, run
 from spamgpt.workspace import Workspace
 
 _NEW = "Shape of a new model"
@@ -64,9 +65,7 @@ def command(
         float, typer.Option(min=0.0001, max=0.5, help="Share of documents kept for measuring.")
     ] = PretrainSettings.held_out,
     seed: SeedOption = PretrainSettings.seed,
-    precision: Annotated[
-        Precision, typer.Option(help="auto: bf16 where the machine is made for it.")
-    ] = PretrainSettings.precision,
+    precision: PrecisionOption = PretrainSettings.precision,
     store_as: Annotated[
         StoredAs, typer.Option(help="Numbers in the model's file.")
     ] = PretrainSettings.store_as,

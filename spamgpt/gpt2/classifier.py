@@ -25,6 +25,9 @@ class GPT2Classifier(nn.Module):
             torch.default_generator.manual_seed(seed)
             self.head = nn.Linear(gpt2.config.n_embd, labels)
 
-    def forward(self, packed: PackedTokens) -> Tensor:
-        """(messages, labels): the logits of each message."""
-        return self.head(self.gpt2.last_hidden_states(packed))
+    def forward(self, packed: PackedTokens, depth: int = 0, trunk: Tensor | None = None) -> Tensor:
+        """(messages, labels): the logits of each message.
+
+        With `trunk`, the output of the first `depth` blocks, only the others are run.
+        """
+        return self.head(self.gpt2.last_hidden_states(packed, depth, trunk))

@@ -25,6 +25,7 @@ class Projection(nn.Module):
         self.bias = nn.Parameter(torch.empty(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(n, inputs) -> (n, outputs)."""
         return torch.addmm(self.bias, x, self.weight)
 
 
@@ -111,13 +112,17 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, packed: PackedTokens) -> Tensor:
         """(tokens, n_embd) -> (tokens, n_embd)."""
-        x = x + self.attn(self.ln_1(x), packed)
-        return x + self.mlp(self.ln_2(x))
+        x = x + self.attn(self._normed(self.ln_1, x), packed)
+        return x + self.mlp(self._normed(self.ln_2, x))
 
     def last_only(self, x: Tensor, packed: PackedTokens) -> Tensor:
         """(tokens, n_embd) -> (messages, n_embd): what `forward` gives at each last token."""
-        last = x[packed.last] + self.attn.last_only(self.ln_1(x), packed)
-        return last + self.mlp(self.ln_2(last))
+        last = x[packed.last] + self.attn.last_only(self._normed(self.ln_1, x), packed)
+        return last + self.mlp(self._normed(self.ln_2, last))
+
+    def _normed(self, norm: nn.LayerNorm, x: Tensor) -> Tensor:
+        # The projections may be in a lower precision than the norms and the sums (`lower`).
+        return norm(x).to(self.mlp.c_fc.weight.dtype)
 
 
 class GPT2(nn.Module):
@@ -142,11 +147,29 @@ class GPT2(nn.Module):
             x = block(x, packed)
         return self.ln_f(x)
 
-    def last_hidden_states(self, packed: PackedTokens) -> Tensor:
-        """(messages, n_embd): `forward` at each message's last token, nothing computed besides."""
+    def trunk(self, packed: PackedTokens, depth: int) -> Tensor:
+        """What the first `depth` blocks give, for `last_hidden_states` to go on from.
+
+        (tokens, n_embd), or (messages, n_embd), the last tokens alone, if these are all blocks.
+        """
         x = self.embed(packed)
-        for block in self.h[:-1]:
+        for block in self._blocks(0, min(depth, self.config.n_layer - 1)):
             x = block(x, packed)
-        final = self.h[-1]
-        assert isinstance(final, Block)
-        return self.ln_f(final.last_only(x, packed))
+        return self._blocks(-1)[0].last_only(x, packed) if depth == self.config.n_layer else x
+
+    def last_hidden_states(
+        self, packed: PackedTokens, depth: int = 0, trunk: Tensor | None = None
+    ) -> Tensor:
+        """(messages, n_embd): `forward` at each message's last token, nothing computed besides.
+
+        With `trunk`, the output of the first `depth` blocks, only the others are run.
+        """
+        x = self.embed(packed) if trunk is None else trunk
+        if depth < self.config.n_layer:
+            for block in self._blocks(depth, -1):
+                x = block(x, packed)
+            x = self._blocks(-1)[0].last_only(x, packed)
+        return self.ln_f(x)
+
+    def _blocks(self, start: int, stop: int | None = None) -> list[Block]:
+        return [block for block in self.h[start:stop] if isinstance(block, Block)]

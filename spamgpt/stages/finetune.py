@@ -6,12 +6,15 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from spamgpt.device import Device
+from spamgpt.device import Device, Precision
 from spamgpt.errors import BadDataError, IntegrityError, Interrupted, MissingInputError, UsageError
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.workspace import Artifact, Workspace
 
 if TYPE_CHECKING:
+    import torch
+
+    from spamgpt.gpt2.classifier import GPT2Classifier
     from spamgpt.gpt2.tokenizer import Tokenizer
     from spamgpt.gpt2.unfreezing import Part
     from spamgpt.training.checkpoint import Checkpoint
@@ -40,6 +43,8 @@ class FinetuneSettings:
     weight_decay: float | None = None
     seed: int = 123
     select: Select = "best"
+    precision: Precision = "auto"
+    cache_limit: float | None = None
     device: Device = "auto"
 
 
@@ -190,7 +195,7 @@ def _resume(
         saved = checkpoint.record["settings"]
         if any(values[name] not in (None, saved[name]) for name in names if name in saved):
             continue
-        settings = FinetuneSettings(**saved, device=wanted.device)
+        settings = FinetuneSettings(**saved, device=wanted.device, cache_limit=wanted.cache_limit)
         try:
             planned = plan(settings, workspace)
         except (MissingInputError, IntegrityError):
@@ -244,6 +249,7 @@ def _train(
     model = GPT2Classifier(gpt2, len(planned.labels), settings.seed)
     unfreeze(model, settings.unfreeze)
     recipe = _recipe(settings)
+    splits = _with_trunk(splits, planned, model, device, workspace, reporter)
     training = Training(model, recipe, device)
     if state is not None:
         training.load_state_dict(state)
@@ -321,6 +327,40 @@ def _recipe(settings: FinetuneSettings) -> "Recipe":
     )
 
 
+def _with_trunk(
+    splits: "dict[str, LabelledMessages]",
+    planned: Plan,
+    model: "GPT2Classifier",
+    device: "torch.device",
+    workspace: Workspace,
+    reporter: Reporter,
+) -> "dict[str, LabelledMessages]":
+    """The splits with what the frozen blocks give for them, if there are any and it fits."""
+    from spamgpt.device import resolve_precision
+    from spamgpt.gpt2.unfreezing import trained_blocks
+    from spamgpt.training.cache import ArrayCache
+    from spamgpt.training.trunk import TrunkSpecification, run_trunk
+
+    settings, n_layer = planned.settings, model.gpt2.config.n_layer
+    depth = n_layer - trained_blocks(settings.unfreeze, n_layer)
+    if depth == 0:
+        return splits
+    limit = None if settings.cache_limit is None else int(settings.cache_limit * 2**30)
+    trunks = run_trunk(
+        model.gpt2.to(device),
+        TrunkSpecification(
+            planned.model.digest, depth, resolve_precision(settings.precision, device), device
+        ),
+        {name: split.messages for name, split in splits.items()},
+        ArrayCache(workspace.cache, limit),
+        reporter,
+    )
+    if trunks is None:
+        reporter.note("The cache is too small for the frozen blocks' output: they run every epoch.")
+        return splits
+    return {name: replace(split, trunk=trunks[name]) for name, split in splits.items()}
+
+
 def _read_splits(
     planned: Plan, tokenizer: "Tokenizer", context: int, reporter: Reporter
 ) -> "dict[str, LabelledMessages]":
@@ -348,7 +388,7 @@ def _read_splits(
 def _run_record(planned: Plan) -> dict[str, Any]:
     """What makes two runs the same: all settings but the device, and the inputs."""
     values = asdict(planned.settings)
-    del values["device"]
+    del values["device"], values["cache_limit"]
     values.update(prepared=planned.prepared.reference, model=planned.model.reference)
     return {
         "settings": values,

@@ -62,7 +62,7 @@ def run(
     )
     found = workspace.up_to_date(
         "classifiers",
-        _without(asdict(finetune_settings), "prepared", "model", "device"),
+        _without(asdict(finetune_settings), "prepared", "model", "device", "cache_limit"),
         [prepared, model],
     )
     classifier = found or finetune.run(finetune_settings, workspace, reporter)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from spamgpt.device import Device
+from spamgpt.device import Device, Precision
 from spamgpt.errors import Interrupted, MissingInputError, UsageError
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.workspace import Artifact, Workspace, artifact_name, sha256
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 STAGE = "pretrain"
 Size = Literal["mini"]
-Precision = Literal["auto", "fp32", "bf16"]
 StoredAs = Literal["float32", "float16"]
 
 # Seconds between checkpoints.
@@ -109,9 +108,11 @@ def _train(
     checkpoint: "Checkpoint",
     state: dict[str, Any] | None,
 ) -> Artifact:
+    import torch
+
     from spamgpt.classifier import load_model
     from spamgpt.data.corpus import read_corpus
-    from spamgpt.device import resolve_device
+    from spamgpt.device import resolve_device, resolve_precision
     from spamgpt.gpt2.config import GPT2Config
     from spamgpt.gpt2.folder import CONFIG_FILE, TOKENIZER_FILES
     from spamgpt.gpt2.model import GPT2
@@ -124,12 +125,11 @@ def _train(
         Pretraining,
         PretrainingRecipe,
         PretrainingRecord,
-        bfloat16_is_fast,
     )
     from spamgpt.training.vocabulary import learn_vocabulary
 
     device = resolve_device(settings.device)
-    fast = settings.precision == "auto" and bfloat16_is_fast(device)
+    bfloat16 = resolve_precision(settings.precision, device) == torch.bfloat16
     name = settings.name or (base.name if base else "mini")
     inputs = [base] if base else []
     with workspace.new(
@@ -165,7 +165,7 @@ def _train(
             settings.weight_decay,
             settings.seed,
         )
-        run = Pretraining(model, recipe, device, settings.precision == "bf16" or fast)
+        run = Pretraining(model, recipe, device, bfloat16)
         if state is not None:
             run.load_state_dict(state)
         reporter.note(

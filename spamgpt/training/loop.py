@@ -12,16 +12,21 @@ from torch import Tensor
 from spamgpt.data.batches import TokenizedMessages, shuffled_batches
 from spamgpt.errors import SpamgptError
 from spamgpt.gpt2.classifier import GPT2Classifier
-from spamgpt.inference import classify
+from spamgpt.inference import classify, logits_of
 from spamgpt.reporting import Reporter
+from spamgpt.training.trunk import Trunk
 
 
 @dataclass(frozen=True)
 class LabelledMessages:
-    """Tokenized messages and the index of each one's label, (messages,) int64."""
+    """Tokenized messages and the index of each one's label, (messages,) int64.
+
+    With `trunk`, what the frozen blocks give for them is not computed again.
+    """
 
     messages: TokenizedMessages
     labels: Tensor
+    trunk: Trunk | None = None
 
     def __len__(self) -> int:
         return len(self.messages)
@@ -164,8 +169,7 @@ class Training:
             )
 
     def _step(self, training: LabelledMessages, batch: list[int]) -> float:
-        packed = training.messages.pack(batch).to(self.device)
-        logits = self.model(packed)
+        logits = logits_of(self.model, training.messages, batch, self.device, training.trunk)
         loss = F.cross_entropy(logits, training.labels[batch].to(self.device))
         self.optimizer.zero_grad()
         loss.backward()
@@ -192,7 +196,7 @@ class Training:
 
             measured = []
             for split in (training, validation):
-                logits = classify(self.model, split.messages, self.device, after_batch)
+                logits = classify(self.model, split.messages, self.device, after_batch, split.trunk)
                 measured.append(F.cross_entropy(logits.double(), split.labels).item())
                 self._check(measured[-1])
                 measured.append((logits.argmax(dim=1) == split.labels).double().mean().item())

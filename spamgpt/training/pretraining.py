@@ -67,14 +67,6 @@ def learning_rate_factor(spent: float) -> float:
     return FINAL_RATE + (1 - FINAL_RATE) * cosine
 
 
-def bfloat16_is_fast(device: torch.device) -> bool:
-    """Whether a device has instructions for bfloat16 matrix products."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
 @dataclass
 class Pretraining:
     """A run of pre-training and all that is needed to stop it and go on."""

@@ -248,3 +248,33 @@ def test_predict_in_an_empty_folder_says_what_answered(tmp_path):
     assert re.fullmatch(r"(ham|spam)\t[01]\.\d{4}\thi\n", done.stdout)
     assert "bundled classifier" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_cache_is_used_shown_and_cleared(spamgpt, trained_workspace):
+    options = ["--unfreeze", "last-block", "--epochs", 1, "-w", trained_workspace]
+    first = spamgpt("finetune", *options)
+    assert first.status == 0, first.err
+    shown = spamgpt("cache", "-w", trained_workspace)
+    assert "blocks 1-1, 84 messages (train)" in shown.out
+    assert "blocks 1-1, 12 messages (validation)" in shown.out
+    files = sorted((trained_workspace / "cache").iterdir())
+    before = [path.stat().st_mtime_ns for path in files if path.suffix == ".npy"]
+    assert spamgpt("finetune", *options).status == 0
+    assert [path.stat().st_mtime_ns for path in files if path.suffix == ".npy"] == before
+    classifiers = sorted((trained_workspace / "classifiers").glob("v*/trained.safetensors"))
+    assert classifiers[-1].read_bytes() == classifiers[-2].read_bytes()
+    assert json.loads(spamgpt("cache", "--json", "-w", trained_workspace).out)["freed"] == 0
+    assert spamgpt("cache", "--clear", "-w", trained_workspace).out.startswith("freed")
+    assert not (trained_workspace / "cache").exists()
+    none = spamgpt("finetune", *options, "--cache-limit", 0)
+    assert none.status == 0
+    assert "cache is too small" in none.err
+    assert not (trained_workspace / "cache").exists()
+    again = spamgpt("finetune", "--precision", "bf16", *options)
+    assert again.status == 0
+
+
+def test_an_empty_cache_is_shown_and_cleared_without_a_word_too_many(spamgpt, tmp_path):
+    assert "0.0 MB" in spamgpt("cache", "-w", tmp_path / "none").out
+    assert spamgpt("cache", "--clear", "-w", tmp_path / "none").status == 0
+    assert list(tmp_path.iterdir()) == []

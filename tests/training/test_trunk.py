@@ -1,0 +1,220 @@
+import dataclasses
+from collections import defaultdict
+
+import pytest
+import torch
+import torch.nn.functional as F
+import transformers
+
+from spamgpt.data.batches import TokenizedMessages, shuffled_batches
+from spamgpt.gpt2.classifier import GPT2Classifier
+from spamgpt.gpt2.config import GPT2Config
+from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.unfreezing import trained_blocks, unfreeze
+from spamgpt.gpt2.weights import random_weights
+from spamgpt.inference import classify
+from spamgpt.reporting import SILENT
+from spamgpt.training.cache import ArrayCache
+from spamgpt.training.loop import LabelledMessages, Recipe, Training
+from spamgpt.training.trunk import TrunkSpecification, run_trunk
+
+CPU = torch.device("cpu")
+CONFIG = GPT2Config(n_layer=3, n_head=2, n_embd=32, vocab_size=60, n_positions=24)
+POLICIES = ["head", "last-block", "last-2-blocks"]
+
+
+def model(policy: str) -> GPT2Classifier:
+    gpt2 = GPT2(CONFIG)
+    # Larger than at the beginning of pre-training, so that all blocks matter.
+    weights = random_weights(CONFIG, seed=3).items()
+    gpt2.load_state_dict({name: w * 4 if w.dim() > 1 else w for name, w in weights})
+    classifier = GPT2Classifier(gpt2, labels=2)
+    unfreeze(classifier, policy)
+    return classifier
+
+
+def some_messages(count: int, seed: int) -> TokenizedMessages:
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 25, (count,), generator=generator).tolist()
+    token_ids = [torch.randint(60, (n,), generator=generator).tolist() for n in lengths]
+    return TokenizedMessages(token_ids, [False] * count)
+
+
+SPLITS = {"train": some_messages(40, seed=1), "validation": some_messages(13, seed=2)}
+
+
+def specification(policy: str, dtype: torch.dtype = torch.float32) -> TrunkSpecification:
+    return TrunkSpecification("digest", 3 - trained_blocks(policy, 3), dtype, CPU)
+
+
+@pytest.fixture
+def cache(tmp_path) -> ArrayCache:
+    return ArrayCache(tmp_path / "cache", limit=10**7)
+
+
+@pytest.fixture
+def runs(monkeypatch) -> list[int]:
+    """The depths at which a trunk was run, a number for each batch."""
+    depths = []
+    original = GPT2.trunk
+
+    def trunk(self, packed, depth):
+        depths.append(depth)
+        return original(self, packed, depth)
+
+    monkeypatch.setattr(GPT2, "trunk", trunk)
+    return depths
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_from_the_trunk_come_the_same_logits_and_gradients(cache, policy):
+    classifier = model(policy)
+    trunks = run_trunk(classifier.gpt2, specification(policy), SPLITS, cache, SILENT)
+    assert trunks is not None
+    messages = SPLITS["train"]
+    batch = [5, 0, 17, 33]
+    gradients = []
+    for trunk in (None, trunks["train"]):
+        rows = None if trunk is None else trunk.rows(batch)
+        logits = classifier(messages.pack(batch), 0 if trunk is None else trunk.depth, rows)
+        classifier.zero_grad()
+        F.cross_entropy(logits, torch.tensor([0, 1, 1, 0])).backward()
+        gradients.append(
+            {n: p.grad for n, p in classifier.named_parameters() if p.grad is not None}
+        )
+    plain, cached = gradients
+    assert plain.keys() == cached.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(cached[name], gradient, atol=1e-6, rtol=1e-5, msg=name)
+    whole = classify(classifier, SPLITS["validation"], CPU)
+    short = classify(classifier, SPLITS["validation"], CPU, trunk=trunks["validation"])
+    torch.testing.assert_close(short, whole, atol=1e-5, rtol=0)
+
+
+def test_only_the_read_token_is_kept_where_no_block_is_left_to_run(cache):
+    trunks = run_trunk(model("head").gpt2, specification("head"), SPLITS, cache, SILENT)
+    assert trunks["train"].activations.shape == (40, 32)
+
+
+@pytest.mark.parametrize("policy", ["head", "last-block"])
+def test_bfloat16_changes_the_logits_only_by_rounding_and_halves_what_is_kept(cache, policy):
+    classifier = model(policy)
+    exact, rounded = (
+        run_trunk(classifier.gpt2, specification(policy, dtype), SPLITS, cache, SILENT)
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert rounded["train"].activations.nbytes * 2 == exact["train"].activations.nbytes
+    logits = [
+        classify(classifier, SPLITS["train"], CPU, trunk=trunks["train"])
+        for trunks in (exact, rounded)
+    ]
+    difference = (logits[0] - logits[1]).abs().max()
+    assert 0 < difference < 0.1 * logits[0].std()
+    # What is trained, and everything of the model itself, stays in float32.
+    assert {parameter.dtype for parameter in classifier.parameters()} == {torch.float32}
+
+
+def test_a_trunk_is_run_once_for_the_same_model_messages_and_numerics(cache, runs):
+    gpt2 = model("last-block").gpt2
+    chosen = specification("last-block")
+    first = run_trunk(gpt2, chosen, SPLITS, cache, SILENT)
+    assert set(runs) == {2}
+    runs.clear()
+    again = run_trunk(gpt2, chosen, SPLITS, cache, SILENT)
+    assert runs == []
+    assert (again["train"].activations == first["train"].activations).all()
+    # One split the same, one not.
+    run_trunk(gpt2, chosen, SPLITS | {"validation": some_messages(5, 9)}, cache, SILENT)
+    assert len(runs) == 1
+    for change in ({"model": "another"}, {"depth": 1}, {"dtype": torch.bfloat16}):
+        runs.clear()
+        other = dataclasses.replace(chosen, **change)
+        run_trunk(gpt2, other, {"train": SPLITS["train"]}, cache, SILENT)
+        assert runs != [], change
+
+
+def test_what_does_not_fit_is_not_kept(tmp_path, runs):
+    rows = sum(len(ids) for split in SPLITS.values() for ids in split.token_ids)
+    for limit, fits in ((rows * 32 * 4, True), (rows * 32 * 4 - 1, False)):
+        cache = ArrayCache(tmp_path / str(limit), limit)
+        trunks = run_trunk(
+            model("last-block").gpt2, specification("last-block"), SPLITS, cache, SILENT
+        )
+        assert (trunks is not None) == fits
+    assert not cache.folder.exists()
+
+
+class Padded(torch.nn.Module):
+    """The plain way: padded batches, every position of every block, nothing kept.
+
+    The model is that of transformers.
+    """
+
+    def __init__(self, classifier: GPT2Classifier) -> None:
+        super().__init__()
+        self.gpt2 = transformers.GPT2Model(
+            transformers.GPT2Config(
+                n_layer=3,
+                n_head=2,
+                n_embd=32,
+                vocab_size=60,
+                n_positions=24,
+                resid_pdrop=0,
+                embd_pdrop=0,
+                attn_pdrop=0,
+                bos_token_id=59,
+                eos_token_id=59,
+            )
+        )
+        self.gpt2.load_state_dict(classifier.gpt2.state_dict(), strict=False)
+        self.head = torch.nn.Linear(32, 2)
+        self.head.load_state_dict(classifier.head.state_dict())
+
+    def forward(self, messages: list[list[int]]) -> torch.Tensor:
+        padded = torch.tensor([ids + [59] * (24 - len(ids)) for ids in messages])
+        hidden_states = self.gpt2(padded).last_hidden_state
+        last = torch.tensor([len(ids) - 1 for ids in messages])
+        return self.head(hidden_states[torch.arange(len(messages)), last])
+
+
+@pytest.mark.parametrize("policy", [*POLICIES, "all"])
+def test_training_follows_the_loss_curve_of_the_plain_way_for_twenty_steps(
+    cache, policy, monkeypatch
+):
+    classifier = model(policy)
+    plain = Padded(classifier)
+    for name, parameter in plain.named_parameters():
+        trained = dict(classifier.named_parameters())[name].requires_grad
+        parameter.requires_grad_(trained)
+    labels = torch.arange(40) % 2
+    splits = {name: LabelledMessages(messages, labels) for name, messages in SPLITS.items()}
+    splits["validation"] = LabelledMessages(SPLITS["validation"], torch.arange(13) % 2)
+    if policy != "all":
+        trunks = run_trunk(classifier.gpt2, specification(policy), SPLITS, cache, SILENT)
+        splits = {
+            name: dataclasses.replace(split, trunk=trunks[name]) for name, split in splits.items()
+        }
+    training = Training(classifier, Recipe(4, 8, 1e-3, 0.1, 5, keep_best=False), CPU)
+    losses = defaultdict(list)
+    original = Training._step
+
+    def step(self, *arguments):
+        losses["ours"].append(original(self, *arguments))
+        return losses["ours"][-1]
+
+    monkeypatch.setattr(Training, "_step", step)
+    training.run(splits["train"], splits["validation"], SILENT, lambda record: None, lambda: False)
+    optimizer = torch.optim.AdamW(
+        [p for p in plain.parameters() if p.requires_grad], lr=1e-3, weight_decay=0.1
+    )
+    for epoch in range(1, 5):
+        for batch in shuffled_batches(40, 8, seed=5, epoch=epoch):
+            logits = plain([SPLITS["train"].token_ids[i] for i in batch])
+            loss = F.cross_entropy(logits, labels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses["plain"].append(loss.item())
+    assert len(losses["ours"]) == len(losses["plain"]) == 20
+    assert losses["ours"] == pytest.approx(losses["plain"], abs=1e-4)
+    assert sum(losses["plain"][-5:]) < sum(losses["plain"][:5])
