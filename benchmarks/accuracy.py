@@ -1,4 +1,4 @@
-"""The accuracy table of the README: python benchmarks/accuracy.py SMSSpamCollection
+"""The accuracy table of the README: python -m benchmarks.accuracy SMSSpamCollection
 
 Fine-tunes mini, and as a control the same shape started at random, with the hyper-parameters that
 mini recommends, on the real collection: a split and a training of its own for each seed. A linear

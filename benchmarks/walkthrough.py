@@ -1,6 +1,6 @@
 """Prints the walk through the stages that the README shows, from a real run on what is bundled.
 
-python benchmarks/walkthrough.py
+python -m benchmarks.walkthrough
 """
 
 import shlex

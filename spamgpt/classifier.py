@@ -12,11 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from spamgpt.data.batches import tokenize
-from spamgpt.device import Device, resolve_device
+from spamgpt.device import Device, Precision, resolve_device, resolve_precision
 from spamgpt.errors import IntegrityError
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.folder import MODEL_FILES, load_folder
 from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.precision import lowered
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.inference import classify
 from spamgpt.sources.bundled import CLASSIFIER_FOLDER, MINI_FOLDER
@@ -93,50 +94,69 @@ class SpamClassifier:
         tokenizer: Tokenizer,
         config: ClassifierConfig,
         device: torch.device,
+        precision: Precision = "auto",
     ) -> None:
         self.model = model.to(device).eval()
+        dtype = resolve_precision(precision, device)
+        self.model.gpt2 = lowered(model.gpt2, model.gpt2.config.n_layer, dtype)
         self.tokenizer = tokenizer
         self.config = config
         self.device = device
 
     @classmethod
     def load(
-        cls, path: str | Path = "workspace", classifier: str | None = None, device: Device = "auto"
+        cls,
+        path: str | Path = "workspace",
+        classifier: str | None = None,
+        device: Device = "auto",
+        precision: Precision = "auto",
     ) -> "SpamClassifier":
         """Loads a classifier of a workspace, the newest or the one named (`v2`).
 
-        `path` may also be the folder of one classifier in a workspace. Raises the errors of
+        `path` may also be the folder of one classifier in a workspace. `precision` is that of the
+        matrix products: fp32, bf16, or auto, the faster of them. Raises the errors of
         spamgpt.errors: MissingInputError if there is none, IntegrityError if a file is damaged.
         """
         path = Path(path)
         if (path / MANIFEST).exists():
             workspace = Workspace(path.absolute().parent.parent)
-            return cls.from_artifact(workspace, workspace.read(path.absolute()), device)
-        workspace = Workspace(path)
-        return cls.from_artifact(workspace, workspace.newest("classifiers", classifier), device)
+            artifact = workspace.read(path.absolute())
+        else:
+            workspace = Workspace(path)
+            artifact = workspace.newest("classifiers", classifier)
+        return cls.from_artifact(workspace, artifact, device, precision)
 
     @classmethod
     def from_artifact(
-        cls, workspace: Workspace, artifact: Artifact, device: Device = "auto"
+        cls,
+        workspace: Workspace,
+        artifact: Artifact,
+        device: Device = "auto",
+        precision: Precision = "auto",
     ) -> "SpamClassifier":
         """The classifier of an artifact: the tensors that training changed, over its model's."""
         for name in (CONFIG_FILE, TRAINED_FILE):
             artifact.check(name)
         gpt2, tokenizer = load_model(workspace.input_of(artifact, "models"))
-        return cls._over(gpt2, tokenizer, artifact.folder, device)
+        return cls._over(gpt2, tokenizer, artifact.folder, device, precision)
 
     @classmethod
-    def bundled(cls, device: Device = "auto") -> "SpamClassifier":
+    def bundled(cls, device: Device = "auto", precision: Precision = "auto") -> "SpamClassifier":
         """The classifier that comes with the package: English SMS and short mail, spam or ham.
 
         Its model card stands beside it, in `spamgpt/assets/classifier`.
         """
         gpt2, tokenizer = load_folder(MINI_FOLDER)
-        return cls._over(gpt2, tokenizer, CLASSIFIER_FOLDER, device)
+        return cls._over(gpt2, tokenizer, CLASSIFIER_FOLDER, device, precision)
 
     @classmethod
     def _over(
-        cls, gpt2: GPT2, tokenizer: Tokenizer, folder: Path, device: Device
+        cls,
+        gpt2: GPT2,
+        tokenizer: Tokenizer,
+        folder: Path,
+        device: Device,
+        precision: Precision,
     ) -> "SpamClassifier":
         """The classifier of a folder over the model that it was trained from."""
         config = ClassifierConfig.from_file(folder / CONFIG_FILE)
@@ -149,7 +169,7 @@ class SpamClassifier:
             ) from error
         widened = {name: tensor.float() for name, tensor in trained.items()}
         model.load_state_dict(widened, strict=False, assign=True)
-        return cls(model, tokenizer, config, resolve_device(device))
+        return cls(model, tokenizer, config, resolve_device(device), precision)
 
     @property
     def labels(self) -> list[str]:
@@ -164,9 +184,12 @@ class SpamClassifier:
         """The probability of each label for each message, in the order of `labels`."""
         if isinstance(texts, str):
             raise TypeError("texts is one string; give a list of messages")
-        messages = tokenize(texts, self.tokenizer, self.context)
-        logits = classify(self.model, messages, self.device)
-        return Scores(logits.double().softmax(dim=1).numpy(), messages.truncated)
+        # The same text is scored once.
+        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        messages = tokenize(list(places), self.tokenizer, self.context)
+        probabilities = classify(self.model, messages, self.device).double().softmax(dim=1).numpy()
+        wanted = [places[text] for text in texts]
+        return Scores(probabilities[wanted], [messages.truncated[place] for place in wanted])
 
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """(messages, labels): the probability of each label, in the order of `labels`."""

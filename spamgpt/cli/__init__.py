@@ -1,27 +1,94 @@
-"""The `spamgpt` command. Each command's file reads options, calls a stage and shows its result."""
+"""The `spamgpt` command. Each command's file reads options, calls a stage and shows its result.
 
-from typing import Annotated
+A command's file is imported when the command is called: the others cost nothing.
+"""
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import spamgpt
-from spamgpt.cli import artifacts, cache, evaluate, fetch, finetune, predict, prepare, pretrain, run
 
+# Each command's file and what it does, in the order in which one meets them.
+SUMMARIES: Mapping[str, str] = {
+    "run": "Go through all stages on your messages, or with --offline on bundled ones.",
+    "fetch": "Bring a labelled data set and a pretrained GPT-2 into the workspace.",
+    "prepare": "Split a data set into training, validation and test messages.",
+    "finetune": "Train a classifier: swap the head, freeze all but the last part, fine-tune.",
+    "evaluate": "Score a classifier on labelled messages, by default the test split.",
+    "predict": "Classify messages, one a line, in order, as they come.",
+    "pretrain": "Train a language model on unlabelled text, to be fine-tuned later.",
+    "artifacts": "List what the workspace holds and what was made from what; show model cards.",
+    "cache": "Show or clear what is kept only to save time.",
+}
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands by name, each imported when it is asked for."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in SUMMARIES:
+            raise KeyError(name)
+        command = importlib.import_module(f"spamgpt.cli.{name}").command
+        app = typer.Typer(
+            rich_markup_mode="rich", add_completion=False, pretty_exceptions_enable=False
+        )
+        app.command(name, help=_paragraphs(command.__doc__), context_settings=_SETTINGS)(command)
+        return typer.main.get_command(app)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SUMMARIES)
+
+    def __len__(self) -> int:
+        return len(SUMMARIES)
+
+
+class _Group(TyperGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Commands()  # type: ignore[assignment]
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(SUMMARIES)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Written plainly: what draws boxes takes longer to import than all the rest."""
+        formatter.write_usage(ctx.command_path, "COMMAND [OPTIONS] [ARGUMENTS]")
+        formatter.write_paragraph()
+        formatter.write_text(
+            "Turn a pre-trained GPT-2 into a text classifier, spam or ham first of all."
+        )
+        formatter.write_paragraph()
+        formatter.write_text(
+            "Five stages, each writing a versioned artifact into the workspace: "
+            "fetch, prepare, finetune, evaluate, predict."
+        )
+        with formatter.section("Begin with"):
+            formatter.write_text("spamgpt run --offline")
+            formatter.write_text("cat messages.txt | spamgpt predict")
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUMMARIES.items()))
+        with formatter.section("Options"):
+            formatter.write_dl(
+                [
+                    ("--version", "Show the version."),
+                    ("-h, --help", "Show this, or COMMAND --help."),
+                ]
+            )
+
+
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="spamgpt",
-    help=(
-        "Turn a pre-trained GPT-2 into a text classifier, spam or ham first of all.\n\n"
-        "Five stages, each writing a versioned artifact into the workspace:\n\n"
-        "  [bold]fetch[/bold] → [bold]prepare[/bold] → [bold]finetune[/bold] → "
-        "[bold]evaluate[/bold] → [bold]predict[/bold]\n\n"
-        "See it work: spamgpt run --offline\n\n"
-        "Then:        cat messages.txt | spamgpt predict"
-    ),
-    rich_markup_mode="rich",
+    cls=_Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+    context_settings=_SETTINGS,
 )
 
 
@@ -44,12 +111,6 @@ def _options(
 def _paragraphs(docstring: str | None) -> str:
     """Lets the terminal, not the source, break the lines of a help text."""
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in (docstring or "").split("\n\n"))
-
-
-for _module in (run, fetch, prepare, finetune, evaluate, predict, pretrain, artifacts, cache):
-    app.command(_module.__name__.rpartition(".")[2], help=_paragraphs(_module.command.__doc__))(
-        _module.command
-    )
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from spamgpt.cli.options import (
     DebugOption,
     DeviceOption,
     JsonOption,
+    PrecisionOption,
     QuietOption,
     WorkspaceOption,
     reports_errors,
@@ -28,6 +29,7 @@ def command(
         str | None,
         typer.Option(help="Which prepared data (v1).", show_default="what it was trained on"),
     ] = None,
+    precision: PrecisionOption = EvaluateSettings.precision,
     device: DeviceOption = EvaluateSettings.device,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     quiet: QuietOption = False,
@@ -37,7 +39,7 @@ def command(
     """Score a classifier on labelled messages, by default on the test split it never saw."""
     from spamgpt.cli.screen import ScreenReporter, show_json, warn_of_substitutions
 
-    settings = EvaluateSettings(classifier, prepared, split, device)
+    settings = EvaluateSettings(classifier, prepared, split, precision, device)
     reporter = ScreenReporter(quiet)
     artifact, metrics = run(settings, Workspace(workspace), reporter)
     warn_of_substitutions(artifact, reporter)

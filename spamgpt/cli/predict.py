@@ -15,6 +15,7 @@ from spamgpt.cli.options import (
     DEFAULT_WORKSPACE,
     DebugOption,
     DeviceOption,
+    PrecisionOption,
     QuietOption,
     WorkspaceOption,
     reports_errors,
@@ -75,6 +76,7 @@ def command(
             show_default="newest, else bundled",
         ),
     ] = None,
+    precision: PrecisionOption = PredictSettings.precision,
     device: DeviceOption = PredictSettings.device,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     quiet: QuietOption = False,
@@ -94,7 +96,9 @@ def command(
     from spamgpt.cli.screen import ScreenReporter
 
     format = "jsonl" if json and format == "auto" else format
-    settings = PredictSettings(classifier, input_format, text_column, threshold, save, device)
+    settings = PredictSettings(
+        classifier, input_format, text_column, threshold, save, precision, device
+    )
     reporter = ScreenReporter(quiet)
     with ExitStack() as stack:
         inputs = [_open(path, stack, quiet) for path in files or [Path("-")]]

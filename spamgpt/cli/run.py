@@ -98,7 +98,7 @@ def command(
             cache_limit,
             device,
         ),
-        EvaluateSettings(device=device),
+        EvaluateSettings(precision=precision, device=device),
     )
     reporter = ScreenReporter(quiet)
     steps = []

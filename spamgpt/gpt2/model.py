@@ -125,14 +125,19 @@ class Block(nn.Module):
         return norm(x).to(self.mlp.c_fc.weight.dtype)
 
 
+def _embedding(rows: int, width: int) -> nn.Embedding:
+    # Not drawn at random: weights are loaded, and on the meta device drawing imports a compiler.
+    return nn.Embedding.from_pretrained(torch.empty(rows, width), freeze=False)
+
+
 class GPT2(nn.Module):
     """Token and position embeddings, the blocks, and the final layer norm."""
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
         self.config = config
-        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
-        self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+        self.wte = _embedding(config.vocab_size, config.n_embd)
+        self.wpe = _embedding(config.n_positions, config.n_embd)
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
 

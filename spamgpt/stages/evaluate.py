@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from spamgpt.device import Device
+from spamgpt.device import Device, Precision
 from spamgpt.errors import BadDataError
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.workspace import Artifact, Workspace
@@ -17,12 +17,14 @@ class EvaluateSettings:
     """`classifier` is a reference; None takes the newest.
 
     `prepared` None takes the data that the classifier was trained on, whose test split it has not
-    seen. `split` is train, validation or test.
+    seen. `split` is train, validation or test. The scores are those of `predict` in the same
+    `precision`.
     """
 
     classifier: str | None = None
     prepared: str | None = None
     split: Split = "test"
+    precision: Precision = "auto"
     device: Device = "auto"
 
 
@@ -46,7 +48,9 @@ def run(
     else:
         prepared = workspace.newest("prepared", settings.prepared)
     table = read_table(prepared.file(f"{settings.split}.csv"))
-    classifier = SpamClassifier.from_artifact(workspace, artifact, settings.device)
+    classifier = SpamClassifier.from_artifact(
+        workspace, artifact, settings.device, settings.precision
+    )
     unknown = sorted(set(table[LABEL]) - set(classifier.labels))
     if unknown:
         raise BadDataError(

@@ -72,7 +72,9 @@ def run(
         settings.evaluate, classifier=classifier.reference, prepared=prepared.reference
     )
     found = workspace.up_to_date(
-        "evaluations", {"split": evaluate_settings.split}, [classifier, prepared]
+        "evaluations",
+        _without(asdict(evaluate_settings), "classifier", "prepared", "device"),
+        [classifier, prepared],
     )
     evaluation = found or evaluate.run(evaluate_settings, workspace, reporter)[0]
     yield Step("evaluate", [evaluation], _SAME if found else None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from spamgpt.data.rows import Row
-from spamgpt.device import Device
+from spamgpt.device import Device, Precision
 from spamgpt.errors import UsageError
 from spamgpt.workspace import Workspace
 
@@ -37,6 +37,7 @@ class PredictSettings:
     text_column: str = "text"
     threshold: float | None = None
     save: bool = False
+    precision: Precision = "auto"
     device: Device = "auto"
 
 
@@ -93,9 +94,11 @@ def run(
     artifact = None
     if settings.classifier != BUNDLED and (settings.classifier or workspace.folders("classifiers")):
         artifact = workspace.newest("classifiers", settings.classifier)
-        classifier = SpamClassifier.from_artifact(workspace, artifact, settings.device)
+        classifier = SpamClassifier.from_artifact(
+            workspace, artifact, settings.device, settings.precision
+        )
     else:
-        classifier = SpamClassifier.bundled(settings.device)
+        classifier = SpamClassifier.bundled(settings.device, settings.precision)
     if settings.threshold is not None and len(classifier.labels) > 2:
         raise UsageError(
             f"--threshold is for two labels; this classifier has {', '.join(classifier.labels)}.",

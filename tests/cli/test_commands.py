@@ -2,8 +2,12 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from spamgpt import cli
+from spamgpt.cli import SUMMARIES
 
 HEAVY = ("torch", "pandas", "sklearn", "matplotlib", "tiktoken", "huggingface_hub", "transformers")
 
@@ -21,15 +25,38 @@ def test_help_imports_nothing_heavy(arguments):
     assert not imported & set(HEAVY)
 
 
+def test_a_first_answer_imports_no_compiler(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "spamgpt", "predict", "--classifier", "bundled"],
+        input="hi",
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "torch" in imported
+    assert not imported & {"torch._dynamo", "sympy", "pandas", "sklearn", "huggingface_hub"}
+
+
 def test_importing_the_package_imports_no_torch():
     code = "import spamgpt, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["run", "fetch", "prepare", "finetune", "evaluate", "predict", "pretrain", "artifacts"],
-)
+def test_help_lists_every_command_and_suggests_what_was_meant(spamgpt):
+    files = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
+    assert files - set(SUMMARIES) == {"__init__", "options", "printable", "screen"}
+    shown = spamgpt("--help")
+    assert shown.status == 0
+    for command in SUMMARIES:
+        assert f"\n  {command} " in shown.out
+    assert max(map(len, shown.out.splitlines())) <= 80
+    assert spamgpt().status == 2
+    assert "Did you mean 'predict'?" in spamgpt("predct").err
+
+
+@pytest.mark.parametrize("command", SUMMARIES)
 def test_every_command_explains_itself(spamgpt, command):
     result = spamgpt(command, "--help")
     assert result.status == 0

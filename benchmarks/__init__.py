@@ -1,0 +1,6 @@
+"""What the README claims, measured: python -m benchmarks all
+
+Every figure of speed is a ratio to a peer measured in the same run on the same weights, since
+machines differ and are noisy. The other figures: `python -m benchmarks.accuracy` and
+`python -m benchmarks.walkthrough`.
+"""

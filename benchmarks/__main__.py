@@ -1,0 +1,43 @@
+"""python -m benchmarks all, or some of: finetune, predict, start-up, scaling, limit."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import transformers
+
+from benchmarks import finetune, limit, predict, scaling, start_up
+from benchmarks.world import World, machine
+from spamgpt.sources.bundled import MESSAGES_FILE
+
+BENCHMARKS = {
+    "finetune": finetune,
+    "predict": predict,
+    "start-up": start_up,
+    "scaling": scaling,
+    "limit": limit,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="+", choices=["all", *BENCHMARKS])
+    parser.add_argument("--messages", type=Path, default=MESSAGES_FILE, help="labelled messages")
+    parser.add_argument("--tokenizer", type=Path, help="a folder with vocab.json and merges.txt")
+    options = parser.parse_args()
+    names = list(BENCHMARKS) if "all" in options.names else options.names
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder), options.messages.resolve())
+        world.make_model(options.tokenizer)
+        print(f"{machine()}; gpt2 (124 M, random weights), messages of {world.messages.name}")
+        print("| what | measured |\n|---|---:|")
+        for name in names:
+            print(f"| **{name}** | |")
+            for what, value in BENCHMARKS[name].measure(world):
+                print(f"| {what} | {value} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

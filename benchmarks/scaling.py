@@ -1,0 +1,26 @@
+"""Scaling: time and memory of prediction against the number and the length of messages."""
+
+from collections.abc import Iterator
+
+from benchmarks.predict import make_classifier
+from benchmarks.world import World, spamgpt
+
+COUNTS = (1_000, 3_000, 10_000)
+WORDS = (5, 20, 80)
+
+
+def measure(world: World) -> Iterator[tuple[str, str]]:
+    """Yields a figure's name and its value: straight lines are expected, and flat memory."""
+    make_classifier(world)
+    for count in COUNTS:
+        yield f"{count:,} messages", _figures(world, count, None)
+    for words in WORDS:
+        yield f"1,000 messages of {words} words", _figures(world, 1_000, words)
+
+
+def _figures(world: World, count: int, words: int | None) -> str:
+    run = spamgpt("predict", folder=world.folder, stdin=world.write_lines(count, words))
+    return (
+        f"{run.seconds:,.1f} s, {1e3 * run.seconds / count:.2f} ms each, "
+        f"{run.peak_bytes / 1e9:.2f} GB at most"
+    )
