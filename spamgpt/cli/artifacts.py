@@ -12,6 +12,7 @@ from spamgpt.cli.options import (
     reports_errors,
 )
 from spamgpt.errors import IntegrityError, MissingInputError
+from spamgpt.gpt2.folder import CARD_FILE
 from spamgpt.workspace import Artifact, Workspace
 
 
@@ -73,7 +74,6 @@ def command(
 
 def _show_card(name: str, workspace: Workspace, json: bool) -> None:
     from spamgpt.cli.screen import show_json, show_markdown
-    from spamgpt.gpt2.folder import CARD_FILE
     from spamgpt.sources.bundled import CLASSIFIER_FOLDER, MINI_FOLDER, MINI_NAME
     from spamgpt.stages.predict import BUNDLED
 
@@ -105,6 +105,8 @@ def _describe(artifact: Artifact, verified: bool) -> str:
     parts = [manifest["created"][:16].replace("T", " "), f"{size / 1e6:,.1f} MB"]
     if inputs := [entry["artifact"] for entry in manifest["inputs"]]:
         parts.append("from " + " and ".join(inputs))
+    if CARD_FILE in artifact.files:
+        parts.append(f"model card: spamgpt artifacts {artifact.name}")
     if verified:
         parts.append("verified")
     return "  ".join(parts)

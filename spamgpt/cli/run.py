@@ -101,11 +101,13 @@ def command(
         EvaluateSettings(precision=precision, device=device),
     )
     reporter = ScreenReporter(quiet)
-    steps = []
+    steps: list[Step] = []
     for step in run(settings, Workspace(workspace), reporter):
-        steps.append(step)
         if not json:
+            if steps and not step.skipped:
+                print()
             _show(step)
+        steps.append(step)
     if json:
         show_json({step.stage: _summary(step) for step in steps})
         return
@@ -114,6 +116,7 @@ def command(
     if all(step.skipped for step in steps):
         reporter.note("Nothing was left to do. Score messages with: spamgpt predict")
         return
+    print()
     _show_predictions(steps[-1].artifact)
     reporter.note("Score your own: echo 'see you at 7?' | spamgpt predict")
 

@@ -71,10 +71,13 @@ class Attention(nn.Module):
 
         Only those tokens need a query and an output projection; all give keys and values.
         """
-        weight, bias, width = self.c_attn.weight, self.c_attn.bias, self.n_embd
-        query = torch.addmm(bias[:width], x[packed.last], weight[:, :width])
-        key_value = torch.addmm(bias[width:], x, weight[:, width:])
-        key, value = packed.pad(key_value).split(width, dim=2)
+        # Split, not sliced: the gradient of a slice is filled up with zeros.
+        parts = [self.n_embd, 2 * self.n_embd]
+        query_weight, key_value_weight = self.c_attn.weight.split(parts, dim=1)
+        query_bias, key_value_bias = self.c_attn.bias.split(parts)
+        query = torch.addmm(query_bias, x[packed.last], query_weight)
+        key_value = torch.addmm(key_value_bias, x, key_value_weight)
+        key, value = packed.pad(key_value).split(self.n_embd, dim=2)
         position = torch.arange(packed.longest, device=x.device)
         real = position < packed.lengths[:, None]  # (messages, longest)
         attended = F.scaled_dot_product_attention(
@@ -152,13 +155,16 @@ class GPT2(nn.Module):
             x = block(x, packed)
         return self.ln_f(x)
 
-    def trunk(self, packed: PackedTokens, depth: int) -> Tensor:
-        """What the first `depth` blocks give, for `last_hidden_states` to go on from.
+    def hidden_states_after(
+        self, packed: PackedTokens, depth: int, start: int = 0, x: Tensor | None = None
+    ) -> Tensor:
+        """What the first `depth` blocks give, in float32 whatever their own precision.
 
         (tokens, n_embd), or (messages, n_embd), the last tokens alone, if these are all blocks.
+        With `x`, the output of the first `start` blocks, only those after them are run.
         """
-        x = self.embed(packed)
-        for block in self._blocks(0, min(depth, self.config.n_layer - 1)):
+        x = self.embed(packed) if x is None else x
+        for block in self._blocks(start, min(depth, self.config.n_layer - 1)):
             x = block(x, packed)
         return self._blocks(-1)[0].last_only(x, packed) if depth == self.config.n_layer else x
 
@@ -169,12 +175,9 @@ class GPT2(nn.Module):
 
         With `trunk`, the output of the first `depth` blocks, only the others are run.
         """
-        x = self.embed(packed) if trunk is None else trunk
-        if depth < self.config.n_layer:
-            for block in self._blocks(depth, -1):
-                x = block(x, packed)
-            x = self._blocks(-1)[0].last_only(x, packed)
-        return self.ln_f(x)
+        if trunk is None or depth < self.config.n_layer:
+            trunk = self.hidden_states_after(packed, self.config.n_layer, depth, trunk)
+        return self.ln_f(trunk)
 
     def _blocks(self, start: int, stop: int | None = None) -> list[Block]:
         return [block for block in self.h[start:stop] if isinstance(block, Block)]

@@ -272,11 +272,11 @@ def _present_model(settings: FetchSettings, workspace: Workspace) -> Artifact | 
 
 
 def _is_bundled(model: Artifact, settings: FetchSettings) -> bool:
-    from spamgpt.gpt2.folder import MODEL_FILES, WEIGHTS_FILE
+    from spamgpt.gpt2.folder import FINETUNING_FILE, MODEL_FILES, WEIGHTS_FILE
 
     return all(
-        model.manifest["files"][name]["sha256"] == sha256(MINI_FOLDER / name)
-        for name in MODEL_FILES
+        model.manifest["files"].get(name, {}).get("sha256") == sha256(MINI_FOLDER / name)
+        for name in (*MODEL_FILES, FINETUNING_FILE)
         if name != WEIGHTS_FILE or settings.weights == "pretrained"
     )
 

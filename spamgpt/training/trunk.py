@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from torch import Tensor
 from spamgpt.data.batches import TokenizedMessages, batches_by_length
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.precision import lowered
-from spamgpt.reporting import Reporter
+from spamgpt.reporting import Reporter, Task
 from spamgpt.training.cache import Array, ArrayCache
 
 
@@ -66,52 +67,107 @@ def run_trunk(
 ) -> dict[str, Trunk] | None:
     """The trunk's activations for each split, from the cache or computed and put there.
 
-    None if all of them together do not fit the cache's limit.
+    None if all of them together do not fit the cache's limit. Where there is room, those one block
+    less deep are kept as well, for a run that trains one block more; and what is there of less
+    depth is where the computing begins.
     """
-    depth, width = specification.depth, gpt2.config.n_embd
-    stored = np.dtype(np.int16 if specification.dtype == torch.bfloat16 else np.float32)
-    keys = {split: specification.key(messages) for split, messages in splits.items()}
-    offsets = {}
-    for split, messages in splits.items():
-        whole = depth == gpt2.config.n_layer
-        rows = [1 if whole else len(ids) for ids in messages.token_ids]
-        offsets[split] = np.cumsum([0, *rows])
-    shapes = {split: (int(ends[-1]), width) for split, ends in offsets.items()}
-    sizes = {split: rows * width * stored.itemsize for split, (rows, width) in shapes.items()}
-    if sum(sizes.values()) > cache.limit:
+    depth, n_layer = specification.depth, gpt2.config.n_layer
+    wanted = [_Stored(gpt2, specification, name, messages) for name, messages in splits.items()]
+    size = sum(stored.size for stored in wanted)
+    if size > cache.limit:
         return None
-    found = {split: cache.read(keys[split], shapes[split], stored) for split in splits}
-    missing = [split for split in splits if found[split] is None]
+    missing = [stored for stored in wanted if stored.read(cache) is None]
     if missing:
-        cache.make_room(sum(sizes[split] for split in missing), keep=set(keys.values()))
-        low = lowered(gpt2, depth, specification.dtype)
-        with reporter.task(
-            "Running the frozen trunk", sum(len(splits[split]) for split in missing), "messages"
-        ) as task:
-            for split in missing:
-                about = f"blocks 1-{depth}, {len(splits[split]):,} messages ({split})"
-                with cache.writing(keys[split], about, shapes[split], stored) as activations:
-                    for batch in batches_by_length(splits[split]):
-                        output = _output(low, splits[split], batch, specification)
-                        parts = np.split(output, np.cumsum(np.diff(offsets[split])[batch])[:-1])
-                        for message, part in zip(batch, parts, strict=True):
-                            start = offsets[split][message]
-                            activations[start : start + len(part)] = part
-                        task.advance(len(batch))
-                found[split] = cache.read(keys[split], shapes[split], stored)
-    return {
-        split: Trunk(depth, activations, offsets[split])
-        for split, activations in found.items()
-        if activations is not None
-    }
+        depths = [depth]
+        size = sum(stored.size for stored in missing)
+        if depth > 1:
+            lesser = sum(stored.at(depth - 1).size for stored in missing)
+            if size + lesser <= cache.limit:
+                depths, size = [depth - 1, depth], size + lesser
+        cache.make_room(size, keep={stored.key for stored in wanted})
+        low = lowered(gpt2, min(depth, n_layer), specification.dtype)
+        total = sum(len(stored.messages) for stored in missing)
+        with reporter.task("Running the frozen trunk", total, "messages") as task:
+            for stored in missing:
+                _compute(low, stored, depths, cache, task)
+    trunks = {}
+    for stored in wanted:
+        activations = stored.read(cache)
+        assert activations is not None
+        trunks[stored.split] = Trunk(depth, activations, stored.offsets)
+    return trunks
+
+
+class _Stored:
+    """What the cache holds, or will hold, for a split."""
+
+    def __init__(
+        self,
+        gpt2: GPT2,
+        specification: TrunkSpecification,
+        split: str,
+        messages: TokenizedMessages,
+    ) -> None:
+        self._gpt2 = gpt2
+        self.specification = specification
+        self.split = split
+        self.messages = messages
+        self.key = specification.key(messages)
+        last_only = specification.depth == gpt2.config.n_layer
+        rows = [1 if last_only else len(ids) for ids in messages.token_ids]
+        self.offsets = np.cumsum([0, *rows])
+        self._shape = (int(self.offsets[-1]), gpt2.config.n_embd)
+        self._type = np.dtype(np.int16 if specification.dtype == torch.bfloat16 else np.float32)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._shape[0] * self._shape[1] * self._type.itemsize
+
+    def at(self, depth: int) -> "_Stored":
+        """The same of another depth."""
+        specification = replace(self.specification, depth=depth)
+        return _Stored(self._gpt2, specification, self.split, self.messages)
+
+    def read(self, cache: ArrayCache) -> Array | None:
+        return cache.read(self.key, self._shape, self._type)
+
+    def writing(self, cache: ArrayCache) -> AbstractContextManager[Array]:
+        about = f"blocks 1-{self.specification.depth} ({self.split})"
+        return cache.writing(self.key, about, self._shape, self._type)
+
+    def put(self, activations: Array, batch: list[int], output: Tensor) -> None:
+        """Stores the output for some messages."""
+        rows = output.to(self.specification.dtype).cpu()
+        bits = rows.view(torch.int16 if rows.dtype == torch.bfloat16 else rows.dtype).numpy()
+        start = 0
+        for message in batch:
+            first, end = self.offsets[message], self.offsets[message + 1]
+            activations[first:end] = bits[start : start + end - first]
+            start += end - first
 
 
 @torch.inference_mode()
-def _output(
-    gpt2: GPT2, messages: TokenizedMessages, batch: list[int], specification: TrunkSpecification
-) -> Array:
-    """(rows, n_embd): the activations of a batch as they are stored."""
-    packed = messages.pack(batch).to(specification.device)
-    rows = gpt2.trunk(packed, specification.depth).to(specification.dtype).cpu()
-    bits: Array = rows.view(torch.int16 if rows.dtype == torch.bfloat16 else rows.dtype).numpy()
-    return bits
+def _compute(
+    gpt2: GPT2, stored: _Stored, depths: Sequence[int], cache: ArrayCache, task: Task
+) -> None:
+    """Runs the trunk for a split and puts its output at some depths, in rising order, away."""
+    device = stored.specification.device
+    begin, known = 0, None
+    for depth in range(depths[-1] - 1, 0, -1):
+        lesser = stored.at(depth)
+        activations = lesser.read(cache)
+        if activations is not None:
+            begin, known = depth, Trunk(depth, activations, lesser.offsets)
+            break
+    with ExitStack() as stack:
+        targets = [stored.at(depth) for depth in depths if depth > begin]
+        arrays = [stack.enter_context(target.writing(cache)) for target in targets]
+        for batch in batches_by_length(stored.messages):
+            packed = stored.messages.pack(batch).to(device)
+            reached, x = begin, None if known is None else known.rows(batch).to(device)
+            for target, array in zip(targets, arrays, strict=True):
+                x = gpt2.hidden_states_after(packed, target.specification.depth, reached, x)
+                reached = target.specification.depth
+                target.put(array, batch, x)
+            task.advance(len(batch))

@@ -282,8 +282,8 @@ def test_the_cache_is_used_shown_and_cleared(spamgpt, trained_workspace):
     first = spamgpt("finetune", *options)
     assert first.status == 0, first.err
     shown = spamgpt("cache", "-w", trained_workspace)
-    assert "blocks 1-1, 84 messages (train)" in shown.out
-    assert "blocks 1-1, 12 messages (validation)" in shown.out
+    assert "blocks 1-1 (train), used " in shown.out
+    assert "blocks 1-1 (validation), used " in shown.out
     files = sorted((trained_workspace / "cache").iterdir())
     before = [path.stat().st_mtime_ns for path in files if path.suffix == ".npy"]
     assert spamgpt("finetune", *options).status == 0

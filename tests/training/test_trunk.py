@@ -53,16 +53,16 @@ def cache(tmp_path) -> ArrayCache:
 
 
 @pytest.fixture
-def runs(monkeypatch) -> list[int]:
-    """The depths at which a trunk was run, a number for each batch."""
+def runs(monkeypatch) -> list[tuple[int, int]]:
+    """From which to which depth a trunk was run, a pair for each batch."""
     depths = []
-    original = GPT2.trunk
+    original = GPT2.hidden_states_after
 
-    def trunk(self, packed, depth):
-        depths.append(depth)
-        return original(self, packed, depth)
+    def trunk(self, packed, depth, start=0, x=None):
+        depths.append((start, depth))
+        return original(self, packed, depth, start, x)
 
-    monkeypatch.setattr(GPT2, "trunk", trunk)
+    monkeypatch.setattr(GPT2, "hidden_states_after", trunk)
     return depths
 
 
@@ -118,19 +118,42 @@ def test_a_trunk_is_run_once_for_the_same_model_messages_and_numerics(cache, run
     gpt2 = model("last-block").gpt2
     chosen = specification("last-block")
     first = run_trunk(gpt2, chosen, SPLITS, cache, SILENT)
-    assert set(runs) == {2}
+    assert set(runs) == {(0, 1), (1, 2)}
     runs.clear()
     again = run_trunk(gpt2, chosen, SPLITS, cache, SILENT)
     assert runs == []
     assert (again["train"].activations == first["train"].activations).all()
     # One split the same, one not.
     run_trunk(gpt2, chosen, SPLITS | {"validation": some_messages(5, 9)}, cache, SILENT)
-    assert len(runs) == 1
-    for change in ({"model": "another"}, {"depth": 1}, {"dtype": torch.bfloat16}):
+    assert len(runs) == 2
+    for change in ({"model": "another"}, {"dtype": torch.bfloat16}):
         runs.clear()
         other = dataclasses.replace(chosen, **change)
         run_trunk(gpt2, other, {"train": SPLITS["train"]}, cache, SILENT)
         assert runs != [], change
+
+
+def test_a_run_that_trains_one_block_more_or_less_reuses_what_still_holds(cache, runs):
+    gpt2 = model("last-block").gpt2
+    run_trunk(gpt2, specification("last-block"), SPLITS, cache, SILENT)
+    runs.clear()
+    more = run_trunk(gpt2, specification("last-2-blocks"), SPLITS, cache, SILENT)
+    assert runs == []
+    less = run_trunk(gpt2, specification("head"), SPLITS, cache, SILENT)
+    assert set(runs) == {(2, 3)}
+    runs.clear()
+    other = ArrayCache(cache.folder / "other", cache.limit)
+    assert (
+        run_trunk(gpt2, specification("last-2-blocks"), SPLITS, other, SILENT)["train"].activations
+        == more["train"].activations
+    ).all()
+    alone = run_trunk(
+        gpt2, specification("head"), SPLITS, ArrayCache(cache.folder / "third", 10**7), SILENT
+    )
+    for split in SPLITS:
+        torch.testing.assert_close(
+            less[split].rows(range(13)), alone[split].rows(range(13)), atol=1e-5, rtol=0
+        )
 
 
 def test_what_does_not_fit_is_not_kept(tmp_path, runs):
@@ -141,6 +164,8 @@ def test_what_does_not_fit_is_not_kept(tmp_path, runs):
             model("last-block").gpt2, specification("last-block"), SPLITS, cache, SILENT
         )
         assert (trunks is not None) == fits
+        # No room for what is one block less deep.
+        assert len(cache.entries()) == 2 * fits
     assert not cache.folder.exists()
 
 
