@@ -106,10 +106,9 @@ tags: [gpt2, sms, e-mail]
 # mini
 
 A small GPT-2 that knows how people write to each other, pre-trained for spamgpt as a start for
-classifiers of messages. {config["n_layer"]} blocks, {config["n_head"]} heads, width
-{config["n_embd"]}, context {config["n_positions"]} tokens, a byte-level BPE vocabulary of
-{config["vocab_size"]:,} tokens learnt from the corpus: {parameters:,} parameters, stored in
-float16. MIT licence.
+classifiers of messages. {parameters:,} parameters, stored in float16: {config["n_layer"]} blocks,
+{config["n_head"]} heads, width {config["n_embd"]}, context {config["n_positions"]} tokens, and
+{config["vocab_size"]:,} tokens of byte-level BPE learnt from the corpus. MIT licence.
 
 ## What it is not good for
 It writes no sensible text and answers no questions. It has seen English only, much of it from
@@ -118,16 +117,16 @@ and some coarse language.
 
 ## Corpus
 {counts["tokens"]:,} tokens were seen, {counts["epochs"]:.2f} passes over the weighted corpus. No
-message of the SMS Spam Collection is in it, as `tests/test_corpus.py` checks. Left out for
-their non-commercial licences: {", ".join(LEFT_OUT)}.
+message of the SMS Spam Collection is in it, as `tests/test_corpus.py` checks. Left out because they
+or what they are made of is for non-commercial use: {", ".join(LEFT_OUT)}.
 
 | source | content | licence as stated | tokens | weight | share of an epoch |
 |---|---|---|---:|---:|---:|
 {sources}
 
 ## Training
-{counts["training_seconds"] / 60:.0f} minutes on two processor cores, bfloat16 matrix products,
-seed {artifact.settings["seed"]}. Losses are in nats a token, the held-out ones over the same
+{counts["training_seconds"] / 60:.0f} minutes on two processor cores, bfloat16 matrix products, seed
+{artifact.settings["seed"]}. Losses are in nats a token, the held-out ones over the same
 {artifact.settings["held_out"]:.1%} of the documents of every source, unweighted.
 
 | tokens | epochs | training loss | held-out loss | perplexity |
