@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,10 @@ import pytest
 # No test may reach for the Hub by accident; those of the download code set their own servers.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("SPAMGPT_WORKSPACE", None)
+
+# Ctrl-C works in the tests, and in the commands they run, also where a shell that started them in
+# the background has turned it off.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A loaded machine is no failure.
 hypothesis.settings.register_profile("unhurried", deadline=None)

@@ -243,7 +243,7 @@ def test_an_up_to_date_run_imports_no_torch(tmp_path):
 def test_the_cards_of_what_is_bundled_are_shown(spamgpt, tmp_path, name):
     shown = spamgpt("artifacts", name, "-w", tmp_path / "none")
     assert shown.status == 0
-    assert shown.out.startswith("#")
+    assert shown.out.startswith("---\nlicense: mit\n")
     assert json.loads(spamgpt("artifacts", name, "--json", "-w", tmp_path).out) == {
         "card": shown.out
     }
