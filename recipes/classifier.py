@@ -15,23 +15,22 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-import spamgpt
 from spamgpt.classifier import CONFIG_FILE, TRAINED_FILE
 from spamgpt.cli.screen import ScreenReporter
+from spamgpt.data.rows import LABEL, TEXT
+from spamgpt.data.splits import SPLITS
 from spamgpt.data.tables import read_labelled_file, read_table, write_table
 from spamgpt.gpt2.folder import CARD_FILE
 from spamgpt.gpt2.weights import write_weights
-from spamgpt.sources.bundled import MESSAGES_NAME
+from spamgpt.sources.bundled import CLASSIFIER_FOLDER, MESSAGES_FILE, MESSAGES_NAME
 from spamgpt.stages import evaluate, fetch, finetune, prepare
 from spamgpt.stages.pipeline import read_metrics
 from spamgpt.workspace import Artifact, Workspace
 
-TARGET = Path(spamgpt.__file__).parent / "assets" / "classifier"
 # Chosen on the validation split: the last two blocks at 1e-3 reached 94.4 % there.
 SETTINGS = finetune.FinetuneSettings(
     unfreeze="all", epochs=6, batch_size=8, learning_rate=2e-4, weight_decay=0.1
 )
-SPLITS = ("train", "validation", "test")
 
 
 def joined(parts: list[Artifact], workspace: Workspace) -> Artifact:
@@ -40,11 +39,11 @@ def joined(parts: list[Artifact], workspace: Workspace) -> Artifact:
         splits = {}
         for split in SPLITS:
             tables = [read_table(part.file(f"{split}.csv")) for part in parts]
-            table = pd.concat([table[["label", "text"]] for table in tables])
+            table = pd.concat([table[[LABEL, TEXT]] for table in tables])
             write_table(table, draft.folder / f"{split}.csv")
             splits[split] = {
                 "messages": len(table),
-                "labels": table["label"].value_counts().sort_index().to_dict(),
+                "labels": table[LABEL].value_counts().sort_index().to_dict(),
             }
         draft.counts.update(labels=["ham", "spam"], splits=splits)
     return draft.artifact
@@ -62,12 +61,12 @@ def scores(metrics: dict[str, Any], name: str) -> str:
 
 def mistakes(evaluation: Artifact) -> str:
     """The kinds of the bundled messages that were taken for the other label."""
-    kinds = read_labelled_file(Path(spamgpt.__file__).parent / "assets" / "messages.csv")
-    scored = read_table(evaluation.file("predictions.csv")).merge(kinds[["text", "kind"]])
-    wrong = scored[scored["label"] != scored["predicted"]]
+    kinds = read_labelled_file(MESSAGES_FILE)
+    scored = read_table(evaluation.file("predictions.csv")).merge(kinds[[TEXT, "kind"]])
+    wrong = scored[scored[LABEL] != scored["predicted"]]
     lines = []
     for label, taken in (("ham", "spam"), ("spam", "ham")):
-        counts = wrong[wrong["label"] == label]["kind"].value_counts()
+        counts = wrong[wrong[LABEL] == label]["kind"].value_counts()
         listed = ", ".join(f"{kind} ({count})" for kind, count in counts.items()) or "none"
         lines.append(f"- {label} taken for {taken}, by kind: {listed}")
     return "\n".join(lines)
@@ -126,12 +125,12 @@ def main(collection: str) -> None:
             evaluate.run(evaluate.EvaluateSettings(prepared=part.reference), workspace)[0]
             for part in parts
         ]
-        TARGET.mkdir(exist_ok=True)
-        (TARGET / CONFIG_FILE).write_bytes(classifier.file(CONFIG_FILE).read_bytes())
+        CLASSIFIER_FOLDER.mkdir(exist_ok=True)
+        (CLASSIFIER_FOLDER / CONFIG_FILE).write_bytes(classifier.file(CONFIG_FILE).read_bytes())
         trained = load_file(classifier.file(TRAINED_FILE))
         halves = {name: tensor.to(torch.float16) for name, tensor in trained.items()}
-        write_weights(halves, TARGET / TRAINED_FILE)
-        (TARGET / CARD_FILE).write_text(card(classifier, evaluations), encoding="utf-8")
+        write_weights(halves, CLASSIFIER_FOLDER / TRAINED_FILE)
+        (CLASSIFIER_FOLDER / CARD_FILE).write_text(card(classifier, evaluations), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -13,13 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 
-import spamgpt
 from spamgpt.cli.screen import ScreenReporter
 from spamgpt.gpt2.folder import CARD_FILE, MODEL_FILES
+from spamgpt.sources.bundled import MINI_FOLDER
 from spamgpt.stages import pretrain
 from spamgpt.workspace import Artifact, Workspace
-
-TARGET = Path(spamgpt.__file__).parent / "assets" / "mini"
 
 # How often an epoch goes through a source, what it is, and the licence that it states. Text that
 # resembles messages counts more than reviews and books. Left out: what is for non-commercial use.
@@ -150,8 +148,8 @@ def main(corpus: str, folder: str) -> None:
         pretrain.run(settings(corpus), workspace, ScreenReporter())
     artifact = workspace.newest("models", "mini")
     for name in MODEL_FILES:
-        shutil.copyfile(artifact.file(name), TARGET / name)
-    (TARGET / CARD_FILE).write_text(card(artifact), encoding="utf-8")
+        shutil.copyfile(artifact.file(name), MINI_FOLDER / name)
+    (MINI_FOLDER / CARD_FILE).write_text(card(artifact), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from spamgpt.cli.options import (
     QuietOption,
     WorkspaceOption,
     reports_errors,
+    settings_from,
 )
 from spamgpt.stages.evaluate import EvaluateSettings, Split, run
 from spamgpt.workspace import Artifact, Workspace
@@ -39,7 +40,7 @@ def command(
     """Score a classifier on labelled messages, by default on the test split it never saw."""
     from spamgpt.cli.screen import ScreenReporter, show_json, warn_of_substitutions
 
-    settings = EvaluateSettings(classifier, prepared, split, precision, device)
+    settings = settings_from(EvaluateSettings, locals())
     reporter = ScreenReporter(quiet)
     artifact, metrics = run(settings, Workspace(workspace), reporter)
     warn_of_substitutions(artifact, reporter)

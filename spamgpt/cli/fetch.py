@@ -12,6 +12,7 @@ from spamgpt.cli.options import (
     WeightsOption,
     WorkspaceOption,
     reports_errors,
+    settings_from,
 )
 from spamgpt.stages.fetch import FetchSettings, run
 from spamgpt.workspace import Artifact, Workspace
@@ -40,7 +41,7 @@ def command(
     """
     from spamgpt.cli.screen import ScreenReporter, show_json, show_result
 
-    settings = FetchSettings(dataset, model, weights, seed, offline)
+    settings = settings_from(FetchSettings, locals())
     messages, gpt2 = run(settings, Workspace(workspace), ScreenReporter(quiet))
     if json:
         show_json({"dataset": messages.summary, "model": gpt2.summary})

@@ -22,6 +22,7 @@ from spamgpt.cli.options import (
     WeightDecayOption,
     WorkspaceOption,
     reports_errors,
+    settings_from,
 )
 from spamgpt.stages.finetune import FinetuneSettings, plan, run, show_plan
 from spamgpt.workspace import Artifact, Workspace
@@ -71,20 +72,7 @@ def command(
         warn_of_substitutions,
     )
 
-    settings = FinetuneSettings(
-        prepared,
-        model,
-        unfreeze,
-        epochs,
-        batch_size,
-        learning_rate,
-        weight_decay,
-        seed,
-        select,
-        precision,
-        cache_limit,
-        device,
-    )
+    settings = settings_from(FinetuneSettings, locals())
     if dry_run:
         planned = plan(settings, Workspace(workspace))
         if json:

@@ -4,9 +4,10 @@ import functools
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
@@ -15,7 +16,11 @@ from spamgpt.errors import as_user_error
 from spamgpt.stages.fetch import Weights
 from spamgpt.stages.finetune import Select
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Parameters = ParamSpec("Parameters")
+Settings = TypeVar("Settings", bound="DataclassInstance")
 
 WorkspaceOption = Annotated[
     Path,
@@ -128,6 +133,15 @@ CacheLimitOption = Annotated[
         show_default="4, or a quarter of the free disk",
     ),
 ]
+
+
+def settings_from(kind: type[Settings], options: Mapping[str, Any], **instead: object) -> Settings:
+    """The settings whose fields have the names of a command's options, given as its `locals()`.
+
+    What is given by keyword replaces an option; a field that is neither has its default.
+    """
+    values = {**options, **instead}
+    return kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values})
 
 
 def reports_errors(command: Callable[Parameters, None]) -> Callable[Parameters, None]:

@@ -19,6 +19,7 @@ from spamgpt.cli.options import (
     QuietOption,
     WorkspaceOption,
     reports_errors,
+    settings_from,
 )
 from spamgpt.cli.printable import printable
 from spamgpt.errors import UsageError
@@ -96,9 +97,7 @@ def command(
     from spamgpt.cli.screen import ScreenReporter
 
     format = "jsonl" if json and format == "auto" else format
-    settings = PredictSettings(
-        classifier, input_format, text_column, threshold, save, precision, device
-    )
+    settings = settings_from(PredictSettings, locals())
     reporter = ScreenReporter(quiet)
     with ExitStack() as stack:
         inputs = [_open(path, stack, quiet) for path in files or [Path("-")]]

@@ -18,6 +18,7 @@ from spamgpt.cli.options import (
     TextColumnOption,
     WorkspaceOption,
     reports_errors,
+    settings_from,
 )
 from spamgpt.stages.prepare import PrepareSettings, run
 from spamgpt.workspace import Artifact, Workspace
@@ -51,9 +52,7 @@ def command(
         warn_of_substitutions,
     )
 
-    settings = PrepareSettings(
-        dataset, balance, split, seed, keep_duplicates, stratify, text_column, label_column
-    )
+    settings = settings_from(PrepareSettings, locals())
     reporter = ScreenReporter(quiet)
     artifact = run(settings, Workspace(workspace), reporter)
     warn_of_substitutions(artifact, reporter)

@@ -15,6 +15,7 @@ from spamgpt.cli.options import (
     SeedOption,
     WorkspaceOption,
     reports_errors,
+    settings_from,
 )
 from spamgpt.errors import UsageError
 from spamgpt.stages.pretrain import PretrainSettings, Size, StoredAs, run
@@ -111,26 +112,12 @@ def command(
 
     if width % heads:
         raise UsageError(f"--width {width} is not a multiple of --heads {heads}.", "Choose others.")
-    settings = PretrainSettings(
+    settings = settings_from(
+        PretrainSettings,
+        locals(),
         texts=tuple(map(str, texts)),
         weights=tuple(map(_weight, weight or ())),
-        model=model,
         name=name or (None if model else size),
-        layers=layers,
-        heads=heads,
-        width=width,
-        context=context,
-        vocabulary=vocabulary,
-        tokens=tokens,
-        minutes=minutes,
-        batch_tokens=batch_tokens,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        held_out=held_out,
-        seed=seed,
-        precision=precision,
-        store_as=store_as,
-        device=device,
     )
     reporter = ScreenReporter(quiet)
     artifact = run(settings, Workspace(workspace), reporter, resume)

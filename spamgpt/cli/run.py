@@ -29,6 +29,7 @@ from spamgpt.cli.options import (
     WeightsOption,
     WorkspaceOption,
     reports_errors,
+    settings_from,
 )
 from spamgpt.stages.evaluate import EvaluateSettings
 from spamgpt.stages.fetch import FetchSettings
@@ -77,27 +78,12 @@ def command(
     A stage whose result is there already, made with the same settings from the same inputs, is
     skipped. The seed is that of every stage.
     """
-    from spamgpt.cli.screen import ScreenReporter, show_json
+    from spamgpt.cli.screen import ScreenReporter, show_json, warn_of_substitutions
 
     settings = PipelineSettings(
-        FetchSettings(dataset, model, weights, seed, offline),
-        PrepareSettings(
-            None, balance, split, seed, keep_duplicates, stratify, text_column, label_column
-        ),
-        FinetuneSettings(
-            None,
-            None,
-            unfreeze,
-            epochs,
-            batch_size,
-            learning_rate,
-            weight_decay,
-            seed,
-            select,
-            precision,
-            cache_limit,
-            device,
-        ),
+        settings_from(FetchSettings, locals()),
+        settings_from(PrepareSettings, locals(), dataset=None),
+        settings_from(FinetuneSettings, locals(), model=None),
         EvaluateSettings(precision=precision, device=device),
     )
     reporter = ScreenReporter(quiet)
@@ -111,8 +97,7 @@ def command(
     if json:
         show_json({step.stage: _summary(step) for step in steps})
         return
-    for text in steps[-1].artifact.substitutions:
-        reporter.warn(text)
+    warn_of_substitutions(steps[-1].artifact, reporter)
     if all(step.skipped for step in steps):
         reporter.note("Nothing was left to do. Score messages with: spamgpt predict")
         return

@@ -114,7 +114,7 @@ def _train(
     from spamgpt.data.corpus import read_corpus
     from spamgpt.device import resolve_device, resolve_precision
     from spamgpt.gpt2.config import GPT2Config
-    from spamgpt.gpt2.folder import CONFIG_FILE, TOKENIZER_FILES
+    from spamgpt.gpt2.folder import CARD_FILE, CONFIG_FILE, TOKENIZER_FILES
     from spamgpt.gpt2.model import GPT2
     from spamgpt.gpt2.tokenizer import Tokenizer
     from spamgpt.gpt2.weights import random_weights
@@ -224,7 +224,7 @@ def _train(
             sources=described,
         )
         card = _card(name, settings, _architecture(config, run, tokenizer), described, run)
-        (draft.folder / "README.md").write_text(card, encoding="utf-8")
+        (draft.folder / CARD_FILE).write_text(card, encoding="utf-8")
     return draft.artifact
 
 
