@@ -15,6 +15,7 @@ from spamgpt.device import Device, Precision
 from spamgpt.errors import as_user_error
 from spamgpt.stages.fetch import Weights
 from spamgpt.stages.finetune import Select
+from spamgpt.training.schedule import Schedule
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -119,6 +120,13 @@ LearningRateOption = Annotated[
 WeightDecayOption = Annotated[
     float | None,
     typer.Option(min=0, help="AdamW's weight decay.", show_default="the model's, else 0.1"),
+]
+ScheduleOption = Annotated[
+    Schedule | None,
+    typer.Option(
+        help="The learning rate stays as it is, or rises at first and falls to 0 (linear).",
+        show_default="the model's, else constant",
+    ),
 ]
 SelectOption = Annotated[
     Select, typer.Option(help="Keep the epoch with the best validation loss, or the last.")

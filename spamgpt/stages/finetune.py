@@ -4,11 +4,12 @@ import json
 from collections.abc import Mapping, Set
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from spamgpt.device import Device, Precision
 from spamgpt.errors import BadDataError, IntegrityError, Interrupted, MissingInputError, UsageError
 from spamgpt.reporting import SILENT, Reporter
+from spamgpt.training.schedule import Schedule
 from spamgpt.workspace import Artifact, Workspace
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class FinetuneSettings:
     batch_size: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
+    schedule: Schedule | None = None
     seed: int = 123
     select: Select = "best"
     precision: Precision = "auto"
@@ -49,11 +51,12 @@ class FinetuneSettings:
 
 
 # Raschka 2024, chapter 6.
-PUBLISHED_RECIPE: Mapping[str, float] = {
+PUBLISHED_RECIPE: Mapping[str, float | str] = {
     "epochs": 5,
     "batch_size": 8,
     "learning_rate": 5e-5,
     "weight_decay": 0.1,
+    "schedule": "constant",
 }
 
 
@@ -65,14 +68,16 @@ def with_recommendations(settings: FinetuneSettings, model: Artifact) -> Finetun
     """
     from spamgpt.gpt2.folder import FINETUNING_FILE
 
-    recommended: dict[str, float] = {}
+    recommended: dict[str, float | str] = {}
     if FINETUNING_FILE in model.files:
         path = model.file(FINETUNING_FILE)
         policy = settings.unfreeze if settings.unfreeze in ("head", "all") else "last-block"
         try:
             recommended = json.loads(path.read_text(encoding="utf-8")).get(policy, {})
             unknown = sorted(recommended.keys() - PUBLISHED_RECIPE.keys())
-            unfit = unknown or [name for name, v in recommended.items() if not 0 <= v < 1e6]
+            unfit = unknown or [
+                name for name, value in recommended.items() if not _fits(name, value)
+            ]
         except (ValueError, AttributeError, TypeError) as error:
             raise BadDataError(f"{path} is not as it should be: {error}.", _FINETUNING) from error
         if unfit:
@@ -84,6 +89,12 @@ def with_recommendations(settings: FinetuneSettings, model: Artifact) -> Finetun
         if getattr(settings, name) is None
     }
     return replace(settings, **missing)
+
+
+def _fits(name: str, value: Any) -> bool:
+    if name == "schedule":
+        return value in get_args(Schedule)
+    return bool(0 <= value < 1e6)
 
 
 @dataclass(frozen=True)
@@ -148,7 +159,8 @@ def show_plan(planned: Plan, reporter: Reporter) -> None:
     reporter.note(
         f"Trains {planned.trained_parameters:,} of {planned.all_parameters:,} parameters "
         f"({planned.trained_parameters / planned.all_parameters:.2%}) for {settings.epochs} epochs "
-        f"in batches of {settings.batch_size} at a learning rate of {settings.learning_rate:g}."
+        f"in batches of {settings.batch_size} at a learning rate of {settings.learning_rate:g}"
+        + (", rising at first and falling to 0." if settings.schedule == "linear" else ".")
     )
 
 
@@ -317,6 +329,7 @@ def _recipe(settings: FinetuneSettings) -> "Recipe":
     assert settings.batch_size is not None
     assert settings.learning_rate is not None
     assert settings.weight_decay is not None
+    assert settings.schedule is not None
     return Recipe(
         settings.epochs,
         settings.batch_size,
@@ -324,6 +337,7 @@ def _recipe(settings: FinetuneSettings) -> "Recipe":
         settings.weight_decay,
         settings.seed,
         keep_best=settings.select == "best",
+        schedule=settings.schedule,
     )
 
 

@@ -14,6 +14,7 @@ from spamgpt.errors import SpamgptError
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.inference import classify, logits_of
 from spamgpt.reporting import Reporter
+from spamgpt.training.schedule import Schedule, learning_rate_factor
 from spamgpt.training.trunk import Trunk
 
 
@@ -34,7 +35,10 @@ class LabelledMessages:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train; with `keep_best` the epoch with the lowest validation loss is kept."""
+    """How to train; with `keep_best` the epoch with the lowest validation loss is kept.
+
+    `learning_rate` is the highest of the `schedule` (`learning_rate_factor`).
+    """
 
     epochs: int
     batch_size: int
@@ -42,6 +46,7 @@ class Recipe:
     weight_decay: float
     seed: int
     keep_best: bool
+    schedule: Schedule = "constant"
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,9 @@ class Training:
             f"Epoch {epoch}/{recipe.epochs}", sum(map(len, remaining)), "messages"
         ) as task:
             for batch in remaining:
+                done = (epoch - 1) * len(batches) + self.batches_done
+                # Counted to the middle of the step, so that neither the first nor the last is 0.
+                self._set_learning_rate((done + 0.5) / (recipe.epochs * len(batches)))
                 loss = self._step(training, batch)
                 self._check(loss)
                 self.batches_done += 1
@@ -160,6 +168,11 @@ class Training:
                 task.advance(len(batch), f"loss {smoothed_loss:.3f}")
                 if should_stop():
                     raise TrainingInterrupted
+
+    def _set_learning_rate(self, spent: float) -> None:
+        factor = learning_rate_factor(self.recipe.schedule, spent)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * factor
 
     def _check(self, loss: float) -> None:
         if not math.isfinite(loss):

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -87,8 +88,6 @@ def test_other_messages_make_all_again(settings, workspace, messages_file):
 
 
 def test_an_unfit_recommendation_of_a_model_is_refused(settings, workspace):
-    from pathlib import Path
-
     from spamgpt.errors import BadDataError
 
     assert settings.fetch.model
@@ -97,6 +96,7 @@ def test_an_unfit_recommendation_of_a_model_is_refused(settings, workspace):
         "[1]", "{", '{"last-block": 5}', '{"last-block": {"epochs": "5"}}',
         '{"last-block": {"speed": 1}}', '{"last-block": {"epochs": -1}}',
         json.dumps({"last-block": {"epochs": [3]}}),
+        '{"last-block": {"schedule": "steep"}}', '{"last-block": {"schedule": 1}}',
     ):  # fmt: skip
         file.write_text(text)
         with pytest.raises(BadDataError, match=r"finetuning\.json"):
@@ -111,3 +111,10 @@ def test_the_published_recipe_holds_where_the_model_recommends_nothing(settings,
         "batch_size": 8,
     }
     assert classifier.settings["learning_rate"] == 5e-5
+    assert classifier.settings["schedule"] == "constant"
+
+
+def test_a_model_may_recommend_a_schedule(settings, workspace):
+    file = Path(settings.fetch.model) / "finetuning.json"
+    file.write_text('{"last-block": {"epochs": 1, "schedule": "linear"}}')
+    assert steps(settings, workspace)[2].artifact.settings["schedule"] == "linear"

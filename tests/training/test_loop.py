@@ -134,9 +134,10 @@ def test_the_epoch_with_the_best_validation_loss_is_kept_unless_the_last_is_aske
     assert not torch.equal(best.model.head.weight, last.model.head.weight)
 
 
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
 @pytest.mark.parametrize("stop_after", [1, 5, 6, 7, 13])
-def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(stop_after):
-    whole = training()
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(stop_after, schedule):
+    whole = training(schedule=schedule)
     run(whole)
     asked = 0
 
@@ -145,15 +146,35 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(stop_a
         asked += 1
         return asked == stop_after
 
-    interrupted = training()
+    interrupted = training(schedule=schedule)
     with pytest.raises(TrainingInterrupted):
         run(interrupted, should_stop)
     state = copy.deepcopy(interrupted.state_dict())
-    resumed = training()
+    resumed = training(schedule=schedule)
     resumed.load_state_dict(state)
     run(resumed)
     assert resumed.history == whole.history
     assert_same(resumed.trained_tensors(), whole.trained_tensors())
+
+
+def test_the_linear_schedule_rises_and_falls_to_nothing():
+    one = training(epochs=10, batch_size=2, schedule="linear", learning_rate=1e-3)
+    rates = []
+    run(one, lambda: bool(rates.append(one.optimizer.param_groups[0]["lr"])))
+    highest = max(rates)
+    assert rates[0] < 0.1 * highest
+    assert 0.9e-3 < highest <= 1e-3
+    assert 0 < rates[-1] < 0.01 * highest
+    peak = rates.index(highest)
+    assert rates[:peak] == sorted(rates[:peak])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+
+
+def test_the_constant_schedule_is_constant():
+    one = training(epochs=2)
+    rates = set()
+    run(one, lambda: bool(rates.add(one.optimizer.param_groups[0]["lr"])))
+    assert rates == {3e-3}
 
 
 def test_a_loss_that_is_no_number_ends_training_with_a_hint():
