@@ -14,6 +14,7 @@ from spamgpt.errors import SpamgptError
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.inference import classify, logits_of
 from spamgpt.reporting import Reporter
+from spamgpt.training.optimizer import AdamW
 from spamgpt.training.schedule import Schedule, learning_rate_factor
 from spamgpt.training.trunk import Trunk
 
@@ -81,11 +82,8 @@ class Training:
 
     def __post_init__(self) -> None:
         self.model.to(self.device)
-        self.optimizer = torch.optim.AdamW(
-            self._trained().values(),
-            lr=self.recipe.learning_rate,
-            weight_decay=self.recipe.weight_decay,
-            fused=True,
+        self.optimizer = AdamW(
+            list(self._trained().values()), self.recipe.learning_rate, self.recipe.weight_decay
         )
 
     def run(
@@ -171,8 +169,7 @@ class Training:
 
     def _set_learning_rate(self, spent: float) -> None:
         factor = learning_rate_factor(self.recipe.schedule, spent)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * factor
+        self.optimizer.learning_rate = self.recipe.learning_rate * factor
 
     def _check(self, loss: float) -> None:
         if not math.isfinite(loss):

@@ -160,7 +160,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(stop_a
 def test_the_linear_schedule_rises_and_falls_to_nothing():
     one = training(epochs=10, batch_size=2, schedule="linear", learning_rate=1e-3)
     rates = []
-    run(one, lambda: bool(rates.append(one.optimizer.param_groups[0]["lr"])))
+    run(one, lambda: bool(rates.append(one.optimizer.learning_rate)))
     highest = max(rates)
     assert rates[0] < 0.1 * highest
     assert 0.9e-3 < highest <= 1e-3
@@ -173,7 +173,7 @@ def test_the_linear_schedule_rises_and_falls_to_nothing():
 def test_the_constant_schedule_is_constant():
     one = training(epochs=2)
     rates = set()
-    run(one, lambda: bool(rates.add(one.optimizer.param_groups[0]["lr"])))
+    run(one, lambda: bool(rates.add(one.optimizer.learning_rate)))
     assert rates == {3e-3}
 
 
