@@ -69,7 +69,8 @@ def load_model(artifact: Artifact) -> tuple[GPT2, Tokenizer]:
     """
     for name in MODEL_FILES:
         artifact.check(name)
-    return load_folder(artifact.folder)
+    # Published files are known by their hashes, and all others were read when they were fetched.
+    return load_folder(artifact.folder, merges_checked=True)
 
 
 def positive_label(labels: Sequence[str]) -> str:
@@ -146,7 +147,7 @@ class SpamClassifier:
 
         Its model card stands beside it, in `spamgpt/assets/classifier`.
         """
-        gpt2, tokenizer = load_folder(MINI_FOLDER)
+        gpt2, tokenizer = load_folder(MINI_FOLDER, merges_checked=True)
         return cls._over(gpt2, tokenizer, CLASSIFIER_FOLDER, device, precision)
 
     @classmethod

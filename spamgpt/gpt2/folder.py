@@ -19,14 +19,17 @@ FINETUNING_FILE = "finetuning.json"
 COMPANION_FILES = (CARD_FILE, FINETUNING_FILE)
 
 
-def load_folder(folder: Path) -> "tuple[GPT2, Tokenizer]":
-    """The model and tokenizer of a folder; raises ModelFormatError if they do not fit."""
+def load_folder(folder: Path, merges_checked: bool = False) -> "tuple[GPT2, Tokenizer]":
+    """The model and tokenizer of a folder; raises ModelFormatError if they do not fit.
+
+    With `merges_checked` the merges are known to fit the vocabulary (`Tokenizer.from_folder`).
+    """
     # torch is not for those who only ask for the names of the files.
     from spamgpt.gpt2.tokenizer import Tokenizer
     from spamgpt.gpt2.weights import load_gpt2
 
     config = GPT2Config.from_file(folder / CONFIG_FILE)
-    tokenizer = Tokenizer.from_folder(folder)
+    tokenizer = Tokenizer.from_folder(folder, merges_checked)
     if tokenizer.vocab_size > config.vocab_size:
         raise ModelFormatError(
             f"{folder}: the tokenizer has token ids up to {tokenizer.vocab_size - 1}, "

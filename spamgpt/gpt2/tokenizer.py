@@ -25,14 +25,18 @@ class Tokenizer:
         self.encoding = encoding
 
     @classmethod
-    def from_folder(cls, folder: Path) -> "Tokenizer":
-        """Reads the tokenizer of a model folder; raises ModelFormatError if its files disagree."""
+    def from_folder(cls, folder: Path, merges_checked: bool = False) -> "Tokenizer":
+        """Reads the tokenizer of a model folder; raises ModelFormatError if its files disagree.
+
+        With `merges_checked` it is known that the merges fit the vocabulary, and they are not read.
+        """
         vocabulary_file, merges_file = folder / "vocab.json", folder / "merges.txt"
         vocabulary = _read_vocabulary(vocabulary_file)
         end_of_text = vocabulary.pop(END_OF_TEXT, None)
         if end_of_text is None:
             raise ModelFormatError(f"{vocabulary_file} has no {END_OF_TEXT} token")
-        _check_merges(merges_file, vocabulary, vocabulary_file)
+        if not merges_checked:
+            _check_merges(merges_file, vocabulary, vocabulary_file)
         encoding = tiktoken.Encoding(
             name=str(folder),
             pat_str=r50k_pat_str,
