@@ -32,13 +32,15 @@ class ClassifierConfig:
     """What a classifier is besides its tensors.
 
     With two labels, a message gets `positive_label` if its probability is at least `threshold`;
-    with more, it gets the most probable label.
+    with more, it gets the most probable label. Logits are divided by `temperature` before they
+    become probabilities (Guo et al. 2017).
     """
 
     labels: list[str]
     positive_label: str
     threshold: float
     unfreeze: str
+    temperature: float = 1.0
 
     @classmethod
     def from_file(cls, path: Path) -> "ClassifierConfig":
@@ -47,6 +49,10 @@ class ClassifierConfig:
     def write(self, path: Path) -> None:
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
         path.write_text(text, encoding="utf-8")
+
+    def probabilities(self, logits: torch.Tensor) -> npt.NDArray[np.float64]:
+        """(messages, labels) -> the same shape: what each label's logit says of a message."""
+        return (logits.double() / self.temperature).softmax(dim=1).numpy()
 
     def decide(
         self, probabilities: npt.NDArray[np.float64], threshold: float | None = None
@@ -188,7 +194,7 @@ class SpamClassifier:
         # The same text is scored once.
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         messages = tokenize(list(places), self.tokenizer, self.context)
-        probabilities = classify(self.model, messages, self.device).double().softmax(dim=1).numpy()
+        probabilities = self.config.probabilities(classify(self.model, messages, self.device))
         wanted = [places[text] for text in texts]
         return Scores(probabilities[wanted], [messages.truncated[place] for place in wanted])
 

@@ -13,7 +13,7 @@ import spamgpt
 from spamgpt import SpamClassifier
 from spamgpt.classifier import TRAINED_FILE, ClassifierConfig
 from spamgpt.data.tables import read_labelled_file, read_table
-from spamgpt.evaluation.metrics import measure
+from spamgpt.evaluation.metrics import Outcome, measure
 from spamgpt.gpt2.folder import FINETUNING_FILE, WEIGHTS_FILE, load_folder
 from spamgpt.gpt2.language_model import next_token_loss
 from spamgpt.gpt2.packing import pack
@@ -133,7 +133,9 @@ def test_the_classifier_scores_as_its_card_says(tmp_path):
     classifier = SpamClassifier.bundled("cpu")
     probabilities = classifier.predict_proba(list(test["text"]))
     predicted = classifier.config.decide(probabilities)
-    metrics = measure(list(test["label"]), predicted, probabilities, ["ham", "spam"], "spam")
+    metrics = measure(
+        Outcome(list(test["label"]), predicted, ["ham", "spam"], "spam", probabilities)
+    )
     card = (CLASSIFIER_FOLDER / "README.md").read_text()
     claimed = re.search(r"\| bundled messages \| ([\d,]+) \| ([\d.]+)% ", card)
     assert claimed

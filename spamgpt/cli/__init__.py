@@ -19,6 +19,7 @@ SUMMARIES: Mapping[str, str] = {
     "prepare": "Split a data set into training, validation and test messages.",
     "finetune": "Train a classifier: swap the head, freeze all but the last part, fine-tune.",
     "evaluate": "Score a classifier on labelled messages, by default the test split.",
+    "compare": "Score classifiers side by side on the same messages.",
     "predict": "Classify messages, one a line, in order, as they come.",
     "pretrain": "Train a language model on unlabelled text, to be fine-tuned later.",
     "artifacts": "List what the workspace holds and what was made from what; show model cards.",

@@ -14,6 +14,7 @@ from spamgpt.cli.options import (
     EpochsOption,
     JsonOption,
     LearningRateOption,
+    MaxHamLossOption,
     PrecisionOption,
     QuietOption,
     ScheduleOption,
@@ -47,6 +48,7 @@ def command(
     seed: SeedOption = FinetuneSettings.seed,
     select: SelectOption = FinetuneSettings.select,
     precision: PrecisionOption = FinetuneSettings.precision,
+    max_ham_loss: MaxHamLossOption = FinetuneSettings.max_ham_loss,
     cache_limit: CacheLimitOption = FinetuneSettings.cache_limit,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the interrupted run that was saved last.")
@@ -117,5 +119,29 @@ def describe_classifier(classifier: Artifact) -> list[tuple[str, str]]:
             )
             for split in ("training", "validation")
         ),
+        *_describe_calibration(classifier),
         ("from", " and ".join(entry["artifact"] for entry in classifier.manifest["inputs"])),
+    ]
+
+
+def _describe_calibration(classifier: Artifact) -> list[tuple[str, str]]:
+    """What the validation split set; a classifier of an older version has none."""
+    found = classifier.counts.get("calibration")
+    if found is None:
+        return []
+    temperature = (
+        f"{found['temperature']:.3f}, calibration error {found['ece_before']:.4f} to "
+        f"{found['ece']:.4f} (validation)"
+    )
+    if "threshold" not in found:
+        return [("temperature", temperature)]
+    goal = classifier.settings["max_ham_loss"]
+    chosen = "best F1" if goal is None else f"ham lost up to {goal}"
+    return [
+        ("temperature", temperature),
+        (
+            "threshold",
+            f"{found['threshold']:.4g} for {chosen}: catches {found['recall']:.2%}, "
+            f"loses {found['ham_lost']:.2%} (validation)",
+        ),
     ]

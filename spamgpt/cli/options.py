@@ -13,6 +13,7 @@ import typer
 
 from spamgpt.device import Device, Precision
 from spamgpt.errors import as_user_error
+from spamgpt.stages.evaluate import Split
 from spamgpt.stages.fetch import Weights
 from spamgpt.stages.finetune import Select
 from spamgpt.training.schedule import Schedule
@@ -132,6 +133,15 @@ SelectOption = Annotated[
     Select, typer.Option(help="Keep the epoch with the best validation loss, or the last.")
 ]
 
+MaxHamLossOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PERCENT",
+        help="Lose at most this share of good validation messages (0.5%): the threshold that "
+        "catches the most.",
+        show_default="the threshold of the best F1",
+    ),
+]
 CacheLimitOption = Annotated[
     float | None,
     typer.Option(
@@ -139,6 +149,16 @@ CacheLimitOption = Annotated[
         metavar="GIB",
         help="Most gibibytes to keep of what the frozen blocks give, for epochs and runs to come.",
         show_default="4, or a quarter of the free disk",
+    ),
+]
+
+
+# What is judged.
+SplitNameOption = Annotated[Split, typer.Option("--split", help="Which split.")]
+PreparedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prepared", help="Which prepared data (v1).", show_default="what it was trained on"
     ),
 ]
 

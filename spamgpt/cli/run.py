@@ -15,6 +15,7 @@ from spamgpt.cli.options import (
     KeepDuplicatesOption,
     LabelColumnOption,
     LearningRateOption,
+    MaxHamLossOption,
     ModelOption,
     OfflineOption,
     PrecisionOption,
@@ -63,6 +64,7 @@ def command(
     schedule: ScheduleOption = FinetuneSettings.schedule,
     select: SelectOption = FinetuneSettings.select,
     precision: PrecisionOption = FinetuneSettings.precision,
+    max_ham_loss: MaxHamLossOption = FinetuneSettings.max_ham_loss,
     cache_limit: CacheLimitOption = FinetuneSettings.cache_limit,
     seed: SeedOption = FinetuneSettings.seed,
     device: DeviceOption = FinetuneSettings.device,
@@ -109,10 +111,10 @@ def command(
 
 
 def _show(step: Step) -> None:
-    from spamgpt.cli.evaluate import show_metrics
     from spamgpt.cli.fetch import describe_dataset, describe_model
     from spamgpt.cli.finetune import describe_classifier
     from spamgpt.cli.prepare import describe_prepared
+    from spamgpt.cli.scores import show_metrics
     from spamgpt.cli.screen import show_result
 
     if step.skipped:

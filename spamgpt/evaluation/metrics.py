@@ -1,30 +1,93 @@
 """The scores of a classifier on messages with known labels; the arithmetic is scikit-learn's."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn import metrics
 
+Floats = npt.NDArray[np.float64]
 
-def measure(
-    truth: Sequence[str],
-    predicted: Sequence[str],
-    probabilities: npt.NDArray[np.float64],
-    labels: Sequence[str],
-    positive_label: str,
-) -> dict[str, Any]:
-    """Loss, accuracy, ROC-AUC, the scores of each label, and the confusion matrix.
+# Guo et al. 2017, section 3: so many bins of equal width.
+ECE_BINS = 15
 
-    `probabilities` is (messages, labels). `precision`, `recall` and `f1` at the top are those of
-    `positive_label`. With more than two labels ROC-AUC is the mean over one label against the rest.
-    It is None where the messages do not have all the labels. `loss` is cross-entropy in nats a
-    message. `confusion_matrix[i][j]` counts messages of label i that were taken for label j.
+# What stands at the top of `measure`, besides the scores of each label.
+SCALARS = (
+    "accuracy",
+    "balanced_accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "macro_f1",
+    "roc_auc",
+    "average_precision",
+    "mcc",
+    "loss",
+    "brier",
+    "ece",
+)
+OF_A_LABEL = ("precision", "recall", "f1")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was answered for messages whose labels are known.
+
+    `scores` is (messages, labels): the higher, the more likely the label. `probabilities` is of the
+    same shape, or None for a model that has none; they sum to one for each message.
     """
-    names = list(labels)
+
+    truth: Sequence[str]
+    predicted: Sequence[str]
+    labels: Sequence[str]
+    positive_label: str
+    scores: Floats
+    probabilities: Floats | None = None
+
+    @cached_property
+    def truth_indices(self) -> npt.NDArray[np.intp]:
+        """(messages,): the place of each true label in `labels`."""
+        return _indices(self.truth, self.labels)
+
+    @cached_property
+    def predicted_indices(self) -> npt.NDArray[np.intp]:
+        """(messages,): the place of each answer in `labels`."""
+        return _indices(self.predicted, self.labels)
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        return np.asarray(self.truth_indices == self.predicted_indices)
+
+    @property
+    def ranked_labels(self) -> list[int]:
+        """The labels whose ranking is judged: the positive of two, each of more.
+
+        Empty where a label has no message: a ranking without one side says nothing.
+        """
+        if len(set(self.truth)) < len(self.labels):
+            return []
+        if len(self.labels) == 2:
+            return [list(self.labels).index(self.positive_label)]
+        return list(range(len(self.labels)))
+
+
+def measure(outcome: Outcome) -> dict[str, Any]:
+    """The SCALARS, the scores of each label, and the confusion matrix.
+
+    `precision`, `recall` and `f1` at the top are those of the positive label, `macro_f1` is the
+    mean over labels. `roc_auc` and `average_precision` are of the positive of two labels, with more
+    the mean over one label against the rest; None where the messages do not have all the labels.
+    `loss` is cross-entropy in nats a message. `brier` is the mean squared error of the positive
+    label's probability, with more labels summed over them. `ece` is the expected calibration error
+    (`calibration_error`). The last three are None without probabilities. `confusion_matrix[i][j]`
+    counts messages of label i that were taken for label j.
+    """
+    names = list(outcome.labels)
     precision, recall, f1, support = metrics.precision_recall_fscore_support(
-        truth, predicted, labels=names, zero_division=0.0
+        outcome.truth, outcome.predicted, labels=names, zero_division=0.0
     )
     of_label = {
         label: {
@@ -35,28 +98,82 @@ def measure(
         }
         for index, label in enumerate(names)
     }
-    positive = {key: value for key, value in of_label[positive_label].items() if key != "messages"}
     return {
-        "messages": len(truth),
-        "loss": float(metrics.log_loss(truth, probabilities, labels=names)),
-        "accuracy": float(metrics.accuracy_score(truth, predicted)),
-        "positive_label": positive_label,
-        **positive,
-        "roc_auc": _roc_auc(truth, probabilities, names, positive_label),
+        "messages": len(outcome.truth),
+        "positive_label": outcome.positive_label,
+        "accuracy": float(metrics.accuracy_score(outcome.truth, outcome.predicted)),
+        # scikit-learn's balanced_accuracy_score, which warns where a label has no message.
+        "balanced_accuracy": float(recall[support > 0].mean()),
+        **{name: of_label[outcome.positive_label][name] for name in OF_A_LABEL},
+        "macro_f1": float(f1.mean()),
+        "roc_auc": _mean_over_labels(metrics.roc_auc_score, outcome),
+        "average_precision": _mean_over_labels(metrics.average_precision_score, outcome),
+        "mcc": float(metrics.matthews_corrcoef(outcome.truth, outcome.predicted)),
+        **_of_probabilities(outcome),
+        "ece_bins": ECE_BINS,
         "labels": of_label,
-        "confusion_matrix": metrics.confusion_matrix(truth, predicted, labels=names).tolist(),
+        "confusion_matrix": metrics.confusion_matrix(
+            outcome.truth, outcome.predicted, labels=names
+        ).tolist(),
     }
 
 
-def _roc_auc(
-    truth: Sequence[str],
-    probabilities: npt.NDArray[np.float64],
-    labels: list[str],
-    positive_label: str,
-) -> float | None:
-    if set(truth) != set(labels):
+def calibration_error(
+    truth: npt.NDArray[np.intp], probabilities: Floats, bins: int = ECE_BINS
+) -> float:
+    """The expected calibration error of the most probable label (Guo et al. 2017, equation 3).
+
+    Messages are put in bins of equal width by the probability of their most probable label; the
+    error is the mean over messages of how far the bin's accuracy is from its mean probability.
+    """
+    gaps = calibration_gaps(truth, probabilities, bins)
+    return float(np.abs(gaps.sum(axis=0)).sum() / len(truth))
+
+
+def _indices(names: Sequence[str], labels: Sequence[str]) -> npt.NDArray[np.intp]:
+    places = {label: place for place, label in enumerate(labels)}
+    return np.array([places[name] for name in names], dtype=np.intp)
+
+
+def _mean_over_labels(score: Any, outcome: Outcome) -> float | None:
+    ranked = outcome.ranked_labels
+    if not ranked:
         return None
-    if len(labels) > 2:
-        return float(metrics.roc_auc_score(truth, probabilities, multi_class="ovr", labels=labels))
-    is_positive = [label == positive_label for label in truth]
-    return float(metrics.roc_auc_score(is_positive, probabilities[:, labels.index(positive_label)]))
+    return float(np.mean([score(outcome.truth_indices == k, outcome.scores[:, k]) for k in ranked]))
+
+
+def _of_probabilities(outcome: Outcome) -> dict[str, float | None]:
+    if outcome.probabilities is None:
+        return {"loss": None, "brier": None, "ece": None}
+    truth = outcome.truth_indices
+    everything = list(range(len(outcome.labels)))
+    return {
+        "loss": float(metrics.log_loss(truth, outcome.probabilities, labels=everything)),
+        "brier": float(squared_errors(truth, outcome.probabilities).mean()),
+        "ece": calibration_error(truth, outcome.probabilities),
+    }
+
+
+def squared_errors(truth: npt.NDArray[np.intp], probabilities: Floats) -> Floats:
+    """(messages,): Brier 1950; halved for two labels, as scikit-learn does."""
+    errors = probabilities - np.eye(probabilities.shape[1])[truth]
+    squared: Floats = (errors**2).sum(axis=1)
+    return squared / 2 if probabilities.shape[1] == 2 else squared
+
+
+def log_losses(truth: npt.NDArray[np.intp], probabilities: Floats) -> Floats:
+    """(messages,) nats; clipped as scikit-learn does."""
+    tiny = np.finfo(np.float64).eps
+    losses: Floats = -np.log(np.clip(probabilities[range(len(truth)), truth], tiny, 1 - tiny))
+    return losses
+
+
+def calibration_gaps(truth: npt.NDArray[np.intp], probabilities: Floats, bins: int) -> Floats:
+    """(messages, bins): probability less correctness, in the column of the message's bin."""
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == truth
+    # A bin holds its upper end, as in Guo et al.
+    column = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gaps = np.zeros((len(truth), bins))
+    gaps[range(len(truth)), column] = confidence - correct
+    return gaps

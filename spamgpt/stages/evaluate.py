@@ -1,13 +1,20 @@
 """evaluate: scores a classifier on a split of labelled messages."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from spamgpt.device import Device, Precision
 from spamgpt.errors import BadDataError
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.workspace import Artifact, Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from spamgpt.classifier import SpamClassifier
+    from spamgpt.evaluation.metrics import Outcome
 
 Split = Literal["test", "validation", "train"]
 
@@ -17,13 +24,15 @@ class EvaluateSettings:
     """`classifier` is a reference; None takes the newest.
 
     `prepared` None takes the data that the classifier was trained on, whose test split it has not
-    seen. `split` is train, validation or test. The scores are those of `predict` in the same
+    seen. `split` is train, validation or test. `baseline` also trains simple models on the
+    classifier's training split and scores them. The scores are those of `predict` in the same
     `precision`.
     """
 
     classifier: str | None = None
     prepared: str | None = None
     split: Split = "test"
+    baseline: bool = False
     precision: Precision = "auto"
     device: Device = "auto"
 
@@ -36,21 +45,69 @@ def run(
     Raises UsageError, MissingInputError, IntegrityError or BadDataError.
     """
     from spamgpt.classifier import SpamClassifier
-    from spamgpt.data.batches import tokenize
     from spamgpt.data.rows import LABEL, TEXT
-    from spamgpt.data.tables import read_table, write_table
-    from spamgpt.evaluation.metrics import measure
-    from spamgpt.inference import classify
+    from spamgpt.data.tables import write_table
 
     artifact = workspace.newest("classifiers", settings.classifier)
-    if settings.prepared is None:
-        prepared = workspace.input_of(artifact, "prepared")
-    else:
-        prepared = workspace.newest("prepared", settings.prepared)
-    table = read_table(prepared.file(f"{settings.split}.csv"))
+    prepared = prepared_for(artifact, settings.prepared, workspace)
+    table = read_split(prepared, settings.split)
     classifier = SpamClassifier.from_artifact(
         workspace, artifact, settings.device, settings.precision
     )
+    outcome = answer(classifier, artifact, prepared, table, settings.split, reporter)
+    metrics = {
+        "split": settings.split,
+        "threshold": classifier.config.threshold if len(classifier.labels) == 2 else None,
+        "temperature": classifier.config.temperature,
+    } | _judge(outcome, table)
+    metrics["seen_in_training"] = seen_in_training(artifact, table)
+    if settings.baseline:
+        own = workspace.input_of(artifact, "prepared")
+        metrics["baselines"] = _baselines(own, outcome, metrics, table, reporter)
+    with workspace.new("evaluations", settings, inputs=[artifact, prepared]) as draft:
+        (draft.folder / "metrics.json").write_text(
+            json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        predictions = table[[LABEL]].assign(predicted=outcome.predicted)
+        for index, label in enumerate(classifier.labels):
+            predictions[f"probability_{label}"] = outcome.scores[:, index]
+        write_table(predictions.assign(text=table[TEXT]), draft.folder / "predictions.csv")
+        draft.counts.update(
+            split=settings.split,
+            messages=len(table),
+            accuracy=metrics["accuracy"],
+            seen_in_training=metrics["seen_in_training"],
+        )
+    return draft.artifact, metrics
+
+
+def prepared_for(artifact: Artifact, named: str | None, workspace: Workspace) -> Artifact:
+    """The prepared data a user named, or else that which a classifier was trained on."""
+    if named is None:
+        return workspace.input_of(artifact, "prepared")
+    return workspace.newest("prepared", named)
+
+
+def read_split(prepared: Artifact, split: Split) -> "pd.DataFrame":
+    from spamgpt.data.tables import read_table
+
+    return read_table(prepared.file(f"{split}.csv"))
+
+
+def answer(
+    classifier: "SpamClassifier",
+    artifact: Artifact,
+    prepared: Artifact,
+    table: "pd.DataFrame",
+    split: Split,
+    reporter: Reporter,
+) -> "Outcome":
+    """What a classifier answers for a split. Raises BadDataError for a label it does not know."""
+    from spamgpt.data.batches import tokenize
+    from spamgpt.data.rows import LABEL, TEXT
+    from spamgpt.evaluation.metrics import Outcome
+    from spamgpt.inference import classify
+
     unknown = sorted(set(table[LABEL]) - set(classifier.labels))
     if unknown:
         raise BadDataError(
@@ -58,53 +115,94 @@ def run(
             f"{', '.join(unknown)}.",
             f"Evaluate on messages labelled {', '.join(classifier.labels)}.",
         )
-    _warn_of_leaks(artifact, prepared, set(table[TEXT]), settings, workspace, reporter)
-    texts, truth = list(table[TEXT]), list(table[LABEL])
-    messages = tokenize(texts, classifier.tokenizer, classifier.context)
+    messages = tokenize(list(table[TEXT]), classifier.tokenizer, classifier.context)
     if any(messages.truncated):
         reporter.warn(
             f"{sum(messages.truncated)} messages are longer than the model's "
             f"{classifier.context} tokens; of each the first {classifier.context} are read."
         )
-    with reporter.task(f"Scoring the {settings.split} split", len(messages), "messages") as task:
+    with reporter.task(f"Scoring the {split} split", len(messages), "messages") as task:
         logits = classify(classifier.model, messages, classifier.device, task.advance)
-    probabilities = logits.double().softmax(dim=1).numpy()
-    predicted = classifier.config.decide(probabilities)
-    metrics = {"split": settings.split} | measure(
-        truth, predicted, probabilities, classifier.labels, classifier.config.positive_label
+    probabilities = classifier.config.probabilities(logits)
+    return Outcome(
+        list(table[LABEL]),
+        classifier.config.decide(probabilities),
+        classifier.labels,
+        classifier.config.positive_label,
+        probabilities,
+        probabilities,
     )
-    with workspace.new("evaluations", settings, inputs=[artifact, prepared]) as draft:
-        (draft.folder / "metrics.json").write_text(
-            json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
-        predictions = table[[LABEL]].assign(predicted=predicted)
-        for index, label in enumerate(classifier.labels):
-            predictions[f"probability_{label}"] = probabilities[:, index]
-        write_table(predictions.assign(text=texts), draft.folder / "predictions.csv")
-        draft.counts.update(split=settings.split, messages=len(texts), accuracy=metrics["accuracy"])
-    return draft.artifact, metrics
 
 
-def _warn_of_leaks(
-    artifact: Artifact,
-    prepared: Artifact,
-    texts: set[str],
-    settings: EvaluateSettings,
-    workspace: Workspace,
-    reporter: Reporter,
-) -> None:
-    """Says how many of the texts of other data than its own a classifier was trained on."""
+def seen_in_training(artifact: Artifact, table: "pd.DataFrame") -> int | None:
+    """How many of the messages a classifier was trained on; None if it keeps no record of that."""
     from spamgpt.data.rows import TEXT
-    from spamgpt.data.tables import read_table
+    from spamgpt.data.seen import SEEN_FILE, seen
 
-    if settings.prepared is None:
-        return
-    own = workspace.input_of(artifact, "prepared")
-    if own.digest == prepared.digest:
-        return
-    seen = len(texts & set(read_table(own.file("train.csv"))[TEXT]))
-    if seen:
-        reporter.warn(
-            f"{artifact.reference} was trained on {seen:,} of these messages: "
-            "the scores flatter it."
+    if SEEN_FILE not in artifact.files:
+        return None
+    return int(seen(table[TEXT], artifact.file(SEEN_FILE)).sum())
+
+
+def _judge(outcome: "Outcome", table: "pd.DataFrame") -> dict[str, Any]:
+    """The scores, their intervals, the operating points and the slices."""
+    from spamgpt.data.rows import TEXT
+    from spamgpt.evaluation.intervals import intervals, resample
+    from spamgpt.evaluation.metrics import measure
+    from spamgpt.evaluation.slices import FEWEST, SOURCE, slices, worst
+    from spamgpt.evaluation.thresholds import describe_points, operating_points
+
+    measured = measure(outcome)
+    points = []
+    if len(outcome.labels) == 2:
+        positive = list(outcome.labels).index(outcome.positive_label)
+        points = describe_points(
+            operating_points(outcome.truth_indices == positive, outcome.scores[:, positive])
         )
+    sources = list(table[SOURCE]) if SOURCE in table else None
+    sliced = slices(list(table[TEXT]), outcome, sources)
+    return measured | {
+        "intervals": intervals(measured, resample(outcome)),
+        "operating_points": points,
+        "slices": sliced,
+        "worst_slice": worst(sliced),
+        "fewest_in_worst_slice": FEWEST,
+    }
+
+
+def _baselines(
+    own: Artifact,
+    outcome: "Outcome",
+    metrics: Mapping[str, Any],
+    table: "pd.DataFrame",
+    reporter: Reporter,
+) -> list[dict[str, Any]]:
+    """The scores of each baseline on the same messages, and how far the classifier is ahead."""
+    from spamgpt.data.rows import LABEL, TEXT
+    from spamgpt.evaluation.baselines import baselines
+    from spamgpt.evaluation.intervals import differences, intervals, mcnemar, resample
+    from spamgpt.evaluation.metrics import measure
+
+    reporter.note(f"Training the baselines on the training split of {own.reference}.")
+    train = read_split(own, "train")
+    resamples = resample(outcome)
+    found = []
+    for name, theirs in baselines(
+        list(train[TEXT]),
+        list(train[LABEL]),
+        list(table[TEXT]),
+        outcome.truth,
+        outcome.labels,
+        outcome.positive_label,
+    ):
+        measured, theirs_resampled = measure(theirs), resample(theirs)
+        found.append(
+            {
+                "name": name,
+                **measured,
+                "intervals": intervals(measured, theirs_resampled),
+                "difference": differences(metrics, resamples, measured, theirs_resampled),
+                "mcnemar": mcnemar(outcome.correct, theirs.correct),
+            }
+        )
+    return found

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Set
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from spamgpt.device import Device, Precision
@@ -15,11 +16,12 @@ from spamgpt.workspace import Artifact, Workspace
 if TYPE_CHECKING:
     import torch
 
+    from spamgpt.classifier import ClassifierConfig
     from spamgpt.gpt2.classifier import GPT2Classifier
     from spamgpt.gpt2.tokenizer import Tokenizer
     from spamgpt.gpt2.unfreezing import Part
     from spamgpt.training.checkpoint import Checkpoint
-    from spamgpt.training.loop import LabelledMessages, Recipe
+    from spamgpt.training.loop import LabelledMessages, Recipe, Training
 
 STAGE = "finetune"
 _FINETUNING = 'Write, for example: {"last-block": {"epochs": 5, "learning_rate": 5e-5}}'
@@ -32,7 +34,9 @@ class FinetuneSettings:
 
     Hyper-parameters that are None are those that the model recommends for what is trained, or else
     the published recipe's (`with_recommendations`). `select` keeps the epoch with the lowest
-    validation loss ("best") or the final one ("last").
+    validation loss ("best") or the final one ("last"). `max_ham_loss` (`0.5%`) is the share of
+    validation messages not of the positive label that the threshold may give it; None takes the
+    threshold of the best F1.
     """
 
     prepared: str | None = None
@@ -46,6 +50,7 @@ class FinetuneSettings:
     seed: int = 123
     select: Select = "best"
     precision: Precision = "auto"
+    max_ham_loss: str | None = None
     cache_limit: float | None = None
     device: Device = "auto"
 
@@ -123,6 +128,7 @@ def plan(settings: FinetuneSettings, workspace: Workspace) -> Plan:
     """Finds the inputs and what would be trained, without reading the weights."""
     import torch
 
+    from spamgpt.evaluation.thresholds import parse_share
     from spamgpt.gpt2.classifier import GPT2Classifier
     from spamgpt.gpt2.config import GPT2Config
     from spamgpt.gpt2.folder import CONFIG_FILE
@@ -141,6 +147,13 @@ def plan(settings: FinetuneSettings, workspace: Workspace) -> Plan:
         raise UsageError(
             f"{error}.", "Use --unfreeze head, last-block, last-2-blocks (or another number), all."
         ) from error
+    if settings.max_ham_loss is not None:
+        parse_share(settings.max_ham_loss)
+        if len(labels) > 2:
+            raise UsageError(
+                f"--max-ham-loss is for two labels; {prepared.reference} has {', '.join(labels)}.",
+                "Leave it out: the most probable label is given.",
+            )
     return Plan(with_recommendations(settings, model), prepared, model, labels, parts)
 
 
@@ -208,11 +221,13 @@ def _resume(
         if any(values[name] not in (None, saved[name]) for name in names if name in saved):
             continue
         settings = FinetuneSettings(**saved, device=wanted.device, cache_limit=wanted.cache_limit)
+        # An older version knew fewer settings; it did what their defaults do.
+        record = {**checkpoint.record, "settings": _recorded(FinetuneSettings()) | saved}
         try:
             planned = plan(settings, workspace)
         except (MissingInputError, IntegrityError):
             continue  # the data or the model is gone,
-        if _run_record(planned) != checkpoint.record:
+        if _run_record(planned) != record:
             continue  # or not what it was
         with suppress(Timeout), checkpoint.going_on():
             state = checkpoint.load()
@@ -221,7 +236,11 @@ def _resume(
             return artifact
     if interrupted:
         saved = interrupted[0].record["settings"]
-        options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in saved.items())
+        options = " ".join(
+            f"--{name.replace('_', '-')} {value}"
+            for name, value in saved.items()
+            if value is not None
+        )
         raise MissingInputError(
             "No interrupted fine-tuning has these options and inputs.", f"The last has: {options}"
         )
@@ -242,10 +261,9 @@ def _train(
     from spamgpt.classifier import (
         CONFIG_FILE,
         TRAINED_FILE,
-        ClassifierConfig,
         load_model,
-        positive_label,
     )
+    from spamgpt.data.seen import SEEN_FILE
     from spamgpt.device import resolve_device
     from spamgpt.evaluation.plots import draw_curves
     from spamgpt.gpt2.classifier import GPT2Classifier
@@ -302,12 +320,9 @@ def _train(
         history.to_csv(draft.folder / "history.csv", index=False, lineterminator="\n")
         draw_curves(history, training.kept_epoch, draft.folder / "curves.png")
         write_weights(training.trained_tensors(), draft.folder / TRAINED_FILE)
-        ClassifierConfig(
-            labels=planned.labels,
-            positive_label=positive_label(planned.labels),
-            threshold=0.5,
-            unfreeze=settings.unfreeze,
-        ).write(draft.folder / CONFIG_FILE)
+        config, calibration = _calibrate(planned, training, splits["validation"])
+        config.write(draft.folder / CONFIG_FILE)
+        _keep_seen(planned.prepared, draft.folder / SEEN_FILE)
         draft.counts.update(
             trained_parameters=planned.trained_parameters,
             all_parameters=planned.all_parameters,
@@ -317,9 +332,66 @@ def _train(
                 for name, value in asdict(training.history[training.kept_epoch - 1]).items()
                 if name != "epoch"
             },
+            calibration=calibration,
             device=str(device),
         )
     return draft.artifact
+
+
+def _calibrate(
+    planned: Plan, training: "Training", validation: "LabelledMessages"
+) -> "tuple[ClassifierConfig, dict[str, Any]]":
+    """Fits temperature and threshold to the validation split; also what that did there."""
+    from spamgpt.classifier import ClassifierConfig, positive_label
+    from spamgpt.evaluation.calibration import fit_temperature
+    from spamgpt.evaluation.metrics import calibration_error
+    from spamgpt.evaluation.thresholds import (
+        operating_points,
+        parse_share,
+        with_best_f1,
+        with_ham_loss,
+    )
+    from spamgpt.inference import classify
+
+    logits = classify(training.model, validation.messages, training.device, trunk=validation.trunk)
+    truth = validation.labels.numpy()
+    config = ClassifierConfig(
+        labels=planned.labels,
+        positive_label=positive_label(planned.labels),
+        threshold=0.5,
+        unfreeze=planned.settings.unfreeze,
+    )
+    before = config.probabilities(logits)
+    config = replace(config, temperature=fit_temperature(logits.double().numpy(), truth))
+    after = config.probabilities(logits)
+    found: dict[str, Any] = {
+        "temperature": config.temperature,
+        "ece_before": calibration_error(truth, before),
+        "ece": calibration_error(truth, after),
+    }
+    if len(planned.labels) == 2:
+        positive = planned.labels.index(config.positive_label)
+        points = operating_points(truth == positive, after[:, positive])
+        most = planned.settings.max_ham_loss
+        point = with_best_f1(points) if most is None else with_ham_loss(points, parse_share(most))
+        config = replace(config, threshold=point.threshold)
+        found |= {
+            "threshold": point.threshold,
+            "recall": point.recall,
+            "ham_lost": point.ham_lost,
+            "f1": point.f1,
+        }
+    return config, found
+
+
+def _keep_seen(prepared: Artifact, path: Path) -> None:
+    """The salt comes from the data, so that the same settings and inputs give the same bytes."""
+    from spamgpt.data.rows import TEXT
+    from spamgpt.data.seen import write_seen
+    from spamgpt.data.tables import read_table
+
+    salt = bytes.fromhex(prepared.digest)[:16]
+    write_seen(read_table(prepared.file("train.csv"))[TEXT], salt, path)
 
 
 def _recipe(settings: FinetuneSettings) -> "Recipe":
@@ -401,10 +473,16 @@ def _read_splits(
 
 def _run_record(planned: Plan) -> dict[str, Any]:
     """What makes two runs the same: all settings but the device, and the inputs."""
-    values = asdict(planned.settings)
-    del values["device"], values["cache_limit"]
+    values = _recorded(planned.settings)
     values.update(prepared=planned.prepared.reference, model=planned.model.reference)
     return {
         "settings": values,
         "inputs": [planned.prepared.as_input, planned.model.as_input],
     }
+
+
+def _recorded(settings: FinetuneSettings) -> dict[str, Any]:
+    """The settings that change what a run makes."""
+    values = asdict(settings)
+    del values["device"], values["cache_limit"]
+    return values

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from spamgpt.evaluation.metrics import measure
+from spamgpt.evaluation.metrics import Outcome, measure
 
 TRUTH = ["ham", "ham", "ham", "spam", "spam"]
 SPAM_PROBABILITY = np.array([0.1, 0.2, 0.7, 0.6, 0.9])
@@ -10,7 +10,9 @@ PREDICTED = ["ham", "ham", "spam", "spam", "spam"]
 
 
 def test_scores_of_a_worked_example():
-    found = measure(TRUTH, PREDICTED, PROBABILITIES, ["ham", "spam"], "spam")
+    found = measure(
+        Outcome(TRUTH, PREDICTED, ["ham", "spam"], "spam", PROBABILITIES, PROBABILITIES)
+    )
     assert found["messages"] == 5
     assert found["accuracy"] == pytest.approx(4 / 5)
     assert found["precision"] == pytest.approx(2 / 3)
@@ -29,7 +31,7 @@ def test_scores_of_a_worked_example():
 
 
 def test_a_label_that_does_not_occur_gets_no_roc_auc():
-    found = measure(["ham"], ["ham"], np.array([[0.9, 0.1]]), ["ham", "spam"], "spam")
+    found = measure(Outcome(["ham"], ["ham"], ["ham", "spam"], "spam", np.array([[0.9, 0.1]])))
     assert found["roc_auc"] is None
     assert found["recall"] == 0
 
@@ -37,7 +39,7 @@ def test_a_label_that_does_not_occur_gets_no_roc_auc():
 def test_more_than_two_labels():
     labels = ["a", "b", "c"]
     probabilities = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6], [0.5, 0.4, 0.1]])
-    found = measure(["a", "b", "c", "b"], ["a", "b", "c", "a"], probabilities, labels, "c")
+    found = measure(Outcome(["a", "b", "c", "b"], ["a", "b", "c", "a"], labels, "c", probabilities))
     assert found["accuracy"] == pytest.approx(3 / 4)
     assert found["confusion_matrix"] == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
     assert found["roc_auc"] == pytest.approx((1 + 1 + 1) / 3)

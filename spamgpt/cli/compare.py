@@ -1,0 +1,54 @@
+"""spamgpt compare"""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from spamgpt.cli.options import (
+    DEFAULT_WORKSPACE,
+    DebugOption,
+    DeviceOption,
+    JsonOption,
+    PrecisionOption,
+    PreparedOption,
+    QuietOption,
+    SplitNameOption,
+    WorkspaceOption,
+    reports_errors,
+    settings_from,
+)
+from spamgpt.stages.compare import CompareSettings, run
+from spamgpt.workspace import Workspace
+
+
+@reports_errors
+def command(
+    classifiers: Annotated[
+        list[str], typer.Argument(help="Two or more classifiers (v1 v2).", metavar="CLASSIFIER...")
+    ],
+    split: SplitNameOption = CompareSettings.split,
+    prepared: PreparedOption = None,
+    precision: PrecisionOption = CompareSettings.precision,
+    device: DeviceOption = CompareSettings.device,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    quiet: QuietOption = False,
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Score classifiers side by side on the same messages.
+
+    McNemar's test looks at the messages that only one of two classifiers got right: p is how often
+    equally good ones would differ by so much. Without --prepared, the messages are those of the
+    first classifier's data.
+    """
+    from spamgpt.cli.scores import show_comparison
+    from spamgpt.cli.screen import ScreenReporter, show_json
+
+    settings = settings_from(CompareSettings, locals())
+    found = run(settings, Workspace(workspace), ScreenReporter(quiet))
+    if json:
+        show_json(asdict(found))
+        return
+    title = f"{found.split} split of {found.prepared}, {found.messages:,} messages"
+    show_comparison(title, found.classifiers, found.pairs)

@@ -1,0 +1,106 @@
+"""Scores of kinds of messages: where a classifier is weaker than its mean."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from spamgpt.evaluation.intervals import wilson_interval
+from spamgpt.evaluation.metrics import Outcome
+
+# The column that says where a message came from.
+SOURCE = "source"
+
+# With fewer messages a slice's score is noise: it is shown but not named the worst.
+FEWEST = 30
+
+# The sources with the most messages are told one by one.
+_MOST_SOURCES = 12
+
+_LINK = re.compile(r"https?://|\bwww\.|\b[\w-]+\.(?:com|net|org|info|biz|co|io|me|uk|ly)\b", re.I)
+
+_LENGTHS = (
+    (40, "up to 40 characters"),
+    (80, "41 to 80 characters"),
+    (160, "81 to 160 characters"),
+)
+
+
+def _length(text: str) -> str:
+    # An SMS has room for 160.
+    return next((name for most, name in _LENGTHS if len(text) <= most), "over 160 characters")
+
+
+def _with(what: str, has: Callable[[str], object]) -> Callable[[str], str]:
+    return lambda text: f"with {what}" if has(text) else f"without {what}"
+
+
+_KINDS: Mapping[str, Callable[[str], str]] = {
+    "length": _length,
+    "links": _with("a link", _LINK.search),
+    "digits": _with("digits", lambda text: any(map(str.isdigit, text))),
+    "currency": _with(
+        "a currency sign", lambda text: any(unicodedata.category(c) == "Sc" for c in text)
+    ),
+    "characters": _with("characters beyond ASCII", lambda text: not text.isascii()),
+}
+
+
+def slices(
+    texts: Sequence[str], outcome: Outcome, sources: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """The scores of each slice of the messages that is neither empty nor everything.
+
+    By length, links, digits, currency signs, characters beyond ASCII and, where they are known,
+    `sources`. `interval` is Wilson's of the accuracy; `f1` is of the positive label, None where it
+    has no message.
+    """
+    found = []
+    for kind, values in _values(texts, sources):
+        for value in dict.fromkeys(sorted(values, key=_in_order)):
+            members = np.array([value == each for each in values])
+            if not members.all():
+                found.append({"slice": kind, "value": value} | _scores(outcome, members))
+    return found
+
+
+def worst(scored: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The slice of the lowest accuracy, of those with FEWEST messages and a mistake, if any."""
+    candidates = [each for each in scored if each["messages"] >= FEWEST and each["errors"]]
+    return min(candidates, key=lambda each: each["accuracy"], default=None)
+
+
+def _values(texts: Sequence[str], sources: Sequence[str] | None) -> Iterator[tuple[str, list[str]]]:
+    for kind, value_of in _KINDS.items():
+        yield kind, [value_of(text) for text in texts]
+    if sources is not None:
+        names, counts = np.unique(np.array(sources, dtype=object), return_counts=True)
+        frequent = set(names[np.argsort(-counts, kind="stable")][:_MOST_SOURCES])
+        yield SOURCE, [name if name in frequent else "other sources" for name in sources]
+
+
+def _in_order(value: str) -> tuple[int, str]:
+    """Lengths from short to long, all else by name."""
+    lengths = [name for _, name in _LENGTHS]
+    return (lengths.index(value) if value in lengths else len(lengths), value)
+
+
+def _scores(outcome: Outcome, members: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    truth, predicted = outcome.truth_indices[members], outcome.predicted_indices[members]
+    right, messages = int((truth == predicted).sum()), int(members.sum())
+    positive = list(outcome.labels).index(outcome.positive_label)
+    hits = int(((truth == positive) & (predicted == positive)).sum())
+    positives, called = int((truth == positive).sum()), int((predicted == positive).sum())
+    return {
+        "messages": messages,
+        "errors": messages - right,
+        "accuracy": right / messages,
+        "interval": wilson_interval(right, messages),
+        "f1": 2 * hits / (positives + called) if positives else None,
+        "labels": {
+            label: int((truth == index).sum()) for index, label in enumerate(outcome.labels)
+        },
+    }
