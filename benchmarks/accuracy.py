@@ -12,12 +12,10 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.metrics import accuracy_score, f1_score
-from sklearn.pipeline import make_pipeline, make_union
-from sklearn.svm import LinearSVC
-
+from spamgpt.data.rows import LABEL, TEXT
 from spamgpt.data.tables import read_table
+from spamgpt.evaluation.baselines import LINEAR_SVM, baselines
+from spamgpt.evaluation.metrics import measure
 from spamgpt.stages.evaluate import EvaluateSettings
 from spamgpt.stages.fetch import FetchSettings, Weights
 from spamgpt.stages.finetune import FinetuneSettings
@@ -47,18 +45,10 @@ def fine_tuned(
 def linear(prepared: Artifact) -> Scores:
     """TF-IDF of words and word pairs and of 2 to 5 characters, and a linear SVM."""
     train, test = (read_table(prepared.file(f"{name}.csv")) for name in ("train", "test"))
-    model = make_pipeline(
-        make_union(
-            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
-            TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
-        ),
-        LinearSVC(),
-    )
-    predicted = model.fit(train["text"], train["label"]).predict(test["text"])
-    return {
-        "accuracy": float(accuracy_score(test["label"], predicted)),
-        "spam F1": float(f1_score(test["label"], predicted, pos_label="spam")),
-    }
+    columns = [list(table[column]) for table in (train, test) for column in (TEXT, LABEL)]
+    outcomes = baselines(*columns, ["ham", "spam"], "spam")
+    metrics = next(measure(outcome) for name, outcome in outcomes if name == LINEAR_SVM)
+    return {"accuracy": metrics["accuracy"], "spam F1": metrics["f1"]}
 
 
 def rows(dataset: Path, seeds: Sequence[int], workspace: Workspace) -> Iterator[str]:

@@ -41,7 +41,7 @@ def show_metrics(evaluation: Artifact, metrics: Mapping[str, Any]) -> None:
         f"{metrics['messages']:,} messages"
     )
     console.print(Text(printable(title), style="bold"), soft_wrap=True)
-    console.print(_seen(metrics["seen_in_training"], metrics["messages"]), soft_wrap=True)
+    console.print(_seen(metrics["seen_in_training"]), soft_wrap=True)
     console.print(_scores(metrics))
     console.print()
     console.print(_labels(metrics))
@@ -90,7 +90,7 @@ def show_comparison(
     console.print(table)
     for scored in classifiers:
         line = Text(f"{scored['classifier']}: ")
-        line.append(_seen(scored["seen_in_training"], scored["messages"]))
+        line.append(_seen(scored["seen_in_training"]))
         console.print(line, soft_wrap=True)
     console.print()
     table = _table("McNemar's test", "only first right", "only second right", "p")
@@ -104,7 +104,7 @@ def show_comparison(
     console.print(table)
 
 
-def _seen(seen: int | None, messages: int) -> Any:
+def _seen(seen: int | None) -> Any:
     """How many of the messages were trained on, in red if any."""
     from rich.text import Text
 
@@ -112,8 +112,10 @@ def _seen(seen: int | None, messages: int) -> Any:
         return Text("It keeps no record of which messages it was trained on.", style="yellow")
     if seen == 0:
         return Text("It was trained on none of them.")
-    flattered = "it: the scores flatter it." if seen == messages else "them: the scores flatter it."
-    return Text(f"It was trained on {seen:,} of {flattered}", style="bold red")
+    return Text(
+        f"It was trained on {seen:,} of them (case and spaces aside): the scores flatter it.",
+        style="bold red",
+    )
 
 
 def _scores(metrics: Mapping[str, Any]) -> "Table":
@@ -144,11 +146,14 @@ def _labels(metrics: Mapping[str, Any]) -> "Table":
 
 def _show_confusions(console: "Console", metrics: Mapping[str, Any]) -> None:
     """The matrix, or where that is wider than the terminal, what is confused most often."""
+    from rich.measure import Measurement
+
     labels, matrix = list(metrics["labels"]), metrics["confusion_matrix"]
     table = _table("label", *(f"taken for {label}" for label in labels))
     for label, row in zip(labels, matrix, strict=True):
         table.add_row(_plain(label), *(f"{count:,}" for count in row))
-    if console.measure(table).maximum <= console.width:
+    unbounded = console.options.update_width(10_000)
+    if Measurement.get(console, unbounded, table).maximum <= console.width:
         console.print(table)
         return
     confusions = sorted(
@@ -188,34 +193,34 @@ def _operating_points(metrics: Mapping[str, Any]) -> "Table":
     return table
 
 
-_COMPARED = ("accuracy", "f1", "roc_auc", "mcc")
-
-
 def _baselines(judged: str, metrics: Mapping[str, Any]) -> "Table":
     """A row for each model with intervals, and under a baseline how far it is behind."""
-    table = _table("", "accuracy", f"F1 of {metrics['positive_label']}", "ROC-AUC", "Matthews")
+    two = len(metrics["labels"]) == 2
+    f1 = f"F1 of {metrics['positive_label']}" if two else "macro F1"
+    compared = ("accuracy", "f1" if two else "macro_f1", "roc_auc")
+    table = _table("", "accuracy", f1, "ROC-AUC")
     for name, scored in ((judged, metrics), *((b["name"], b) for b in metrics["baselines"])):
         cells = [
             [_number(scored[key], key in _SHARES), _range(scored["intervals"][key], key in _SHARES)]
-            for key in _COMPARED
+            for key in compared
         ]
         table.add_row(name, *(value for value, _ in cells))
         table.add_row("  95 % interval", *(interval for _, interval in cells), style="dim")
         if scored is metrics:
             continue
-        ahead = [scored["difference"].get(key) for key in _COMPARED]
+        ahead = [scored["difference"].get(key) for key in compared]
         table.add_row(
             "  ours is ahead by",
             *(
                 _number(each and each["value"], key in _SHARES, sign=True)
-                for key, each in zip(_COMPARED, ahead, strict=True)
+                for key, each in zip(compared, ahead, strict=True)
             ),
         )
         table.add_row(
             "  95 % interval",
             *(
                 _range(each and each["interval"], key in _SHARES)
-                for key, each in zip(_COMPARED, ahead, strict=True)
+                for key, each in zip(compared, ahead, strict=True)
             ),
             style="dim",
         )

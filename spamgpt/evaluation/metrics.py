@@ -108,7 +108,7 @@ def measure(outcome: Outcome) -> dict[str, Any]:
         "macro_f1": float(f1.mean()),
         "roc_auc": _mean_over_labels(metrics.roc_auc_score, outcome),
         "average_precision": _mean_over_labels(metrics.average_precision_score, outcome),
-        "mcc": float(metrics.matthews_corrcoef(outcome.truth, outcome.predicted)),
+        "mcc": _mcc(outcome),
         **_of_probabilities(outcome),
         "ece_bins": ECE_BINS,
         "labels": of_label,
@@ -133,6 +133,12 @@ def calibration_error(
 def _indices(names: Sequence[str], labels: Sequence[str]) -> npt.NDArray[np.intp]:
     places = {label: place for place, label in enumerate(labels)}
     return np.array([places[name] for name in names], dtype=np.intp)
+
+
+def _mcc(outcome: Outcome) -> float:
+    if len({*outcome.truth, *outcome.predicted}) == 1:
+        return 0.0  # as scikit-learn says, but it warns
+    return float(metrics.matthews_corrcoef(outcome.truth, outcome.predicted))
 
 
 def _mean_over_labels(score: Any, outcome: Outcome) -> float | None:

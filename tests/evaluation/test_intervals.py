@@ -41,7 +41,7 @@ def outcome(messages: int, labels: int, seed: int, skill: float = 1.0, digits: i
 
 
 @given(st.integers(2, 5), st.integers(8, 60), st.integers(0, 10**6), st.booleans())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_scores_of_a_resample_are_those_of_the_messages_that_it_holds(labels, messages, seed, all):
     judged = outcome(messages, labels, seed)
     weights = np.ones(messages)
@@ -90,14 +90,14 @@ def test_intervals_hold_the_truth_about_as_often_as_they_claim():
     whole = measure(outcome(200_000, 2, 1, digits=4))
     names = ("balanced_accuracy", "recall", "f1", "mcc", "roc_auc", "average_precision", "loss")
     hits = dict.fromkeys(names, 0)
-    for seed in range(100):
+    for seed in range(50):
         judged = outcome(400, 2, 100 + seed, digits=4)
-        found = intervals(measure(judged), resample(judged, 200))
+        found = intervals(measure(judged), resample(judged, 100))
         for name in names:
             low, high = found[name]
             hits[name] += low <= whole[name] <= high
     for name, count in hits.items():
-        assert 87 <= count <= 100, name
+        assert 42 <= count <= 50, name
 
 
 @pytest.mark.parametrize("labels", [2, 4])

@@ -1,13 +1,16 @@
 import json
+import shutil
+import sys
 
+import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, log_loss
 
 from spamgpt.data.tables import read_table
 from spamgpt.errors import BadDataError, IntegrityError, MissingInputError
-from spamgpt.reporting import Reporter
 from spamgpt.stages import evaluate, fetch, prepare
 from spamgpt.stages.evaluate import EvaluateSettings
+from spamgpt.stages.finetune import FinetuneSettings
 from spamgpt.workspace import Workspace
 
 
@@ -27,7 +30,7 @@ def test_metrics_and_predictions_agree_with_each_other_and_with_scikit_learn(wor
     assert metrics["accuracy"] == accuracy_score(table["label"], table["predicted"])
     spam = table["probability_spam"].astype(float)
     assert metrics["loss"] == pytest.approx(log_loss(table["label"] == "spam", spam))
-    assert ((spam >= 0.5) == (table["predicted"] == "spam")).all()
+    assert ((spam >= metrics["threshold"]) == (table["predicted"] == "spam")).all()
 
 
 def test_the_splits_are_chosen_by_name(workspace):
@@ -45,18 +48,90 @@ def test_newer_data_is_not_taken_unasked(workspace):
     assert artifact.manifest["inputs"][1]["artifact"] == "prepared/v2"
 
 
-def test_messages_of_other_data_that_were_trained_on_are_told(workspace):
-    heard = []
-
-    class Listener(Reporter):
-        def warn(self, text: str) -> None:
-            heard.append(text)
-
+def test_every_evaluation_tells_how_many_messages_were_trained_on(workspace):
     prepare.run(prepare.PrepareSettings(seed=7), workspace)
-    evaluate.run(EvaluateSettings(), workspace, Listener())
-    assert heard == []
-    evaluate.run(EvaluateSettings(prepared="v2"), workspace, Listener())
-    assert "classifiers/v1 was trained on" in heard[0]
+    train, test = (
+        {*read_table(workspace.root / "prepared" / path)["text"]}
+        for path in ("v1/train.csv", "v2/test.csv")
+    )
+    for settings, seen in (
+        (EvaluateSettings(), 0),
+        (EvaluateSettings(split="train"), 84),
+        (EvaluateSettings(prepared="v2"), len(train & test)),
+    ):
+        artifact, metrics = evaluate.run(settings, workspace)
+        assert metrics["seen_in_training"] == artifact.counts["seen_in_training"] == seen
+    assert 0 < len(train & test) < 24
+
+
+def test_a_classifier_of_an_older_version_still_answers(workspace):
+    before, _ = evaluate.run(EvaluateSettings(device="cpu"), workspace)
+    folder = workspace.root / "classifiers" / "v1"
+    config = json.loads((folder / "config.json").read_text())
+    temperature = config.pop("temperature")
+    older = workspace.newest("classifiers")
+    with workspace.new(
+        "classifiers",
+        FinetuneSettings(),
+        [workspace.newest("prepared"), workspace.newest("models")],
+    ) as draft:
+        shutil.copy(older.file("trained.safetensors"), draft.folder)
+        (draft.folder / "config.json").write_text(json.dumps(config))
+    artifact, metrics = evaluate.run(EvaluateSettings(device="cpu"), workspace)
+    assert metrics["seen_in_training"] is None
+    assert metrics["temperature"] == 1
+    odds = [
+        np.log(1 / read_table(made.file("predictions.csv"))["probability_ham"].astype(float) - 1)
+        for made in (before, artifact)
+    ]
+    # Its probabilities are those before scaling.
+    assert odds[1].to_numpy() == pytest.approx(temperature * odds[0].to_numpy(), rel=1e-6)
+
+
+def test_operating_points_and_slices_are_of_the_predictions(workspace):
+    artifact, metrics = evaluate.run(EvaluateSettings(), workspace)
+    table = read_table(artifact.file("predictions.csv"))
+    spam, is_spam = table["probability_spam"].astype(float), table["label"] == "spam"
+    for point in metrics["operating_points"]:
+        assert point["recall"] == (spam >= point["threshold"])[is_spam].mean()
+        assert point["ham_lost"] == (spam >= point["threshold"])[~is_spam].mean()
+    wrong = (table["label"] != table["predicted"]).sum()
+    lengths = [each for each in metrics["slices"] if each["slice"] == "length"]
+    assert sum(each["messages"] for each in lengths) in (0, 24)
+    assert sum(each["errors"] for each in lengths) in (0, wrong)
+    low, high = metrics["intervals"]["accuracy"]
+    assert low <= metrics["accuracy"] <= high
+
+
+def test_sources_are_kept_by_prepare_and_told_apart(workspace, tmp_path):
+    file = tmp_path / "two.csv"
+    table = read_table(workspace.root / "datasets" / "chat" / "v1" / "messages.csv")
+    table["source"] = ["mail", "phone", "phone"] * 40
+    table.to_csv(file, index=False)
+    model = workspace.root / "models" / "tiny" / "v1"
+    fetch.run(fetch.FetchSettings(str(file), str(model)), workspace)
+    prepared = prepare.run(prepare.PrepareSettings(), workspace)
+    _, metrics = evaluate.run(EvaluateSettings(prepared=prepared.reference), workspace)
+    found = {
+        each["value"]: each["messages"] for each in metrics["slices"] if each["slice"] == "source"
+    }
+    test = read_table(prepared.file("test.csv"))
+    assert found == test["source"].value_counts().to_dict()
+
+
+def test_baselines_learn_from_the_same_data_and_only_when_asked(workspace, monkeypatch):
+    _, metrics = evaluate.run(EvaluateSettings(split="validation", baseline=True), workspace)
+    ours, (svm, logistic, majority) = metrics["accuracy"], metrics["baselines"]
+    assert majority["accuracy"] == pytest.approx(8 / 12)
+    for baseline in metrics["baselines"]:
+        difference = baseline["difference"]["accuracy"]
+        assert difference["value"] == ours - baseline["accuracy"]
+        assert difference["interval"][0] <= difference["value"] <= difference["interval"][1]
+        assert baseline["messages"] == 12
+    assert svm["accuracy"] == logistic["accuracy"] == 1  # the words give it away
+    monkeypatch.setitem(sys.modules, "spamgpt.evaluation.baselines", None)
+    _, metrics = evaluate.run(EvaluateSettings(), workspace)
+    assert "baselines" not in metrics
 
 
 def test_labels_that_the_classifier_does_not_know_are_named(workspace, tmp_path):

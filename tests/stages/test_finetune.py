@@ -5,12 +5,18 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from sklearn.metrics import f1_score
 
+from spamgpt.classifier import ClassifierConfig, SpamClassifier
+from spamgpt.data.tables import read_table
 from spamgpt.errors import IntegrityError, Interrupted, MissingInputError, UsageError
+from spamgpt.evaluation.calibration import fit_temperature
+from spamgpt.evaluation.metrics import calibration_error
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.stages import fetch, finetune, prepare
 from spamgpt.stages.finetune import FinetuneSettings
@@ -58,6 +64,7 @@ def test_a_classifier_holds_what_training_changed_and_its_record(workspace):
         "config.json",
         "curves.png",
         "history.csv",
+        "seen.npz",
         "trained.safetensors",
     ]
     names = tensors(artifact).keys()
@@ -74,8 +81,9 @@ def test_a_classifier_holds_what_training_changed_and_its_record(workspace):
     assert config == {
         "labels": ["ham", "spam"],
         "positive_label": "spam",
-        "threshold": 0.5,
+        "threshold": artifact.counts["calibration"]["threshold"],
         "unfreeze": "last-block",
+        "temperature": artifact.counts["calibration"]["temperature"],
     }
     inputs = [entry["artifact"] for entry in artifact.manifest["inputs"]]
     assert inputs == ["prepared/v1", "models/tiny/v1"]
@@ -221,3 +229,85 @@ def test_a_full_disk_at_the_end_costs_no_training(workspace, monkeypatch):
     monkeypatch.setattr(loop.Training, "_step", lambda *arguments: pytest.fail("trained again"))
     resumed = finetune.run(FinetuneSettings(), workspace, resume=True, given=set())
     assert resumed.digest == workspace.newest("classifiers", "v1").digest
+
+
+def validation_scores(artifact: Artifact, workspace: Workspace):
+    table = read_table(workspace.root / "prepared" / "v1" / "validation.csv")
+    classifier = SpamClassifier.from_artifact(workspace, artifact, "cpu")
+    return (table["label"] == "spam").to_numpy(), classifier.predict_proba(list(table["text"]))
+
+
+def test_temperature_and_threshold_are_those_that_the_validation_split_asks_for(workspace):
+    artifact = finetune.run(FinetuneSettings(epochs=1, device="cpu"), workspace)
+    found = artifact.counts["calibration"]
+    is_spam, probabilities = validation_scores(artifact, workspace)
+    # Probabilities are what the temperature left; another fit finds nothing more to do.
+    assert fit_temperature(np.log(probabilities), is_spam.astype(int)) == pytest.approx(1, abs=0.01)
+    assert found["temperature"] != pytest.approx(1, abs=0.01)
+    called = probabilities[:, 1] >= found["threshold"]
+    assert found["f1"] == pytest.approx(f1_score(is_spam, called))
+    thresholds = np.unique(probabilities[:, 1])
+    assert found["f1"] == max(f1_score(is_spam, probabilities[:, 1] >= t) for t in thresholds)
+    assert found["ece"] == pytest.approx(
+        calibration_error(is_spam.astype(int), probabilities), abs=2e-3
+    )
+
+
+def test_the_test_split_touches_neither(workspace):
+    before = finetune.run(SETTINGS, workspace)
+    path = workspace.root / "prepared" / "v1" / "test.csv"
+    path.write_text("not even a table")
+    again = finetune.run(SETTINGS, workspace)
+    assert again.digest == before.digest
+
+
+def test_the_ham_that_may_be_lost_sets_the_threshold(workspace):
+    made = {
+        most: finetune.run(FinetuneSettings(epochs=1, max_ham_loss=most, device="cpu"), workspace)
+        for most in ("0%", "50%", "100%")
+    }
+    losses = []
+    for most, artifact in made.items():
+        is_spam, probabilities = validation_scores(artifact, workspace)
+        config = ClassifierConfig.from_file(artifact.folder / "config.json")
+        called = np.array(config.decide(probabilities)) == "spam"
+        losses.append((called & ~is_spam).sum() / (~is_spam).sum())
+        assert losses[-1] <= float(most[:-1]) / 100
+        assert artifact.counts["calibration"]["ham_lost"] == losses[-1]
+        assert artifact.counts["calibration"]["recall"] == (called & is_spam).sum() / is_spam.sum()
+    assert losses[0] == 0
+    # The weights are the same: only the threshold differs.
+    first, *others = (tensors(artifact) for artifact in made.values())
+    assert all(torch.equal(first[name], other[name]) for other in others for name in first)
+
+
+def test_a_loss_that_cannot_be_is_told_before_training(workspace):
+    with pytest.raises(UsageError, match="not a percentage"):
+        finetune.run(FinetuneSettings(max_ham_loss="half"), workspace)
+
+
+def test_with_more_labels_there_is_a_temperature_and_no_threshold(workspace, tmp_path):
+    file = tmp_path / "queues.tsv"
+    words = {"bill": "pay invoice", "post": "parcel late", "chat": "hello there"}
+    file.write_text(
+        "".join(f"{label}\t{text} {n}\n" for n in range(20) for label, text in words.items())
+    )
+    fetch.run(fetch.FetchSettings(str(file), str(workspace.root / "models/tiny/v1")), workspace)
+    prepare.run(prepare.PrepareSettings(), workspace)
+    with pytest.raises(UsageError, match="for two labels"):
+        finetune.run(FinetuneSettings(max_ham_loss="1%"), workspace)
+    artifact = finetune.run(FinetuneSettings(epochs=1, device="cpu"), workspace)
+    assert set(artifact.counts["calibration"]) == {"temperature", "ece_before", "ece"}
+
+
+def test_an_interrupted_run_of_an_older_version_can_go_on(workspace, stop_after, monkeypatch):
+    stop_after(3)
+    with pytest.raises(Interrupted):
+        finetune.run(SETTINGS, workspace)
+    monkeypatch.undo()
+    (path,) = workspace.root.glob("checkpoints/**/*.json")
+    record = json.loads(path.read_text())
+    del record["settings"]["max_ham_loss"]
+    path.write_text(json.dumps(record))
+    resumed = finetune.run(FinetuneSettings(), workspace, resume=True, given=set())
+    assert resumed.settings["max_ham_loss"] is None

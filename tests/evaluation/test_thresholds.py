@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix, f1_score
+
+from spamgpt.errors import UsageError
+from spamgpt.evaluation.thresholds import (
+    describe_points,
+    operating_points,
+    parse_share,
+    with_best_f1,
+    with_ham_loss,
+)
+
+SCORES = st.lists(
+    st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.50001, 0.7, 0.99, 1.0])),
+    min_size=1,
+    max_size=30,
+)
+
+
+def arrays(pairs):
+    return np.array([spam for spam, _ in pairs]), np.array([score for _, score in pairs])
+
+
+@given(SCORES)
+@settings(max_examples=30)
+def test_every_point_does_what_it_says_at_its_threshold(pairs):
+    is_spam, scores = arrays(pairs)
+    points = operating_points(is_spam, scores)
+    assert len(points) == len(set(scores)) + 1
+    for point in points:
+        called = scores >= point.threshold
+        (_, lost), (_, caught) = confusion_matrix(is_spam, called, labels=[False, True])
+        assert (point.lost, point.caught) == (lost, caught)
+        assert point.f1 == pytest.approx(f1_score(is_spam, called, zero_division=0.0))
+
+
+@given(SCORES, st.sampled_from([0, 0.001, 0.1, 0.34, 1]))
+@settings(max_examples=40)
+def test_no_threshold_catches_more_at_that_loss(pairs, most):
+    is_spam, scores = arrays(pairs)
+    chosen = with_ham_loss(operating_points(is_spam, scores), most)
+    assert chosen.ham_lost <= most + 1e-9
+    best = with_best_f1(operating_points(is_spam, scores))
+    for threshold in np.arange(0, 1.01, 0.05):
+        called = scores >= threshold
+        if (called & ~is_spam).sum() <= most * (~is_spam).sum():
+            assert (called & is_spam).sum() <= chosen.caught
+        f1 = 2 * (called & is_spam).sum() / max(called.sum() + is_spam.sum(), 1)
+        assert f1 <= best.f1 + 1e-12
+
+
+def test_equally_good_thresholds_leave_it_at_a_half():
+    is_spam, scores = np.array([False, False, True, True]), np.array([0.1, 0.2, 0.8, 0.9])
+    points = operating_points(is_spam, scores)
+    assert with_best_f1(points).threshold == 0.5
+    # Half of the ham might be lost, but that would catch no more.
+    assert with_ham_loss(points, 0.5).threshold == 0.5
+
+
+def test_elsewhere_the_threshold_is_in_the_middle_of_the_gap():
+    is_spam, scores = np.array([False, False, True, True]), np.array([0.1, 0.7, 0.9, 0.95])
+    assert with_best_f1(operating_points(is_spam, scores)).threshold == pytest.approx(0.8)
+
+
+def test_where_ham_is_the_surest_nothing_is_called_spam():
+    is_spam, scores = np.array([True, False]), np.array([0.9, 1.0])
+    chosen = with_ham_loss(operating_points(is_spam, scores), 0.0)
+    assert chosen.threshold > 1
+    assert (chosen.caught, chosen.lost) == (0, 0)
+
+
+def test_a_thousand_ham_allow_one_five_or_ten_to_be_lost():
+    # Of a thousand ham the k-th surest scores just above the k-th hundred of the spam.
+    is_spam = np.array([False] * 1000 + [True] * 1000)
+    scores = np.concatenate([np.linspace(0.999, 0, 1000), np.linspace(0.9985, 0.9, 1000)])
+    found = describe_points(operating_points(is_spam, scores))
+    assert [point["ham_lost_messages"] for point in found] == [1, 5, 10]
+    for point in found:
+        called = scores >= point["threshold"]
+        assert point["recall"] == called[1000:].mean()
+        low, high = point["recall_interval"]
+        assert low <= point["recall"] <= high
+        assert point["ham_lost"] == called[:1000].mean() <= point["max_ham_loss"]
+
+
+def test_a_loss_that_no_float_holds_is_allowed_in_full():
+    is_spam = np.array([False] * 1000 + [True])
+    scores = np.concatenate([np.linspace(0.9, 0.1, 1000), [0.05]])
+    assert with_ham_loss(operating_points(is_spam, scores), parse_share("100%")).lost == 1000
+    scores[-1] = scores[6] - 1e-5  # below seven of the thousand
+    assert with_ham_loss(operating_points(is_spam, scores), parse_share("0.7%")).recall == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("0.5%", 0.005), ("0%", 0), ("100%", 1), ("1e-1%", 0.001)]
+)
+def test_percentages_are_read(text, share):
+    assert parse_share(text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["0.5", "101%", "-1%", "%", "nan%", "half", ""])
+def test_what_is_not_a_percentage_is_told(text):
+    with pytest.raises(UsageError, match="not a percentage"):
+        parse_share(text)
