@@ -14,18 +14,18 @@ def fit_temperature(logits: Floats, truth: npt.NDArray[np.intp]) -> float:
 
     Temperature scaling (Guo et al. 2017, section 4.2): T minimises the cross-entropy on messages
     that were not trained on. Where these are told apart without a mistake that would be T = 0, and
-    probabilities of one; so the targets are not 0 and 1 but, for a label with n messages, 1 / (n +
-    labels) for each other label and the rest for itself (Platt 1999, section 2.2: what a uniform
-    prior over the labels leaves after n messages). T stays between 1/20 and 20.
+    probabilities of one; so the targets are not 0 and 1 but 1 / (messages + labels) for each other
+    label and the rest for the true one. That is Platt's remedy (1999, section 2.2), which counts
+    the messages of each label: for labels of some fifty that left probabilities too low. T stays
+    between 1/20 and 20.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    labels = logits.shape[1]
-    counts = np.bincount(truth, minlength=labels)
-    other = 1 / (counts[truth] + labels)
-    targets = np.repeat(other[:, None], labels, axis=1)
-    targets[range(len(truth)), truth] = 1 - (labels - 1) * other
+    messages, labels = logits.shape
+    other = 1 / (messages + labels)
+    targets = np.full((messages, labels), other)
+    targets[range(messages), truth] = 1 - (labels - 1) * other
 
     def loss(log_temperature: float) -> float:
         scaled = log_softmax(logits / np.exp(log_temperature), axis=1)

@@ -35,7 +35,7 @@ def test_messages_told_apart_without_a_mistake_do_not_make_it_certain(messages):
     logits = np.where(np.eye(2)[truth] == 1, 3.0, -3.0)
     scaled = logits / fit_temperature(logits, truth)
     # The rule of succession: one in so many could yet be wrong.
-    wrong = 1 / (messages / 2 + 2)
+    wrong = 1 / (messages + 2)
     assert softmax(scaled, axis=1).min() == pytest.approx(wrong, rel=0.01)
 
 
