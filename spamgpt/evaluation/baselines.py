@@ -11,7 +11,8 @@ from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from sklearn.svm import LinearSVC
 
 from spamgpt.errors import BadDataError
-from spamgpt.evaluation.metrics import Floats, Outcome
+from spamgpt.evaluation.calibration import Floats
+from spamgpt.evaluation.metrics import Outcome
 
 LINEAR_SVM = "TF-IDF, linear SVM"
 LOGISTIC = "TF-IDF, logistic"

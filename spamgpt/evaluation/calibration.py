@@ -1,9 +1,12 @@
-"""Temperature scaling: probabilities that mean what they say."""
+"""Probabilities that mean what they say: how far they are from it, and temperature scaling."""
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+
+# Guo et al. 2017, section 3: so many bins of equal width.
+ECE_BINS = 15
 
 # No data moves the temperature further than this from 1, in either direction.
 _MOST = 20.0
@@ -35,3 +38,26 @@ def fit_temperature(logits: Floats, truth: npt.NDArray[np.intp]) -> float:
     limit = np.log(_MOST)
     found = minimize_scalar(loss, bounds=(-limit, limit), method="bounded")
     return float(np.exp(found.x))
+
+
+def calibration_error(
+    truth: npt.NDArray[np.intp], probabilities: Floats, bins: int = ECE_BINS
+) -> float:
+    """The expected calibration error of the most probable label (Guo et al. 2017, equation 3).
+
+    Messages are put in bins of equal width by the probability of their most probable label; the
+    error is the mean over messages of how far the bin's accuracy is from its mean probability.
+    """
+    gaps = calibration_gaps(truth, probabilities, bins)
+    return float(np.abs(gaps.sum(axis=0)).sum() / len(truth))
+
+
+def calibration_gaps(truth: npt.NDArray[np.intp], probabilities: Floats, bins: int) -> Floats:
+    """(messages, bins): probability less correctness, in the column of the message's bin."""
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == truth
+    # A bin holds its upper end, as in Guo et al.
+    column = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gaps = np.zeros((len(truth), bins))
+    gaps[range(len(truth)), column] = confidence - correct
+    return gaps

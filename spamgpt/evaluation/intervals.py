@@ -9,15 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
 
+from spamgpt.evaluation.calibration import ECE_BINS, Floats, calibration_gaps
 from spamgpt.evaluation.metrics import (
-    ECE_BINS,
     OF_A_LABEL,
     SCALARS,
-    Floats,
     Outcome,
-    calibration_gaps,
     log_losses,
     squared_errors,
 )
@@ -110,6 +107,8 @@ def interval(values: Floats) -> Interval:
 
 def wilson_interval(count: int, of: int) -> Interval | None:
     """The interval of a share, honest also at 0 and 1 (Wilson 1927); None of nothing."""
+    from scipy.stats import binomtest
+
     if not of:
         return None
     found = binomtest(count, of).proportion_ci(LEVEL, method="wilson")
@@ -122,6 +121,8 @@ def mcnemar(correct: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> dic
     `only_first` and `only_second` count the messages that only one of them got right; if they were
     equally good, each such message would be either's with probability 1/2.
     """
+    from scipy.stats import binomtest
+
     first, second = int((correct & ~other).sum()), int((other & ~correct).sum())
     p = float(binomtest(first, first + second).pvalue) if first + second else 1.0
     return {"only_first": first, "only_second": second, "p_value": p}

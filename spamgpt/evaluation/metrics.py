@@ -9,10 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn import metrics
 
-Floats = npt.NDArray[np.float64]
-
-# Guo et al. 2017, section 3: so many bins of equal width.
-ECE_BINS = 15
+from spamgpt.evaluation.calibration import ECE_BINS, Floats, calibration_error
 
 # What stands at the top of `measure`, besides the scores of each label.
 SCALARS = (
@@ -118,18 +115,6 @@ def measure(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def calibration_error(
-    truth: npt.NDArray[np.intp], probabilities: Floats, bins: int = ECE_BINS
-) -> float:
-    """The expected calibration error of the most probable label (Guo et al. 2017, equation 3).
-
-    Messages are put in bins of equal width by the probability of their most probable label; the
-    error is the mean over messages of how far the bin's accuracy is from its mean probability.
-    """
-    gaps = calibration_gaps(truth, probabilities, bins)
-    return float(np.abs(gaps.sum(axis=0)).sum() / len(truth))
-
-
 def _indices(names: Sequence[str], labels: Sequence[str]) -> npt.NDArray[np.intp]:
     places = {label: place for place, label in enumerate(labels)}
     return np.array([places[name] for name in names], dtype=np.intp)
@@ -172,14 +157,3 @@ def log_losses(truth: npt.NDArray[np.intp], probabilities: Floats) -> Floats:
     tiny = np.finfo(np.float64).eps
     losses: Floats = -np.log(np.clip(probabilities[range(len(truth)), truth], tiny, 1 - tiny))
     return losses
-
-
-def calibration_gaps(truth: npt.NDArray[np.intp], probabilities: Floats, bins: int) -> Floats:
-    """(messages, bins): probability less correctness, in the column of the message's bin."""
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == truth
-    # A bin holds its upper end, as in Guo et al.
-    column = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.zeros((len(truth), bins))
-    gaps[range(len(truth)), column] = confidence - correct
-    return gaps

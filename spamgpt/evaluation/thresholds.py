@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spamgpt.errors import UsageError
-from spamgpt.evaluation.intervals import wilson_interval
-from spamgpt.evaluation.metrics import Floats
+from spamgpt.evaluation.calibration import Floats
 
 
 def parse_share(text: str) -> float:
@@ -56,6 +55,8 @@ class OperatingPoint:
 def operating_points(is_positive: npt.NDArray[np.bool_], scores: Floats) -> list[OperatingPoint]:
     """All that thresholds can do to messages with these probabilities (messages,) of the positive.
 
+    From the one that calls nothing positive to the one that calls everything so.
+
     The threshold is 0.5 if that does it, else halfway between the two scores that it parts.
     """
     order = np.argsort(-scores, kind="stable")
@@ -89,10 +90,10 @@ def _between(below: float, lowest: float) -> float:
 
 
 def with_ham_loss(points: Sequence[OperatingPoint], most: float) -> OperatingPoint:
-    """The point that catches the most with at most this share of ham lost; of equals, the least."""
+    """The point that catches the most with at most this share of ham lost; of equals, the first."""
     # A billionth more, for shares such as 0.7 % that no float holds exactly.
     allowed = [point for point in points if point.ham_lost <= most + 1e-9]
-    return max(allowed, key=lambda point: (point.recall, -point.lost))
+    return max(allowed, key=lambda point: point.recall)
 
 
 def with_best_f1(points: Sequence[OperatingPoint]) -> OperatingPoint:
@@ -106,6 +107,8 @@ HAM_LOSSES = (0.001, 0.005, 0.01)
 
 def describe_points(points: Sequence[OperatingPoint]) -> list[dict[str, Any]]:
     """What can be caught at each of HAM_LOSSES."""
+    from spamgpt.evaluation.intervals import wilson_interval
+
     described = []
     for most in HAM_LOSSES:
         point = with_ham_loss(points, most)

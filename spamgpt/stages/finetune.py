@@ -343,8 +343,7 @@ def _calibrate(
 ) -> "tuple[ClassifierConfig, dict[str, Any]]":
     """Fits temperature and threshold to the validation split; also what that did there."""
     from spamgpt.classifier import ClassifierConfig, positive_label
-    from spamgpt.evaluation.calibration import fit_temperature
-    from spamgpt.evaluation.metrics import calibration_error
+    from spamgpt.evaluation.calibration import calibration_error, fit_temperature
     from spamgpt.evaluation.thresholds import (
         operating_points,
         parse_share,

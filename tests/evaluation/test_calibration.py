@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from spamgpt.evaluation.calibration import fit_temperature
-from spamgpt.evaluation.metrics import calibration_error
+from spamgpt.evaluation.calibration import calibration_error, fit_temperature
 
 
 def logits_at(temperature: float, labels: int, messages: int = 20_000, seed: int = 1):

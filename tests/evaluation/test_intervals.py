@@ -189,3 +189,23 @@ def test_scores_agree_with_scikit_learn():
     assert found["brier"] == pytest.approx(
         metrics.brier_score_loss(many.truth, many.probabilities, labels=list(many.labels))
     )
+
+
+def test_noise_that_only_adds_to_a_calibration_error_does_not_move_its_interval():
+    draw = np.random.default_rng(3)
+    spam = draw.random(400)
+    truth = draw.random(400) < spam  # probabilities are what they say: all of the error is noise
+    names = ["ham", "spam"]
+    judged = Outcome(
+        [names[int(is_spam)] for is_spam in truth],
+        [names[int(p >= 0.5)] for p in spam],
+        names,
+        "spam",
+        np.stack([1 - spam, spam], axis=1),
+        np.stack([1 - spam, spam], axis=1),
+    )
+    measured, drawn = measure(judged), resample(judged)
+    low, high = intervals(measured, drawn)["ece"]
+    assert 0 <= low < measured["ece"] < high
+    assert drawn.scalars["ece"].mean() > measured["ece"] * 1.2
+    assert (low + high) / 2 == pytest.approx(measured["ece"], rel=0.15)

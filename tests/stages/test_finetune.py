@@ -15,8 +15,7 @@ from sklearn.metrics import f1_score
 from spamgpt.classifier import ClassifierConfig, SpamClassifier
 from spamgpt.data.tables import read_table
 from spamgpt.errors import IntegrityError, Interrupted, MissingInputError, UsageError
-from spamgpt.evaluation.calibration import fit_temperature
-from spamgpt.evaluation.metrics import calibration_error
+from spamgpt.evaluation.calibration import calibration_error, fit_temperature
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.stages import fetch, finetune, prepare
 from spamgpt.stages.finetune import FinetuneSettings
