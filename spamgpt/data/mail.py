@@ -98,23 +98,23 @@ def with_header(mail: bytes, name: str, value: str) -> bytes:
     opening, head = opening + head[: len(head) - len(rest)], rest
     if opening and not opening.endswith((b"\n", b"\r")):
         opening += line_end
-    # A line ends also at a lone carriage return: some readers see it so.
-    rest_of_line = rb"[^\r\n]*(?:\r?\n|\r|\Z)"
-    same = re.compile(
-        rb"(?:\A|(?<=[\r\n]))"
-        + re.escape(name.encode())
-        + rb"[ \t]*:"
-        + rest_of_line
-        + rb"(?:[ \t]"
-        + rest_of_line
-        + rb")*",
-        re.IGNORECASE,
+    forged = re.compile(
+        _ONE_HEADER.replace(b"%s", re.escape(name.encode())), re.IGNORECASE | re.VERBOSE
     )
     header = f"{name}: {value}".encode("ascii", "replace") + line_end
     if head and not any(map(_HEADER_LINE.match, head.splitlines())):
         header += line_end  # a text without headers begins here
-    return opening + header + same.sub(b"", head) + body
+    return opening + header + forged.sub(b"", head) + body
 
+
+# A header with its further lines. A line ends at a lone carriage return, too: some readers see it
+# so. Where one stands before the header, it goes and the header's own line end stays; were it the
+# other way round, it could make an empty line with what follows.
+_ONE_HEADER = rb"""
+    \r %s [ \t]*: [^\r\n]* (?: (?:\r?\n|\r) [ \t] [^\r\n]* )*
+    | (?: \A | (?<=[\r\n]) ) %s [ \t]*: [^\r\n]* (?:\r?\n|\r|\Z)
+      (?: [ \t] [^\r\n]* (?:\r?\n|\r|\Z) )*
+"""
 
 _CONTINUATION = re.compile(rb"\A(?:[ \t][^\r\n]*(?:\r?\n|\r|\Z))+")
 _HEAD_END = re.compile(rb"^\r?$", re.MULTILINE)
