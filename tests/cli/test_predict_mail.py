@@ -201,8 +201,9 @@ def answered(predict, mails: list[bytes], folder) -> None:
         (folder / f"{number:04}.eml").write_bytes(mail)
     result = predict(folder, "--json")
     assert result.status == 0, result.err
-    rows = [json.loads(line) for line in result.out.splitlines()]
-    assert len(rows) == len(mails)
+    # Not splitlines(): damaged texts hold other characters that end a line for Python.
+    rows = [json.loads(line) for line in result.out.split("\n")[:-1]]
+    assert [row["file"] for row in rows] == sorted(map(str, folder.iterdir()))
     assert {row["label"] for row in rows} == {"spam", "ham"}
 
 
