@@ -137,3 +137,94 @@ def trained_workspace_template(tmp_path_factory: pytest.TempPathFactory) -> Path
 def trained_workspace(trained_workspace_template: Path, tmp_path: Path) -> Path:
     """A workspace with a data set, a model, prepared data and a classifier; one's own copy."""
     return Path(shutil.copytree(trained_workspace_template, tmp_path / "trained"))
+
+
+@pytest.fixture(scope="session")
+def mails() -> list[bytes]:
+    """The bundled messages as mails of many kinds: plain, HTML, both, with an attachment, CRLF."""
+    import base64
+    import html
+    import quopri
+
+    from spamgpt.data.tables import read_table
+    from spamgpt.sources.bundled import MESSAGES_FILE
+
+    encoders = {
+        "8bit": lambda data: data,
+        "base64": base64.encodebytes,
+        "quoted-printable": quopri.encodestring,
+    }
+
+    def part(kind: str, text: str, encoding: str) -> bytes:
+        charset = "iso-8859-1" if encoding == "base64" and text.isascii() else "utf-8"
+        head = f'Content-Type: text/{kind}; charset="{charset}"\n'
+        head += f"Content-Transfer-Encoding: {encoding}\n\n"
+        return head.encode() + encoders[encoding](f"{text}\n".encode(charset))
+
+    picture = b"Content-Type: image/png\nContent-Transfer-Encoding: base64\n\n"
+    picture += base64.encodebytes(bytes(range(256)))
+    made = []
+    for number, text in enumerate(read_table(MESSAGES_FILE)["text"]):
+        encoding = list(encoders)[number % 3]
+        plain = part("plain", text, encoding)
+        rich = part("html", f"<html><p>{html.escape(text)}</p></html>", encoding)
+        kind, parts = {
+            1: ("alternative", [plain, rich]),
+            2: ("mixed", [plain, picture]),
+            3: (None, [rich]),
+        }.get(number % 5, (None, [plain]))
+        subject = base64.b64encode(" ".join(text.split()[:5]).encode()).decode()
+        head = f"From: =?utf-8?q?Zo=C3=AB?= {number} <sender{number}@mail.example>\n"
+        head += f"Subject: =?utf-8?b?{subject}?=\nMessage-ID: <{number}@mail.example>\n"
+        if kind:
+            head += f"Content-Type: multipart/{kind}; boundary=boundary\n\n"
+            body = b"".join(b"--boundary\n" + part for part in parts) + b"--boundary--\n"
+        else:
+            (body,) = parts
+        mail = head.encode() + body
+        made.append(mail.replace(b"\n", b"\r\n") if number % 2 else mail)
+    return made
+
+
+@pytest.fixture(scope="session")
+def damaged_mails(mails: list[bytes]) -> list[bytes]:
+    """2,000 mails damaged at random: bytes flipped, cut, headers doubled, wrong charsets."""
+    draw = random.Random(2000)
+    names = [b"punycode", b"idna", b"utf-16", b"hex", b"x-none", b"\xff", b'"', b"utf-7", b"rot13"]
+
+    def flip(mail: bytes) -> bytes:
+        flipped = bytearray(mail)
+        for _ in range(draw.randint(1, 40)):
+            flipped[draw.randrange(len(flipped))] = draw.randrange(256)
+        return bytes(flipped)
+
+    def cut(mail: bytes) -> bytes:
+        begin, end = sorted(draw.choices(range(len(mail) + 1), k=2))
+        return mail[begin:end] if draw.random() < 0.3 else mail[:end]
+
+    def double_headers(mail: bytes) -> bytes:
+        lines = mail.splitlines(keepends=True)
+        at = draw.randrange(len(lines))
+        return b"".join([*lines[:at], *draw.choices(lines, k=draw.randint(1, 9)), *lines[at:]])
+
+    def wrong_charset(mail: bytes) -> bytes:
+        name = draw.choice(names)
+        return mail.replace(b"utf-8", name).replace(b"iso-8859-1", name)
+
+    def wrong_structure(mail: bytes) -> bytes:
+        kind = draw.choice([b"multipart/mixed", b"message/rfc822", b"multipart/x; boundary=", b"/"])
+        return mail.replace(b"text/plain", kind).replace(
+            b"boundary", draw.choice([b"b", b"boundary"])
+        )
+
+    def join(mail: bytes) -> bytes:
+        return mail + draw.choice([b"", b"\n", b"\0", b"\r"]) + draw.choice(mails)
+
+    damages = [flip, cut, double_headers, wrong_charset, wrong_structure, join]
+    damaged = []
+    for _ in range(2000):
+        mail = draw.choice(mails)
+        for damage in draw.sample(damages, draw.randint(1, 3)):
+            mail = damage(mail) or b"\n"
+        damaged.append(mail)
+    return damaged

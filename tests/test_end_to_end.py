@@ -106,6 +106,51 @@ def test_a_closed_pipe_is_no_error_for_a_table_either(trained_workspace):
         assert process.wait(timeout=60) == 0
 
 
+def test_closed_standard_streams_are_no_accident(trained_workspace, tmp_path):
+    (tmp_path / "a.txt").write_text("WIN a FREE prize\n")
+
+    def shell(line: str) -> subprocess.CompletedProcess:
+        command = f"{COMMAND} predict -w {trained_workspace} {line}"
+        return subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+
+    done = shell("<&-")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("error: Standard input is closed.\n hint:")
+    for closed in (">&-", "--exit-code <&- >&- 2>&-"):
+        done = shell(f"{tmp_path / 'a.txt'} {closed}")
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_watched_file_is_followed_through_rotation_until_ctrl_c(trained_workspace, tmp_path):
+    log = tmp_path / "log"
+    log.write_text("see you long ago\n")
+
+    def add(line: str) -> None:
+        with log.open("a") as file:
+            file.write(line)
+
+    with start("predict", "--watch", log, "-w", trained_workspace) as process:
+
+        def next_answer() -> str:
+            assert select.select([process.stdout], [], [], 60)[0]
+            return process.stdout.readline().decode().split("\t")[2]
+
+        # Until the command stands at the end of the file, lines go unseen.
+        while not select.select([process.stdout], [], [], 0.5)[0]:
+            add("here?\n")
+        add("see you\n")
+        texts = ["here?\n"]
+        while texts[-1] == "here?\n":
+            texts.append(next_answer())
+        assert texts[-1] == "see you\n"
+        log.rename(tmp_path / "log.1")
+        add("WIN a FREE prize\n")
+        assert next_answer() == "WIN a FREE prize\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+        assert re.search(r"messages: \d+ ham, \d+ spam", process.stderr.read().decode())
+
+
 def test_ctrl_c_while_waiting_for_lines_ends_with_130(trained_workspace):
     with start("predict", "-w", trained_workspace) as process:
         process.stdin.write(b"see you\n")
@@ -157,8 +202,14 @@ def test_a_terminal_gets_a_coloured_table_and_no_control_codes_of_messages(train
 def test_no_format_sends_control_codes_to_a_terminal(trained_workspace):
     for options in (["--format", "tsv"], ["--format", "jsonl"], ["--only", "spam"]):
         shown = on_a_terminal(["predict", "-w", str(trained_workspace), *options], HOSTILE.encode())
-        assert not re.search("[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u202e]", shown)
+        assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202e]", shown)
         assert "prize" in shown
+
+
+def test_tabs_between_fields_reach_a_terminal(trained_workspace):
+    command = ["predict", "-w", str(trained_workspace), "--format", "tsv"]
+    shown = on_a_terminal(command, b"see\tyou \x1b\n")
+    assert re.fullmatch(r"ham\t0\.\d{4}\tsee\\u0009you \\u001b\r?\n", shown)
 
 
 def test_no_color_is_honoured(trained_workspace):

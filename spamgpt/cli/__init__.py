@@ -4,6 +4,8 @@ A command's file is imported when the command is called: the others cost nothing
 """
 
 import importlib
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -33,11 +35,17 @@ class _Commands(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name not in SUMMARIES:
             raise KeyError(name)
-        command = importlib.import_module(f"spamgpt.cli.{name}").command
+        module = importlib.import_module(f"spamgpt.cli.{name}")
+        command = module.command
         app = typer.Typer(
             rich_markup_mode="rich", add_completion=False, pretty_exceptions_enable=False
         )
-        app.command(name, help=_paragraphs(command.__doc__), context_settings=_SETTINGS)(command)
+        app.command(
+            name,
+            cls=getattr(module, "Command", None),
+            help=_paragraphs(command.__doc__),
+            context_settings=_SETTINGS,
+        )(command)
         return typer.main.get_command(app)
 
     def __iter__(self) -> Iterator[str]:
@@ -115,4 +123,28 @@ def _paragraphs(docstring: str | None) -> str:
 
 
 def main() -> None:
+    _open_closed_streams()
     app(prog_name="spamgpt")
+
+
+def _open_closed_streams() -> None:
+    """Lets what is written to a closed standard stream vanish, instead of hitting another file.
+
+    Standard input stays None, so that a command can tell that there is nothing to read.
+    """
+    for number, mode in ((0, "r"), (1, "w"), (2, "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is taken, which is this one.
+            stream = open(os.devnull, mode)  # noqa: SIM115, PTH123
+            if number == 1:
+                sys.stdout = stream
+            elif number == 2:
+                sys.stderr = stream
+            else:
+                _UNREAD.append(stream)
+
+
+# Keeps the place of a closed standard input from being taken by another file.
+_UNREAD: list[object] = []

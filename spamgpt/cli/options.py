@@ -172,10 +172,15 @@ def settings_from(kind: type[Settings], options: Mapping[str, Any], **instead: o
     return kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values})
 
 
+# The status of a command whose other ones (0, 1, 2) are answers.
+NO_ANSWER = 3
+
+
 def reports_errors(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
     """Lets a command end as users expect: a line and a hint for an error, its exit status.
 
-    A closed pipe (`| head`) is no error; Ctrl-C ends with 130 (typer sees to that).
+    A closed pipe (`| head`) is no error; Ctrl-C ends with 130 (typer sees to that). Where
+    --exit-code makes the status an answer, everything that is none has the status 3.
     """
 
     @functools.wraps(command)
@@ -188,10 +193,13 @@ def reports_errors(command: Callable[Parameters, None]) -> Callable[Parameters, 
         except BrokenPipeError:
             # Python would try to flush once more at exit and complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if kwargs.get("exit_code"):
+                raise typer.Exit(NO_ANSWER) from None
         except Exception as error:
             if kwargs.get("debug"):
                 traceback.print_exc()
-            raise typer.Exit(_show_error(error)) from error
+            status = _show_error(error)
+            raise typer.Exit(NO_ANSWER if kwargs.get("exit_code") else status) from error
 
     return wrapped
 

@@ -1,18 +1,17 @@
 """spamgpt predict"""
 
-import csv
-import io
-import json as jsons
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
+from spamgpt.cli.answers import OutputFormat, Shape, Summary, shape_of, write_answers
 from spamgpt.cli.options import (
     DEFAULT_WORKSPACE,
+    NO_ANSWER,
     DebugOption,
     DeviceOption,
     PrecisionOption,
@@ -21,12 +20,32 @@ from spamgpt.cli.options import (
     reports_errors,
     settings_from,
 )
-from spamgpt.cli.printable import printable
-from spamgpt.errors import UsageError
-from spamgpt.stages.predict import BUNDLED, InputFormat, Prediction, PredictSettings, run
+from spamgpt.errors import MissingInputError, UsageError
+from spamgpt.reporting import Reporter
+from spamgpt.stages.predict import (
+    BUNDLED,
+    UNSURE,
+    Answers,
+    InputFormat,
+    PredictSettings,
+    run,
+)
 from spamgpt.workspace import Workspace
 
-OutputFormat = Literal["auto", "text", "tsv", "jsonl", "csv"]
+STANDARD_INPUT = "standard input"
+
+
+class Command(TyperCommand):
+    """Options that do not exist must not look like an answer where the exit status is one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        exit_code = "--exit-code" in args
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if exit_code and hasattr(error, "exit_code") and error.exit_code:
+                error.exit_code = NO_ANSWER
+            raise
 
 
 @reports_errors
@@ -34,7 +53,8 @@ def command(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Files with messages; - or none for standard input.", show_default=False
+            help="Files with messages, Maildirs or other folders; - or none for standard input.",
+            show_default=False,
         ),
     ] = None,
     format: Annotated[
@@ -53,7 +73,10 @@ def command(
     ] = None,
     input_format: Annotated[
         InputFormat,
-        typer.Option(help="Input. lines: a message a line; auto: told by the file's name."),
+        typer.Option(
+            help="Input. lines: a message a line; eml: one mail; mbox: many; auto: told by the "
+            "file's name, an mbox also by its first line."
+        ),
     ] = PredictSettings.input_format,
     text_column: Annotated[
         str, typer.Option(help="The column or field that holds the message.")
@@ -65,6 +88,37 @@ def command(
             max=1,
             help="Least probability of spam to say spam.",
             show_default="the classifier's",
+        ),
+    ] = None,
+    unsure: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="LOW HIGH",
+            help="A third answer, unsure, where the probability of spam is between the two.",
+        ),
+    ] = PredictSettings.unsure,
+    exit_code: Annotated[
+        bool,
+        typer.Option(
+            "--exit-code",
+            help="Take the whole input as one message, print nothing (unless told how), and end "
+            "with 0 for spam, 1 for ham, 2 for unsure, 3 for an error.",
+        ),
+    ] = False,
+    add_header: Annotated[
+        bool,
+        typer.Option(
+            "--add-header",
+            help="Pass a mail or an mbox through, unchanged but for a header X-Spam-Status. "
+            "Standard input is one mail unless --input-format says mbox.",
+        ),
+    ] = False,
+    watch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Follow a growing file, as tail -F does: lines added from now on, also after "
+            "rotation, until Ctrl-C.",
         ),
     ] = None,
     save: Annotated[
@@ -84,7 +138,7 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Short for --format jsonl.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Classify messages, one a line, in order, as they come.
+    """Classify messages, in order, as they come: lines, tables, mails.
 
     cat messages.txt | spamgpt predict
 
@@ -92,123 +146,162 @@ def command(
 
     spamgpt predict messages.csv --text-column body --format jsonl
 
-    The probability shown is that of the label given. A line is answered even if it is empty.
+    spamgpt predict ~/Maildir inbox.mbox archive.jsonl.gz --format csv
+
+    procmail: ":0fw" and "| spamgpt predict --add-header --quiet", then ":0:" and
+    "* ^X-Spam-Status: Yes". With --exit-code: "* ? spamgpt predict --exit-code" (0 is spam).
+
+    The probability shown is that of the label given, of unsure that of spam. A line is answered
+    even if it is empty, a mail even if it is broken; of a mail the subject and the text are read.
     """
     from spamgpt.cli.screen import ScreenReporter
 
-    format = "jsonl" if json and format == "auto" else format
-    settings = settings_from(PredictSettings, locals())
     reporter = ScreenReporter(quiet)
-    with ExitStack() as stack:
-        inputs = [_open(path, stack, quiet) for path in files or [Path("-")]]
-        answers = run(settings, Workspace(workspace), inputs)
-        if only is not None and only not in answers.labels:
-            raise UsageError(
-                f"The classifier has no label {only!r}.", f"Use {' or '.join(answers.labels)}."
-            )
-        if answers.classifier == BUNDLED:
-            reporter.note(
-                "Answered by the bundled classifier (mini, made for English SMS and short mail). "
-                "Your own: spamgpt run"
-            )
-        for text in answers.substitutions:
-            reporter.warn(text)
-        truncated = _write(answers.batches, format, only)
-    if truncated:
-        reporter.warn(
-            f"{truncated:,} messages are longer than the model's {answers.context:,} tokens; "
-            f"of each only the first {answers.context:,} were read."
+    shape = shape_of("jsonl" if json and format == "auto" else format, only is not None)
+    if add_header:
+        shape = "headed"
+    elif exit_code and format == "auto" and not json and only is None:
+        shape = "none"
+    paths = files or [Path("-")]
+    if watch is not None:
+        inputs = _watched(watch, files, input_format, exit_code or add_header)
+    else:
+        paths = _found(paths, input_format, reporter)
+        inputs = _read(paths, quiet)
+    if add_header and paths == [Path("-")] and input_format == "auto":
+        input_format = "eml"
+    settings = settings_from(
+        PredictSettings, locals(), whole=exit_code, untold="eml" if add_header else "lines"
+    )
+    _check_options(settings, paths, shape, format, exit_code)
+    answers = run(settings, Workspace(workspace), inputs)
+    _check_labels(answers, only, exit_code, add_header)
+    if answers.classifier == BUNDLED:
+        reporter.note(
+            "Answered by the bundled classifier (mini, made for English SMS and short mail). "
+            "Your own: spamgpt run"
         )
+    for text in answers.substitutions:
+        reporter.warn(text)
+    summary = Summary()
+    try:
+        write_answers(answers, shape, only, summary)
+    except KeyboardInterrupt:
+        if watch is not None:  # the way to end it
+            reporter.note(str(summary))
+        raise
+    if summary.truncated:
+        reporter.warn(
+            f"{summary.truncated:,} messages are longer than the model's {answers.context:,} "
+            f"tokens; of each only the first {answers.context:,} were read."
+        )
+    if summary.left_out:
+        reporter.warn(
+            f"The columns {', '.join(summary.left_out)} are left out, since the first message does "
+            "not have them; --format jsonl has them."
+        )
+    if summary.counts.total() != 1:
+        reporter.note(str(summary))
+    if exit_code:
+        (label,) = summary.counts
+        status = {answers.positive_label: 0, UNSURE: 2}.get(label, 1)
+        raise typer.Exit(status)
 
 
-def _open(path: Path, stack: ExitStack, quiet: bool) -> tuple[str, BinaryIO]:
-    if str(path) == "-":
+def _found(paths: Sequence[Path], input_format: InputFormat, reporter: Reporter) -> list[Path]:
+    """The files at the paths; standard input stays what it is."""
+    from spamgpt.data.files import find_files
+
+    found: list[Path] = []
+    left_out: list[Path] = []
+    for path in paths:
+        if str(path) == "-":
+            if sys.stdin is None:
+                raise MissingInputError("Standard input is closed.", "Name a file with messages.")
+            found.append(path)
+            continue
+        files, others = find_files([path], any_name=input_format != "auto")
+        found += files
+        left_out += others
+    if left_out:
+        reporter.warn(
+            f"{len(left_out):,} files whose names tell no format are left out, the first of them "
+            f"{left_out[0]}; --input-format takes all."
+        )
+    return found
+
+
+def _read(paths: Sequence[Path], quiet: bool) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Each input's name and lines; a file is opened when the one before it is done."""
+    from spamgpt.data.files import lines_of
+
+    for path in paths:
+        if str(path) != "-":
+            yield str(path), lines_of(path)
+            continue
         if sys.stdin.isatty() and not quiet:
             print("Reading messages from the keyboard, one a line; Ctrl-D ends.", file=sys.stderr)
         # Not sys.stdin, and never closed: the thread that waits for the next line holds the lock
         # that closing, also Python's own at exit, would wait for.
-        return "standard input", open(0, "rb", closefd=False)
-    return str(path), stack.enter_context(path.open("rb"))
+        yield STANDARD_INPUT, open(0, "rb", closefd=False)  # noqa: SIM115
 
 
-def _write(batches: Iterator[list[Prediction]], format: str, only: str | None) -> int:
-    """Writes the answers, each batch at once; returns how many messages did not fit the context."""
-    terminal = sys.stdout.isatty()
-    unchanged = only is not None and format == "auto"
-    if format == "auto":
-        format = "text" if terminal else "tsv"
-    if format == "text" and not unchanged:
-        show_row = table_writer()
+def _watched(
+    file: Path, files: Sequence[Path] | None, input_format: InputFormat, one_message: bool
+) -> Iterator[tuple[str, Iterable[bytes]]]:
+    from spamgpt.data.files import follow, format_of
+    from spamgpt.data.rows import JSONL, LINES
 
-        def show(answer: Prediction) -> None:
-            show_row(answer.label, answer.probability, answer.text)
-
-    else:
-        line_of = _unchanged if unchanged else _LINE_OF[format]
-        output = sys.stdout.buffer
-
-        def show(answer: Prediction) -> None:
-            line = line_of(answer)
-            if terminal:
-                line = printable(line.decode("utf-8", "replace")).encode()
-            output.write(line + b"\n")
-
-        if format == "csv" and not unchanged:
-            output.write(b"label,probability,text\n")
-    truncated = 0
-    for batch in batches:
-        for answer in batch:
-            truncated += answer.truncated
-            if only in (None, answer.label):
-                show(answer)
-        sys.stdout.flush()
-    return truncated
+    if files or one_message:
+        other = "other files" if files else "--exit-code or --add-header"
+        raise UsageError(f"--watch and {other} exclude each other.", "Follow one file of lines.")
+    format = format_of(file) if input_format == "auto" else input_format
+    if file.is_dir() or format not in (LINES, JSONL) or file.suffix == ".gz":
+        raise UsageError(
+            f"{file} cannot be followed: --watch reads lines and JSONL.", "Leave --watch out."
+        )
+    return iter([(str(file), follow(file))])
 
 
-def _unchanged(answer: Prediction) -> bytes:
-    return answer.row.raw
+def _check_options(
+    settings: PredictSettings,
+    paths: Sequence[Path],
+    shape: Shape,
+    format: OutputFormat,
+    exit_code: bool,
+) -> None:
+    """Raises UsageError for options that do not go together or with the files."""
+    from spamgpt.data.files import format_of
+    from spamgpt.data.mail import EML, MAIL_FORMATS, MBOX
+    from spamgpt.data.rows import LINES
+
+    chosen = settings.input_format
+    formats = [format_of(path) if chosen == "auto" else chosen for path in paths]
+    if exit_code and (len(paths) != 1 or formats[0] not in (LINES, EML)):
+        raise UsageError(
+            "--exit-code is for one message: a mail or a text.",
+            "Give it on standard input or as one file.",
+        )
+    if shape == "headed":
+        if format != "auto":
+            raise UsageError("--add-header and --format exclude each other.", "Leave one out.")
+        if any(found not in (LINES, *MAIL_FORMATS) for found in formats):
+            raise UsageError("--add-header is for mails.", "Give a mail or an mbox.")
+    if shape in ("headed", "unchanged") and formats.count(EML) > 1 and MBOX not in formats:
+        raise UsageError(
+            f"{formats.count(EML):,} mails would become one file.",
+            "--format jsonl or csv names the file of each answer.",
+        )
 
 
-def _tsv(answer: Prediction) -> bytes:
-    # A text with line ends (out of CSV or JSONL) would break the promise of one line each.
-    text = answer.text.replace("\r", "\\r").replace("\n", "\\n")
-    return f"{answer.label}\t{answer.probability:.4f}\t{text}".encode("utf-8", "replace")
-
-
-def _jsonl(answer: Prediction) -> bytes:
-    return jsons.dumps(answer.to_dict(), ensure_ascii=False).encode("utf-8", "replace")
-
-
-def _csv(answer: Prediction) -> bytes:
-    line = io.StringIO()
-    writer = csv.writer(line, quoting=csv.QUOTE_NONNUMERIC, lineterminator="")
-    writer.writerow([answer.label, round(answer.probability, 4), answer.text])
-    return line.getvalue().encode("utf-8", "replace")
-
-
-_LINE_OF: dict[str, Callable[[Prediction], bytes]] = {
-    "text": _tsv,
-    "tsv": _tsv,
-    "jsonl": _jsonl,
-    "csv": _csv,
-}
-_COLOURS = {"spam": "red", "ham": "green"}
-
-
-def table_writer() -> Callable[[str, float, str], None]:
-    """Shows an answer, given its label, probability and text, cut to the width of the terminal."""
-    from rich.text import Text
-
-    from spamgpt.cli.screen import stdout_console
-
-    console = stdout_console()
-    console.print(Text(f"{'label':8}  {'prob.':>6}  message", style="bold"))
-
-    def show(label: str, probability: float, text: str) -> None:
-        row = Text()
-        row.append(f"{printable(label):8}", style=_COLOURS.get(label, "cyan"))
-        row.append(f"  {probability:6.1%}  ")
-        row.append(printable(text[: console.width]))
-        console.print(row, no_wrap=True, overflow="ellipsis")
-
-    return show
+def _check_labels(answers: Answers, only: str | None, exit_code: bool, add_header: bool) -> None:
+    """Raises UsageError for options that do not go with the labels."""
+    if only is not None and only not in answers.labels:
+        raise UsageError(
+            f"The classifier has no label {only!r}.", f"Use {' or '.join(answers.labels)}."
+        )
+    if (exit_code or add_header) and len(set(answers.labels) - {UNSURE}) > 2:
+        raise UsageError(
+            f"--exit-code and --add-header are for two labels, not {', '.join(answers.labels)}.",
+            "--format jsonl has the answer for many.",
+        )

@@ -145,7 +145,7 @@ def _summary(step: Step) -> dict[str, Any]:
 
 def _show_predictions(evaluation: Artifact) -> None:
     """A few messages that the evaluation scored, with their answers."""
-    from spamgpt.cli.predict import table_writer
+    from spamgpt.cli.answers import table_writer
     from spamgpt.data.rows import LABEL, TEXT
     from spamgpt.data.tables import read_table
 

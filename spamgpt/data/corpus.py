@@ -1,16 +1,15 @@
 """Unlabelled text for pre-training: files to documents, documents to one flat row of token ids."""
 
-import gzip
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from spamgpt.data.files import lines_of, plain_name
 from spamgpt.data.rows import TEXT, bad_row, format_of, read_rows
 from spamgpt.errors import BadDataError, MissingInputError, UsageError
 from spamgpt.gpt2.packing import PackedTokens, pack
@@ -32,9 +31,9 @@ class Source:
 
         Raises BadDataError naming file and line.
         """
-        with closing(_opened(self.path)) as lines:
+        with closing(lines_of(self.path)) as lines:
             # An empty line of a text file holds no document.
-            for row in read_rows(lines, format_of(_plain_name(self.path)), str(self.path)):
+            for row in read_rows(lines, format_of(plain_name(self.path)), str(self.path)):
                 if TEXT not in row.fields:
                     raise bad_row(str(self.path), row.line, f"has no {TEXT!r}")
                 if row.fields[TEXT].strip():
@@ -50,7 +49,7 @@ def find_sources(paths: Sequence[Path], weights: Mapping[str, float]) -> list[So
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found = (p for p in path.rglob("*") if PurePath(_plain_name(p)).suffix in _SUFFIXES)
+            found = (p for p in path.rglob("*") if PurePath(plain_name(p)).suffix in _SUFFIXES)
             files += sorted(found)
         elif path.is_file():
             files.append(path)
@@ -58,7 +57,7 @@ def find_sources(paths: Sequence[Path], weights: Mapping[str, float]) -> list[So
             raise MissingInputError(f"There is no text at {path}.", "Give files or folders.")
     sources = {}
     for file in files:
-        name = PurePath(_plain_name(file)).stem
+        name = PurePath(plain_name(file)).stem
         if name in sources:
             raise UsageError(f"Two sources are called {name!r}.", "Rename one of the files.")
         sources[name] = Source(name, file, weights.get(name, 1.0))
@@ -160,13 +159,3 @@ def _corpus(pieces: list[list[int]], numbers: list[int]) -> Corpus:
     for start, piece in zip(offsets, pieces, strict=False):
         token_ids[start : start + len(piece)] = piece
     return Corpus(token_ids, offsets, np.array(numbers, dtype=np.int16))
-
-
-def _plain_name(path: Path) -> str:
-    return path.name.removesuffix(".gz")
-
-
-def _opened(path: Path) -> BinaryIO:
-    if path.suffix == ".gz":
-        return cast(BinaryIO, gzip.open(path, "rb"))
-    return path.open("rb")

@@ -5,8 +5,9 @@ One reader serves labelled data sets and streams to classify, so that a file mea
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from spamgpt.errors import BadDataError
@@ -19,13 +20,30 @@ TEXT, LABEL = "text", "label"
 _LONGEST_CSV_FIELD = 10_000_000
 
 
+# The first line of a TSV file is a header if it has words alone, one of them such a name.
+_WORD = re.compile(r"[A-Za-z_][\w.-]*")
+_COLUMN_NAME = re.compile(
+    "id|labels?|text|messages?|msg|sms|body|subject|content|e?mail|category|class|target|sender|"
+    "from|date|time|source",
+    re.IGNORECASE,
+)
+
+
 @dataclass(frozen=True)
 class Row:
-    """One message: where it stands, its bytes as they came (without the line end), its fields."""
+    """One message: where it stands, its bytes as they came, its fields.
+
+    `raw` has no line end; `end` is what makes it whole again. `header` is the line, without its
+    end, that names the columns of a CSV or TSV file. `values` are the fields as the file has them,
+    where these are more than strings (numbers, lists and nulls of JSONL).
+    """
 
     line: int
     raw: bytes
     fields: dict[str, str]
+    end: bytes = b"\n"
+    header: bytes | None = None
+    values: Mapping[str, object] = field(default_factory=dict)
 
 
 def format_of(name: str) -> str:
@@ -45,8 +63,9 @@ def read_rows(
 
     - `lines`: a message a line, the field `text`.
     - `tsv`: fields between tabs, quotes are ordinary characters. The first line holds the names if
-      `text_column` is one of them; otherwise the fields are `label` and `text`, and further tabs
-      belong to the text. The latter is the layout of the SMS Spam Collection.
+      `text_column` is one of them or if it reads like names (`id`, `body`); otherwise the fields
+      are `label` and `text`, and further tabs belong to the text. The latter is the layout of the
+      SMS Spam Collection.
     - `csv`: RFC 4180 with a header line.
     - `jsonl`: an object a line; null counts as absent, other values than strings as their JSON.
 
@@ -96,16 +115,26 @@ def _read_lines(source: _Source) -> Iterator[Row]:
 
 def _read_tsv(source: _Source) -> Iterator[Row]:
     names: list[str] | None = None
+    header = None
     for number, raw, text in source:
         text = text.removesuffix("\r")
         if names is None:
             names = text.split("\t")
-            if source.text_column in names:
+            if source.text_column in names or _reads_like_names(names):
                 _check_names(source, number, names)
+                header = raw
                 continue
             names = [LABEL, TEXT]
         fields = text.split("\t", len(names) - 1)
-        yield Row(number, raw, _named(source, number, names, fields))
+        yield Row(number, raw, _named(source, number, names, fields), header=header)
+
+
+def _reads_like_names(cells: list[str]) -> bool:
+    return (
+        len(cells) > 1
+        and all(map(_WORD.fullmatch, cells))
+        and any(map(_COLUMN_NAME.fullmatch, cells))
+    )
 
 
 def _read_csv(source: _Source) -> Iterator[Row]:
@@ -119,6 +148,7 @@ def _read_csv(source: _Source) -> Iterator[Row]:
     csv.field_size_limit(_LONGEST_CSV_FIELD)
     reader = csv.reader(text_lines(), strict=True)
     names: list[str] | None = None
+    header = b""
     while True:
         taken.clear()
         try:
@@ -130,12 +160,12 @@ def _read_csv(source: _Source) -> Iterator[Row]:
         number = taken[0][0]
         if not fields:
             continue
+        raw = b"\n".join(line for _, line in taken)
         if names is None:
-            names = fields
+            names, header = fields, raw
             _check_names(source, number, names)
             continue
-        raw = b"\n".join(line for _, line in taken)
-        yield Row(number, raw, _named(source, number, names, fields))
+        yield Row(number, raw, _named(source, number, names, fields), header=header)
 
 
 def _read_jsonl(source: _Source) -> Iterator[Row]:
@@ -149,11 +179,11 @@ def _read_jsonl(source: _Source) -> Iterator[Row]:
         if not isinstance(value, dict):
             raise source.bad_row(number, "is not a JSON object")
         fields = {
-            name: field if isinstance(field, str) else json.dumps(field, ensure_ascii=False)
-            for name, field in value.items()
-            if field is not None
+            name: item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
+            for name, item in value.items()
+            if item is not None
         }
-        yield Row(number, raw, fields)
+        yield Row(number, raw, fields, values=value)
 
 
 def _check_names(source: _Source, line: int, names: list[str]) -> None:

@@ -1,61 +1,69 @@
 """Batches out of a stream whose speed is not known."""
 
+import math
 import threading
-from collections.abc import Iterable, Iterator
-from queue import Empty, Queue
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
-_END = object()
 
-
-def as_they_come(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
+def as_they_come(
+    items: Iterable[Item],
+    most: int,
+    size: Callable[[Item], int] = lambda item: 0,
+    most_size: float = math.inf,
+) -> Iterator[list[Item]]:
     """Yields, whenever asked, the items that have come since (at least one, at most `most`).
 
-    A thread reads ahead, by at most `2 * most` items. An error of `items` is raised after all items
-    that came before it were yielded.
+    A thread reads ahead, by at most `2 * most` items that together have the size `most_size`, or by
+    one that is larger. An error of `items` is raised after all items that came before it were
+    yielded.
     """
-    queue: Queue[object] = Queue(maxsize=2 * most)
-    stopped = threading.Event()
+    changed = threading.Condition()
+    come: deque[Item] = deque()
+    held = 0  # the size of all that have come
+    ended = stopped = False
+    failure: Exception | None = None
 
     def read() -> None:
+        nonlocal held, ended, failure
         try:
             for item in items:
-                queue.put(item)
-                if stopped.is_set():
-                    return
-            queue.put(_END)
+                more = size(item)
+                with changed:
+                    while come and (len(come) >= 2 * most or held + more > most_size):
+                        if stopped:
+                            return
+                        changed.wait()
+                    if stopped:
+                        return
+                    come.append(item)
+                    held += more
+                    changed.notify()
         except Exception as error:
-            queue.put(_Failure(error))
+            failure = error
+        with changed:
+            ended = True
+            changed.notify()
 
     threading.Thread(target=read, name="reader", daemon=True).start()
     try:
-        end: object = None
-        while end is None:
-            batch: list[Item] = []
-            item = queue.get()
-            while True:
-                if item is _END or isinstance(item, _Failure):
-                    end = item
-                    break
-                batch.append(item)  # type: ignore[arg-type]
-                if len(batch) == most:
-                    break
-                try:
-                    item = queue.get_nowait()
-                except Empty:
-                    break
-            if batch:
-                yield batch
-        if isinstance(end, _Failure):
-            raise end.error
+        while True:
+            with changed:
+                while not come and not ended:
+                    changed.wait()
+                batch = [come.popleft() for _ in range(min(most, len(come)))]
+                held -= sum(map(size, batch))
+                changed.notify()
+            if not batch:
+                break
+            yield batch
+        if failure:
+            raise failure
     finally:
-        stopped.set()
-        while not queue.empty():  # a reader that waits for room sees that nobody reads on
-            queue.get_nowait()
-
-
-class _Failure:
-    def __init__(self, error: Exception) -> None:
-        self.error = error
+        with changed:
+            stopped = True
+            come.clear()  # a reader that waits for room sees that nobody reads on
+            changed.notify()

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from spamgpt.data.rows import CSV, LINES, TSV, bad_row, format_of, read_rows
+from spamgpt.data.rows import CSV, LABEL, LINES, TEXT, TSV, bad_row, format_of, read_rows
 from spamgpt.errors import BadDataError
 
 
 def read_labelled_file(path: Path, source: str | None = None) -> pd.DataFrame:
     """A table of strings from a CSV, TSV or JSONL file, or from the raw `SMSSpamCollection`.
 
-    All columns of the file are kept; the index holds the line of each row. Raises BadDataError
+    All columns of the file are kept, the index holds the line of each row, and what a row of JSONL
+    lacks is empty, only a label or a text must not be missing. Raises BadDataError
     naming the file, the line and the reason; `source` is the name used there, by default the path.
     """
     format = format_of(path.name)
@@ -35,13 +36,9 @@ def _read(path: Path, format: str, source: str) -> pd.DataFrame:
     line_numbers: list[int] = []
     with path.open("rb") as lines:
         for row in read_rows(lines, format, source):
-            if records and row.fields.keys() != records[0].keys():
-                raise bad_row(
-                    source,
-                    row.line,
-                    f"has the fields {', '.join(row.fields)}; the first row has "
-                    f"{', '.join(records[0])}",
-                )
+            for column in (LABEL, TEXT):
+                if records and column in records[0] and column not in row.fields:
+                    raise bad_row(source, row.line, f"has no {column!r}, as the first row has")
             surrogate = next((n for n, text in row.fields.items() if not _is_text(text)), None)
             if surrogate is not None:
                 raise bad_row(source, row.line, f"has half a surrogate pair in {surrogate!r}")
@@ -49,7 +46,7 @@ def _read(path: Path, format: str, source: str) -> pd.DataFrame:
             line_numbers.append(row.line)
     if not records:
         raise BadDataError(f"{source} holds no messages.", "Give a file with labelled messages.")
-    return pd.DataFrame(records, index=line_numbers, dtype="str")
+    return pd.DataFrame(records, index=line_numbers, dtype="str").fillna("")
 
 
 def require_labels(table: pd.DataFrame, column: str, source: str) -> None:

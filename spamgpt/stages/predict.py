@@ -3,8 +3,10 @@
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from spamgpt.data.rows import Row
 from spamgpt.device import Device, Precision
@@ -14,28 +16,41 @@ from spamgpt.workspace import Workspace
 if TYPE_CHECKING:
     from spamgpt.classifier import SpamClassifier
 
-InputFormat = Literal["auto", "lines", "tsv", "csv", "jsonl"]
+InputFormat = Literal["auto", "lines", "tsv", "csv", "jsonl", "eml", "mbox"]
+
+# The third answer, where one is asked for.
+UNSURE = "unsure"
 
 # What the classifier that comes with the package is called.
 BUNDLED = "bundled"
 
 # The most messages that are classified together.
 MOST_AT_ONCE = 256
+# The most bytes of messages that are read ahead; mails can be large.
+MOST_BYTES_AHEAD = 64 * 1024 * 1024
+
+# What an answer calls its own; an input's column of such a name is called `input_` and its name.
+_OWN_NAMES = ("label", "probability", "probabilities", "text", "truncated")
 
 
 @dataclass(frozen=True)
 class PredictSettings:
     """`classifier` is a reference or BUNDLED; None takes the newest, or BUNDLED if there is none.
 
-    `input_format` is auto (told by each file's name), lines, tsv, csv or jsonl; `text_column` is
-    the field that holds the message. `threshold` replaces the classifier's own. With `save` the
-    answers are also kept as an artifact.
+    `input_format` is auto (told by each file's name), lines, tsv, csv, jsonl, eml or mbox; what
+    tells no format is an mbox if it begins like one, else `untold`. With `whole` each input is one
+    message, a mail or a text. `text_column` is the field that holds the message. `threshold`
+    replaces the classifier's own; `unsure` gives UNSURE to messages whose probability of spam is
+    between the two. With `save` the answers are also kept as an artifact.
     """
 
     classifier: str | None = None
     input_format: InputFormat = "auto"
     text_column: str = "text"
     threshold: float | None = None
+    unsure: tuple[float, float] | None = None
+    untold: Literal["lines", "eml"] = "lines"
+    whole: bool = False
     save: bool = False
     precision: Precision = "auto"
     device: Device = "auto"
@@ -43,18 +58,23 @@ class PredictSettings:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One answer: the row, its text, the label it gets, and the probability of every label."""
+    """One answer: the row, its text, the label it gets, and the probability of every label.
+
+    `others` are the row's fields besides the text, as they are passed on.
+    """
 
     row: Row
     text: str
     label: str
     probabilities: dict[str, float]
     truncated: bool
+    positive_label: str
+    others: dict[str, object] = field(default_factory=dict)
 
     @property
     def probability(self) -> float:
-        """The probability of the label that was given."""
-        return self.probabilities[self.label]
+        """The probability of the label that was given; of spam, if that is UNSURE."""
+        return self.probabilities.get(self.label, self.probabilities[self.positive_label])
 
     def to_dict(self) -> dict[str, object]:
         return {
@@ -63,6 +83,7 @@ class Prediction:
             "probabilities": {name: round(p, 6) for name, p in self.probabilities.items()},
             "text": self.text,
             **({"truncated": True} if self.truncated else {}),
+            **self.others,
         }
 
 
@@ -70,6 +91,7 @@ class Prediction:
 class Answers:
     """The stream of answers, the labels that can be given, and the context length.
 
+    With two labels, `positive_label` (spam) is given from `threshold` on, or as `unsure` says.
     `classifier` names what answers: a reference, or BUNDLED. `substitutions` are its artifact's.
     """
 
@@ -77,13 +99,16 @@ class Answers:
     substitutions: list[str]
     labels: list[str]
     context: int
+    positive_label: str
+    threshold: float
+    unsure: tuple[float, float] | None
     batches: Iterator[list[Prediction]]
 
 
 def run(
-    settings: PredictSettings, workspace: Workspace, inputs: Iterable[tuple[str, BinaryIO]]
+    settings: PredictSettings, workspace: Workspace, inputs: Iterable[tuple[str, Iterable[bytes]]]
 ) -> Answers:
-    """Answers every message of `inputs`, pairs of a name and an open binary file, in order.
+    """Answers every message of `inputs`, pairs of a name and lines (a binary file), in order.
 
     Each batch holds the messages that had come when the one before was done, so a slow producer
     gets each answer at once and a fast one is batched. Memory does not grow with the input. Raises
@@ -99,11 +124,7 @@ def run(
         )
     else:
         classifier = SpamClassifier.bundled(settings.device, settings.precision)
-    if settings.threshold is not None and len(classifier.labels) > 2:
-        raise UsageError(
-            f"--threshold is for two labels; this classifier has {', '.join(classifier.labels)}.",
-            "Leave it out: the most probable label is given.",
-        )
+    _check_limits(settings, classifier.labels)
 
     def batches() -> Iterator[list[Prediction]]:
         from spamgpt.data.streams import as_they_come
@@ -118,7 +139,9 @@ def run(
                 saved = stack.enter_context(
                     (draft.folder / "predictions.jsonl").open("w", encoding="utf-8")
                 )
-            for rows in as_they_come(_rows(settings, inputs), MOST_AT_ONCE):
+            for rows in as_they_come(
+                _rows(settings, inputs), MOST_AT_ONCE, _bytes_held, MOST_BYTES_AHEAD
+            ):
                 answers = _answer(classifier, rows, settings)
                 if saved:
                     draft.counts["messages"] += len(answers)
@@ -129,34 +152,120 @@ def run(
     return Answers(
         artifact.reference if artifact else BUNDLED,
         artifact.substitutions if artifact else [],
-        classifier.labels,
+        [*classifier.labels, *([UNSURE] if settings.unsure else [])],
         classifier.context,
+        classifier.config.positive_label,
+        classifier.config.threshold if settings.threshold is None else settings.threshold,
+        settings.unsure,
         batches(),
     )
 
 
+def _check_limits(settings: PredictSettings, labels: list[str]) -> None:
+    """Raises UsageError for limits that do not fit each other or the labels."""
+    for option in ("threshold", "unsure"):
+        if getattr(settings, option) is not None and len(labels) > 2:
+            raise UsageError(
+                f"--{option} is for two labels; this classifier has {', '.join(labels)}.",
+                "Leave it out: the most probable label is given.",
+            )
+    if settings.unsure is None:
+        return
+    if settings.threshold is not None:
+        raise UsageError(
+            "--threshold and --unsure exclude each other.", "Spam begins at --unsure's HIGH."
+        )
+    low, high = settings.unsure
+    if not 0 <= low <= high <= 1:
+        raise UsageError(
+            f"--unsure {low:g} {high:g} is no range of probabilities.",
+            "Give the higher one last, both between 0 and 1.",
+        )
+    if UNSURE in labels:
+        raise UsageError(f"The classifier has a label {UNSURE!r} already.", "Leave --unsure out.")
+
+
+Message = tuple[Row, str, dict[str, object]]  # a row, its text, and the fields it passes on
+
+
 def _rows(
-    settings: PredictSettings, inputs: Iterable[tuple[str, BinaryIO]]
-) -> Iterator[tuple[Row, str]]:
-    """Each row with its text."""
-    from spamgpt.data.rows import TEXT, bad_row, format_of, read_rows
+    settings: PredictSettings, inputs: Iterable[tuple[str, Iterable[bytes]]]
+) -> Iterator[Message]:
+    from spamgpt.data.mail import MAIL_FORMATS
+    from spamgpt.data.rows import LINES, TEXT, bad_row
 
     for name, stream in inputs:
-        chosen = settings.input_format
-        format = format_of(name) if chosen == "auto" else chosen
-        column = TEXT if format == "lines" else settings.text_column
-        # A message that is not UTF-8 gets an answer, too.
-        for row in read_rows(stream, format, name, column, undecodable="replace"):
+        format, rows = _read(settings, name, stream)
+        column = TEXT if format in (LINES, *MAIL_FORMATS) else settings.text_column
+        for row in rows:
             if column not in row.fields:
                 raise bad_row(name, row.line, f"has no {column!r}, only {', '.join(row.fields)}")
-            yield row, row.fields[column]
+            others: dict[str, object] = {
+                f"input_{key}" if key in _OWN_NAMES else key: value
+                for key, value in (row.values or row.fields).items()
+                if key != column
+            }
+            yield row, row.fields[column], others
+
+
+def _read(
+    settings: PredictSettings, name: str, lines: Iterable[bytes]
+) -> tuple[str, Iterator[Row]]:
+    """The format of an input and its rows."""
+    from spamgpt.data.files import format_of
+    from spamgpt.data.mail import (
+        EML,
+        MAIL_FORMATS,
+        MBOX,
+        begins_an_mbox,
+        looks_like_mail,
+        read_mails,
+    )
+    from spamgpt.data.rows import LINES, TEXT, read_rows
+
+    format: str = settings.input_format
+    if format == "auto":
+        format = format_of(Path(name))
+        if settings.whole:
+            data = b"".join(lines)
+            lines = [data]
+            format = EML if format == EML or looks_like_mail(data) else LINES
+        elif format == LINES:
+            lines = iter(lines)
+            first = list(islice(lines, 1))
+            lines = chain(first, lines)
+            format = MBOX if first and begins_an_mbox(first[0]) else settings.untold
+    if format in MAIL_FORMATS:
+        return format, read_mails(lines, format, name)
+    # A message that is not UTF-8 gets an answer, too.
+    if settings.whole:
+        data = b"".join(lines)
+        text = data.decode("utf-8", "replace").removeprefix("\ufeff").strip("\r\n")
+        return format, iter([Row(1, data, {TEXT: text}, end=b"")])
+    column = TEXT if format == LINES else settings.text_column
+    return format, read_rows(lines, format, name, column, undecodable="replace")
+
+
+def _bytes_held(message: Message) -> int:
+    return len(message[0].raw) + len(message[1])
 
 
 def _answer(
-    classifier: "SpamClassifier", rows: list[tuple[Row, str]], settings: PredictSettings
+    classifier: "SpamClassifier", rows: list[Message], settings: PredictSettings
 ) -> list[Prediction]:
-    scores = classifier.score([text for _, text in rows])
-    labels = classifier.config.decide(scores.probabilities, settings.threshold)
+    scores = classifier.score([text for _, text, _ in rows])
+    positive = classifier.config.positive_label
+    if settings.unsure is None:
+        labels = classifier.config.decide(scores.probabilities, settings.threshold)
+    else:
+        # As bogofilter has it: at HIGH it is spam, at LOW it is not.
+        low, high = settings.unsure
+        of_spam = scores.probabilities[:, classifier.labels.index(positive)]
+        decided = classifier.config.decide(scores.probabilities, high)
+        labels = [
+            UNSURE if low < probability < high else label
+            for probability, label in zip(of_spam, decided, strict=True)
+        ]
     return [
         Prediction(
             row,
@@ -164,8 +273,10 @@ def _answer(
             label,
             dict(zip(classifier.labels, map(float, probabilities), strict=True)),
             truncated,
+            positive,
+            others,
         )
-        for (row, text), label, probabilities, truncated in zip(
+        for (row, text, others), label, probabilities, truncated in zip(
             rows, labels, scores.probabilities, scores.truncated, strict=True
         )
     ]

@@ -1,6 +1,9 @@
 import csv
+import gzip
 import io
 import json
+import re
+import resource
 
 import pytest
 
@@ -44,6 +47,97 @@ def test_only_prints_the_matching_lines_unchanged(predict):
 def test_only_keeps_the_lines_of_other_formats(predict):
     lines = json.dumps({"id": 1, "text": HAM}) + "\n" + json.dumps({"text": SPAM, "id": 2}) + "\n"
     assert predict(lines, "--only", "ham", name="a.jsonl").out == lines.split("\n")[0] + "\n"
+
+
+def test_only_keeps_the_header_of_a_table(predict):
+    lines = f'n,text\n1,"{HAM}, ok"\n2,{SPAM}\n3,{HAM}\n'
+    assert predict(lines, "--only", "ham", name="a.csv").out == lines.replace(f"2,{SPAM}\n", "")
+    assert predict(f"text\tn\n{HAM}\t1\n", "--only", "ham", name="a.tsv").out == (
+        f"text\tn\n{HAM}\t1\n"
+    )
+
+
+def test_other_columns_pass_through(predict):
+    table = f'id,label,body\n7,"a\tb",{SPAM}\n8,,"{HAM}\nx"\n'
+    options = ("--text-column", "body", "--quiet")
+    rows = predict(table, *options, "--json", name="a.csv").out.splitlines()
+    assert [(row["text"], row["id"], row["input_label"]) for row in map(json.loads, rows)] == [
+        (SPAM, "7", "a\tb"),
+        (HAM + "\nx", "8", ""),
+    ]
+    out = predict(table, *options, "--format", "csv", name="a.csv").out
+    assert [row["input_label"] for row in csv.DictReader(io.StringIO(out))] == ["a\tb", ""]
+    assert out.splitlines()[0] == "label,probability,text,id,input_label"
+    first, second = predict(table, *options, name="a.csv").out.splitlines()
+    assert first.split("\t")[2:] == [SPAM, "7", "a\\tb"]
+    assert second.split("\t")[2:] == [HAM + "\\nx", "8", ""]
+
+
+def test_values_of_jsonl_pass_through_as_they_are(predict):
+    row = {"text": "hi", "n": 1, "none": None, "list": ["é", {"a": 2.5}], "probability": "x"}
+    out = json.loads(predict(json.dumps(row) + "\n", "--json", name="a.jsonl").out)
+    assert {name: out[name] for name in ("n", "none", "list")} == {
+        "n": 1,
+        "none": None,
+        "list": ["é", {"a": 2.5}],
+    }
+    assert out["input_probability"] == "x"
+
+
+def test_columns_that_the_first_message_does_not_have_are_told_to_be_left_out(predict):
+    rows = '{"text": "a", "n": 1}\n{"text": "b", "m": 2}\n'
+    result = predict(rows, "--format", "csv", name="a.jsonl")
+    assert [row["n"] for row in csv.DictReader(io.StringIO(result.out))] == ["1", ""]
+    assert "warning: The columns m are left out" in result.err
+    assert json.loads(predict(rows, "--json", name="a.jsonl").out.splitlines()[1])["m"] == 2
+
+
+def test_a_tsv_whose_header_lacks_the_text_column_is_told(predict):
+    result = predict("id\tbody\n1\thi\n", name="a.tsv")
+    assert result.status == 4
+    assert "has no 'text', only id, body" in result.err
+
+
+def test_a_table_without_messages_is_a_header(predict):
+    assert predict("text\n", "--format", "csv", name="a.csv").out == "label,probability,text\n"
+
+
+def test_a_summary_comes_last_on_standard_error_unless_quiet(predict):
+    text = f"{SPAM}\n{HAM}\n{HAM}\n"
+    assert re.fullmatch(r"3 messages: 2 ham, 1 spam \([\d,]+ messages/s\)\n", predict(text).err)
+    assert predict(text, "--only", "spam").err.startswith("3 messages: 2 ham, 1 spam")
+    assert predict("").err == "0 messages\n"
+    assert predict(text, "--quiet").err == ""
+    assert predict(f"{SPAM}\n").err == ""  # one answer needs none
+
+
+def test_unsure_is_an_answer_of_its_own(predict):
+    (spam,) = (json.loads(predict(f"{SPAM}\n", "--json").out)["probability"],)
+    limits = ("--unsure", spam - 0.01, min(1, spam + 0.005))
+    result = predict(f"{SPAM}\n{HAM}\n", *limits)
+    assert result.out.startswith(f"unsure\t{spam:.4f}\t{SPAM}\nham\t")
+    assert predict(f"{SPAM}\n{HAM}\n", *limits, "--only", "unsure").out == f"{SPAM}\n"
+    assert predict(f"{SPAM}\n", "--unsure", 0.1, spam - 0.01).out.startswith("spam")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--unsure", "0.8", "0.2"],
+        ["--unsure", "0.5", "1.5"],
+        ["--unsure", "0.2", "0.8", "--threshold", "0.5"],
+        ["--only", "unsure"],
+        ["--add-header", "--format", "csv"],
+        ["--watch", "b.txt"],
+        ["--exit-code", "--input-format", "csv"],
+        ["--exit-code", "--input-format", "mbox"],
+    ],
+)
+def test_options_that_do_not_go_together_are_told(predict, options):
+    result = predict("hi\n", *options)
+    assert result.status == (3 if "--exit-code" in options else 2)
+    assert result.out == ""
+    assert "hint:" in result.err
 
 
 def test_only_can_be_had_in_a_format(predict):
@@ -91,9 +185,40 @@ def test_a_missing_file_ends_with_status_3(spamgpt, trained_workspace):
     assert "none.txt" in result.err
 
 
-def test_a_folder_is_no_file(spamgpt, trained_workspace):
-    result = spamgpt("predict", trained_workspace, "-w", trained_workspace)
-    assert result.status == 3
+def test_a_missing_file_is_told_before_any_answer(spamgpt, trained_workspace, tmp_path):
+    (tmp_path / "a.txt").write_text("hi\n")
+    result = spamgpt("predict", tmp_path / "a.txt", tmp_path / "b.txt", "-w", trained_workspace)
+    assert (result.status, result.out) == (3, "")
+    assert "b.txt" in result.err
+
+
+def test_files_are_opened_one_after_another(spamgpt, trained_workspace, tmp_path):
+    for number in range(60):
+        (tmp_path / f"{number}.txt").write_text("hi\n")
+    few = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (48, few[1]))
+    try:
+        result = spamgpt("predict", *tmp_path.glob("*.txt"), "-w", trained_workspace)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, few)
+    assert result.status == 0, result.err
+    assert result.out.count("\n") == 60
+
+
+def test_a_folder_is_read_with_what_is_in_it(spamgpt, trained_workspace, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "b.txt").write_text("second\n")
+    (folder / "a.jsonl.gz").write_bytes(gzip.compress(b'{"text": "first"}\n'))
+    (folder / "picture.png").write_bytes(b"no text")
+    result = spamgpt("predict", folder, "-w", trained_workspace)
+    assert [line.split("\t")[2] for line in result.out.splitlines()] == ["first", "second"]
+    assert result.err.startswith("warning: 1 files whose names tell no format are left out")
+
+
+def test_an_empty_folder_ends_with_status_3(spamgpt, trained_workspace, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert spamgpt("predict", tmp_path / "empty", "-w", trained_workspace).status == 3
 
 
 def test_a_bad_row_ends_with_status_4_after_the_answers_before_it(predict):

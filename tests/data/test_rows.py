@@ -61,6 +61,22 @@ def test_a_tsv_may_have_a_header():
     assert [row.fields for row in named] == [{"n": "1", "body": "hi"}]
 
 
+def test_a_tsv_header_is_known_without_the_text_column():
+    assert [row.fields for row in rows("id\tbody\n1\thi\n", "tsv")] == [{"id": "1", "body": "hi"}]
+    assert texts("ham\tok\nham\tmy body hurts\n", "tsv") == ["ok", "my body hurts"]
+
+
+def test_rows_know_the_line_that_names_their_columns():
+    assert [row.header for row in rows('text,"n"\r\nhi,1\r\n', "csv")] == [b'text,"n"\r']
+    assert [row.header for row in rows("text\tn\nhi\t1\n", "tsv")] == [b"text\tn"]
+    assert [row.header for row in rows("ham\thi\n", "tsv")] == [None]
+
+
+def test_rows_of_jsonl_keep_their_values():
+    (row,) = rows('{"text": "hi", "n": 1, "none": null}\n', "jsonl")
+    assert row.values == {"text": "hi", "n": 1, "none": None}
+
+
 def test_csv_fields_hold_quotes_commas_and_line_ends():
     assert texts('text\n"a ""b"", c\r\nd"\n', "csv") == ['a "b", c\r\nd']
 

@@ -1,4 +1,5 @@
 import threading
+import time
 from itertools import count
 
 import pytest
@@ -51,6 +52,29 @@ def test_a_producer_is_not_read_far_ahead_of_its_consumer():
         next(batches)
     batches.close()
     assert len(made) <= 20 * 5 + 2 * 5 + 2
+
+
+def test_large_items_are_read_ahead_by_their_size():
+    made = []
+
+    def large():
+        for number in range(100):
+            made.append(number)
+            yield "x" * 1000
+
+    batches = as_they_come(large(), most=50, size=len, most_size=3500)
+    assert sum(map(len, batches)) == 100
+    made.clear()
+    batches = as_they_come(large(), most=50, size=len, most_size=3500)
+    next(batches)
+    time.sleep(0.05)  # time enough to read on, if it would
+    assert len(made) <= 3 + 3 + 1
+    batches.close()
+
+
+def test_an_item_larger_than_the_size_comes_alone():
+    batches = list(as_they_come(["x" * 10, "y" * 10], most=50, size=len, most_size=5))
+    assert batches == [["x" * 10], ["y" * 10]]
 
 
 def test_a_reader_ends_when_its_consumer_does():

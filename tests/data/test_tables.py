@@ -74,10 +74,20 @@ def test_all_columns_are_kept(tmp_path):
     assert list(read_labelled_file(path).columns) == ["when", "label", "text"]
 
 
+def test_rows_of_jsonl_need_not_have_the_same_fields(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"label": "ham", "text": "a"}\n{"when": 1, "text": "b", "label": "spam"}\n')
+    assert read_labelled_file(path).to_dict("list") == {
+        "label": ["ham", "spam"],
+        "text": ["a", "b"],
+        "when": ["", "1"],
+    }
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"label": "ham", "text": "a"}\n{"label": "ham"}\n', "line 2: has the fields label;"),
+        ('{"label": "ham", "text": "a"}\n{"label": "ham"}\n', "line 2: has no 'text'"),
         ('{"text": "\\ud800", "label": "a"}\n', "line 1: has half a surrogate pair in 'text'"),
         ("", "holds no messages"),
     ],

@@ -1,0 +1,208 @@
+"""How `predict` writes its answers to standard output: as a table, TSV, CSV, JSONL, or as mails."""
+
+import csv
+import io
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from spamgpt.cli.printable import printable
+from spamgpt.stages.predict import UNSURE, Answers, Prediction
+
+OutputFormat = Literal["auto", "text", "tsv", "jsonl", "csv"]
+
+# "unchanged": the messages as they came; "headed": mails with a header added; "none": nothing.
+Shape = Literal["text", "tsv", "jsonl", "csv", "unchanged", "headed", "none"]
+
+# The header that mail filters look for, as SpamAssassin writes it.
+HEADER = "X-Spam-Status"
+
+
+@dataclass
+class Summary:
+    """What was answered: messages of each label, how many did not fit the context, the time.
+
+    `left_out` are columns that CSV or TSV had no room for: the first message did not have them.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    truncated: int = 0
+    seconds: float = 0.0
+    left_out: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        total = self.counts.total()
+        labels = ", ".join(f"{count:,} {label}" for label, count in sorted(self.counts.items()))
+        rate = f" ({total / self.seconds:,.0f} messages/s)" if total else ""
+        return f"{total:,} messages{': ' * bool(labels)}{labels}{rate}"
+
+
+def shape_of(format: OutputFormat, only: bool) -> Shape:
+    """What is written for the option --format, with --only or without."""
+    if format != "auto":
+        return format
+    if only:
+        return "unchanged"
+    return "text" if sys.stdout is not None and sys.stdout.isatty() else "tsv"
+
+
+def write_answers(answers: Answers, shape: Shape, only: str | None, summary: Summary) -> None:
+    """Writes the answers, each batch at once, or those of the label `only`; fills the summary."""
+    table = _Table(shape)
+    write = _writer(answers, shape) or table.write
+    begin = time.perf_counter()
+    for batch in answers.batches:
+        for answer in batch:
+            summary.truncated += answer.truncated
+            summary.counts[answer.label] += 1
+            if only in (None, answer.label):
+                write(answer)
+        sys.stdout.flush()
+        summary.seconds = time.perf_counter() - begin
+    if shape == "csv":
+        table.write_header()
+        sys.stdout.flush()
+    summary.left_out = list(table.left_out)
+
+
+def _writer(answers: Answers, shape: Shape) -> Callable[[Prediction], object] | None:
+    """What writes one answer in a shape that is no table of columns."""
+    if shape == "text":
+        show = table_writer()
+        return lambda answer: show(answer.label, answer.probability, answer.text)
+    if shape == "jsonl":
+        return lambda answer: sys.stdout.buffer.write(_json_line(answer))
+    if shape == "unchanged":
+        return _Unchanged().write
+    if shape == "headed":
+        return lambda answer: _write(headed(answer, answers))
+    if shape == "none":
+        return lambda answer: None
+    return None
+
+
+def _write(data: bytes) -> None:
+    """Writes bytes to standard output; to a terminal without what could steer it."""
+    if sys.stdout.isatty():
+        # Line ends and tabs are not messages' alone: they stand between lines and fields, too.
+        lines = data.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
+        data = "\n".join("\t".join(map(printable, line.split("\t"))) for line in lines).encode()
+    sys.stdout.buffer.write(data)
+
+
+def _json_line(answer: Prediction) -> bytes:
+    text = json.dumps(answer.to_dict(), ensure_ascii=False)
+    if sys.stdout.isatty():
+        text = printable(text)
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+class _Unchanged:
+    """Messages as they came; those of a table after the line that names its columns."""
+
+    def __init__(self) -> None:
+        self._header: bytes | None = None
+
+    def write(self, answer: Prediction) -> None:
+        row = answer.row
+        if row.header is not None and row.header != self._header:
+            self._header = row.header
+            _write(row.header + b"\n")
+        _write(row.raw + row.end)
+
+
+class _Table:
+    """CSV or TSV: label, probability, text, and then the other columns of the first message."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._line_of = _csv_line if shape == "csv" else _tsv_line
+        self._has_header = shape == "csv"
+        self._columns: list[str] | None = None
+        self.left_out: dict[str, None] = {}
+
+    def write_header(self, first: Prediction | None = None) -> None:
+        """Settles the columns, unless they are."""
+        if self._columns is None:
+            self._columns = list(first.others) if first else []
+            if self._has_header:
+                names = io.StringIO()
+                row = ["label", "probability", "text", *self._columns]
+                csv.writer(names, lineterminator="").writerow(row)
+                self._write_cells(names.getvalue())
+
+    def write(self, answer: Prediction) -> None:
+        self.write_header(answer)
+        columns = self._columns or []
+        self.left_out.update(dict.fromkeys(name for name in answer.others if name not in columns))
+        others = [_cell(answer.others.get(column)) for column in columns]
+        cells = [answer.label, answer.text, *others]
+        if sys.stdout.isatty():
+            cells = list(map(printable, cells))
+        self._write_cells(self._line_of(answer.probability, cells))
+
+    def _write_cells(self, line: str) -> None:
+        sys.stdout.buffer.write(line.encode("utf-8", "replace") + b"\n")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+# A tab or a line end within a field would make two of it.
+_TSV_ESCAPES = str.maketrans({"\t": "\\t", "\r": "\\r", "\n": "\\n"})
+
+
+def _tsv_line(probability: float, cells: list[str]) -> str:
+    label, *others = (cell.translate(_TSV_ESCAPES) for cell in cells)
+    return "\t".join([label, f"{probability:.4f}", *others])
+
+
+def _csv_line(probability: float, cells: list[str]) -> str:
+    line = io.StringIO()
+    label, *others = cells
+    writer = csv.writer(line, quoting=csv.QUOTE_NONNUMERIC, lineterminator="")
+    writer.writerow([label, round(probability, 4), *others])
+    return line.getvalue()
+
+
+def headed(answer: Prediction, answers: Answers) -> bytes:
+    """A mail as it came, with the answer as a header: verdict, probability of spam, threshold."""
+    from spamgpt.data.mail import with_header
+
+    verdict = {answers.positive_label: "Yes", UNSURE: "Unsure"}.get(answer.label, "No")
+    probability = answer.probabilities[answers.positive_label]
+    limits = (
+        f"unsure={answers.unsure[0]:g}..{answers.unsure[1]:g}"
+        if answers.unsure
+        else f"threshold={answers.threshold:g}"
+    )
+    value = f"{verdict}, probability={probability:.4f}, {limits}"
+    return with_header(answer.row.raw, HEADER, value) + answer.row.end
+
+
+_COLOURS = {"spam": "red", "ham": "green", UNSURE: "yellow"}
+
+
+def table_writer() -> Callable[[str, float, str], None]:
+    """Shows an answer, given its label, probability and text, cut to the width of the terminal."""
+    from rich.text import Text
+
+    from spamgpt.cli.screen import stdout_console
+
+    console = stdout_console()
+    console.print(Text(f"{'label':8}  {'prob.':>6}  message", style="bold"))
+
+    def show(label: str, probability: float, text: str) -> None:
+        row = Text()
+        row.append(f"{printable(label):8}", style=_COLOURS.get(label, "cyan"))
+        row.append(f"  {probability:6.1%}  ")
+        row.append(printable(text[: console.width]))
+        console.print(row, no_wrap=True, overflow="ellipsis")
+
+    return show

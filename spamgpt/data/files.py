@@ -1,0 +1,174 @@
+"""The files that messages stand in: found in folders, read plain or gzip, followed while they grow.
+
+What stands in them is told apart in `rows.py` and `mail.py`.
+"""
+
+import gzip
+import os
+import time
+import zlib
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from spamgpt.data import rows
+from spamgpt.data.mail import EML, MBOX
+from spamgpt.errors import BadDataError, MissingInputError
+
+_SUFFIXES = {".eml": EML, ".mbox": MBOX, ".mbx": MBOX}
+_LINES_SUFFIX = ".txt"
+
+# Seconds between two looks at a file that is followed.
+_LOOK_EVERY = 0.2
+
+
+def plain_name(path: Path) -> str:
+    """The name of a file without its `.gz`."""
+    return path.name.removesuffix(".gz")
+
+
+def format_of(path: Path) -> str:
+    """The format that a file's name or its place in a Maildir tells; `lines` where none does."""
+    if path.parent.name in _MAIL_FOLDERS and is_maildir(path.parent.parent):
+        return EML
+    name = plain_name(path)
+    return _SUFFIXES.get(Path(name).suffix.lower()) or rows.format_of(name)
+
+
+_MAIL_FOLDERS = ("cur", "new")
+
+
+def is_maildir(folder: Path) -> bool:
+    """Whether a folder holds mails as Maildir does: the read ones in `cur`, the others in `new`."""
+    return all((folder / name).is_dir() for name in _MAIL_FOLDERS)
+
+
+def find_files(paths: Sequence[Path], any_name: bool = False) -> tuple[list[Path], list[Path]]:
+    """The files at these paths, in order, and the files of folders that were left out.
+
+    A folder stands for all files in it, sorted, whose names tell a format (`any_name`: all) and
+    for mailboxes under any name; hidden files are left out without a word, as is all in a Maildir
+    but its mails. Raises MissingInputError for the first path that is not there, cannot be read,
+    or is a folder without messages.
+    """
+    found: list[Path] = []
+    left_out: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise MissingInputError(f"There is no file {path}.", "Check the path.")
+        if not os.access(path, os.R_OK):
+            raise MissingInputError(f"{path} may not be read.", "Check its access rights.")
+        if not path.is_dir():
+            found.append(path)
+            continue
+        taken: list[Path] = []
+        for file in _walk(path):
+            wanted = any_name or _tells_a_format(file)
+            (taken if wanted else left_out).append(file)
+        if not taken and not is_maildir(path):
+            raise MissingInputError(
+                f"There are no messages in {path}.",
+                "It needs files called .eml, .mbox, .txt, .csv, .tsv or .jsonl; "
+                "--input-format eml takes files of every name.",
+            )
+        found += taken
+    return found, left_out
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """The files in a folder and the folders in it, sorted; of a Maildir only the mails."""
+    maildir = is_maildir(folder)
+    for entry in sorted(folder.iterdir()):
+        # The folders of a Maildir have names that begin with a dot; `.Sent` is one.
+        if entry.is_dir():
+            inside_maildir = maildir and entry.name.startswith(".") and is_maildir(entry)
+            hidden = entry.name.startswith(".") or entry.is_symlink()
+            if maildir and entry.name in _MAIL_FOLDERS:
+                yield from sorted(file for file in entry.iterdir() if _is_visible_file(file))
+            elif inside_maildir or not (maildir or hidden):
+                yield from _walk(entry)
+        elif not maildir and _is_visible_file(entry):
+            yield entry
+
+
+def _is_visible_file(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".")
+
+
+def _tells_a_format(path: Path) -> bool:
+    known = format_of(path) != rows.LINES or Path(plain_name(path)).suffix == _LINES_SUFFIX
+    if known or not os.access(path, os.R_OK):
+        return known
+    try:
+        with _opened(path) as stream:
+            return stream.read(5) == b"From "
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
+def lines_of(path: Path) -> Generator[bytes]:
+    """The lines of a file, plain or `.gz`, which is open while they are read.
+
+    Raises BadDataError for a gzip file that is damaged or cut short.
+    """
+    with _opened(path) as stream:
+        try:
+            yield from stream
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise BadDataError(
+                f"{path} cannot be unpacked: {error}", "It is no gzip file, or a part is missing."
+            ) from error
+
+
+def _opened(path: Path) -> BinaryIO:
+    if path.suffix == ".gz":
+        return cast(BinaryIO, gzip.open(path, "rb"))
+    return path.open("rb")
+
+
+def follow(path: Path, look_every: float = _LOOK_EVERY) -> Iterator[bytes]:
+    """The lines that are added to a file from now on, without end, as `tail -F -n 0` gives them.
+
+    A line comes when its end has been written. A file that is replaced under its name, as by
+    rotation, is read to its end, and its successor from the beginning; so is one that was cut
+    (copied and emptied) or that is not there yet.
+    """
+    from_end = path.exists()
+    while True:
+        try:
+            stream = path.open("rb", buffering=0)
+        except FileNotFoundError:
+            time.sleep(look_every)
+            continue
+        with stream:
+            if from_end:
+                stream.seek(0, os.SEEK_END)
+            yield from _lines_until_replaced(path, cast(BinaryIO, stream), look_every)
+        from_end = False
+
+
+def _lines_until_replaced(path: Path, stream: BinaryIO, look_every: float) -> Iterator[bytes]:
+    rest = b""
+    replaced = False
+    while True:
+        while part := stream.read(1 << 16):
+            *lines, rest = (rest + part).split(b"\n")
+            yield from (line + b"\n" for line in lines)
+        if replaced:
+            if rest:
+                yield rest
+            return
+        status = os.fstat(stream.fileno())
+        if status.st_size < stream.tell():
+            stream.seek(0)
+            if rest:
+                yield rest
+            rest = b""
+            continue
+        try:
+            replaced = not os.path.samestat(status, path.stat())
+        except FileNotFoundError:
+            # Moved away; until its successor is there, the old one may still be written to.
+            replaced = False
+        if not replaced:
+            time.sleep(look_every)
