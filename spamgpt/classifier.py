@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from spamgpt.data.batches import tokenize
+from spamgpt.data.batches import tokenize_in_windows
 from spamgpt.device import Device, Precision, resolve_device, resolve_precision
 from spamgpt.errors import IntegrityError
 from spamgpt.gpt2.classifier import GPT2Classifier
@@ -20,6 +21,7 @@ from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.precision import lowered
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.inference import classify
+from spamgpt.reporting import SILENT, Reporter
 from spamgpt.sources.bundled import CLASSIFIER_FOLDER, MINI_FOLDER
 from spamgpt.workspace import MANIFEST, Artifact, Workspace
 
@@ -54,6 +56,22 @@ class ClassifierConfig:
         """(messages, labels) -> the same shape: what each label's logit says of a message."""
         return (logits.double() / self.temperature).softmax(dim=1).numpy()
 
+    def combine(
+        self, of_windows: npt.NDArray[np.float64], offsets: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float64]:
+        """(windows, labels) -> (messages, labels): message i has the windows from `offsets[i]` on.
+
+        With two labels a message is as likely of the positive one as its most suspicious window, so
+        that no length of harmless text hides spam; with more, the mean over the windows counts.
+        """
+        if len(of_windows) == len(offsets) - 1:
+            return of_windows
+        parts = [of_windows[start:end] for start, end in pairwise(offsets)]
+        if len(self.labels) > 2:
+            return np.stack([part.mean(axis=0) for part in parts])
+        positive = self.labels.index(self.positive_label)
+        return np.stack([part[part[:, positive].argmax()] for part in parts])
+
     def decide(
         self, probabilities: npt.NDArray[np.float64], threshold: float | None = None
     ) -> list[str]:
@@ -86,10 +104,10 @@ def positive_label(labels: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Scores:
-    """(messages, labels) probabilities, and how many messages did not fit the context."""
+    """(messages, labels) probabilities, and in how many windows each message was read."""
 
     probabilities: npt.NDArray[np.float64]
-    truncated: list[bool]
+    windows: list[int]
 
 
 class SpamClassifier:
@@ -184,19 +202,27 @@ class SpamClassifier:
 
     @property
     def context(self) -> int:
-        """The most tokens of a message that are read."""
+        """The most tokens that are read at once; a longer message is read in windows."""
         return self.model.gpt2.config.n_positions
 
-    def score(self, texts: Sequence[str]) -> Scores:
-        """The probability of each label for each message, in the order of `labels`."""
+    def score(self, texts: Sequence[str], reporter: Reporter = SILENT) -> Scores:
+        """The probability of each label for each message, in the order of `labels`.
+
+        A message longer than the context is read in windows that overlap by half
+        (`ClassifierConfig.combine`).
+        """
         if isinstance(texts, str):
             raise TypeError("texts is one string; give a list of messages")
+        if not texts:
+            return Scores(np.empty((0, len(self.labels))), [])
         # The same text is scored once.
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        messages = tokenize(list(places), self.tokenizer, self.context)
-        probabilities = self.config.probabilities(classify(self.model, messages, self.device))
-        wanted = [places[text] for text in texts]
-        return Scores(probabilities[wanted], [messages.truncated[place] for place in wanted])
+        cut = tokenize_in_windows(list(places), self.tokenizer, self.context)
+        with reporter.task("Scoring", len(cut.messages), "messages") as task:
+            logits = classify(self.model, cut.messages, self.device, task.advance)
+        probabilities = self.config.combine(self.config.probabilities(logits), cut.offsets)
+        wanted, counts = [places[text] for text in texts], cut.counts
+        return Scores(probabilities[wanted], [counts[place] for place in wanted])
 
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """(messages, labels): the probability of each label, in the order of `labels`."""

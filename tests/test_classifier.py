@@ -38,11 +38,28 @@ def test_prediction_does_not_depend_on_the_batch(classifier, neighbours, place):
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_a_message_beyond_the_context_is_read_from_its_first_tokens_and_told(classifier):
-    start = "x" * classifier.context
-    scores = classifier.score([start, start + " WIN a FREE prize"])
-    assert scores.truncated == [False, True]
-    np.testing.assert_allclose(scores.probabilities[0], scores.probabilities[1], atol=1e-6)
+def test_spam_is_found_wherever_it_stands_in_a_long_message():
+    bundled = SpamClassifier.bundled(device="cpu")
+    harmless = "see you at seven then, i will bring the bread " * 100
+    spam = "WINNER! Claim your free prize now, call 09061701461 " * 40
+    scores = bundled.score([harmless, harmless + spam, harmless + spam + harmless])
+    assert all(windows > 3 for windows in scores.windows)
+    assert bundled.config.decide(scores.probabilities) == ["ham", "spam", "spam"]
+    np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1)
+
+
+def test_a_message_is_as_suspicious_as_its_most_suspicious_window():
+    config = ClassifierConfig(["ham", "spam"], "spam", 0.5, "all")
+    of_windows = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
+    combined = config.combine(of_windows, np.array([0, 1, 3, 4]))
+    assert combined.tolist() == [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]]
+
+
+def test_with_more_than_two_labels_the_windows_count_alike():
+    config = ClassifierConfig(["a", "b", "c"], "c", 0.5, "all")
+    of_windows = np.array([[0.6, 0.2, 0.2], [0.2, 0.2, 0.6], [0.0, 1.0, 0.0]])
+    combined = config.combine(of_windows, np.array([0, 2, 3]))
+    np.testing.assert_allclose(combined, [[0.4, 0.2, 0.4], [0, 1, 0]])
 
 
 def test_one_string_is_not_taken_for_a_list_of_letters(classifier):

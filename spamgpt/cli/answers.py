@@ -24,13 +24,13 @@ HEADER = "X-Spam-Status"
 
 @dataclass
 class Summary:
-    """What was answered: messages of each label, how many did not fit the context, the time.
+    """What was answered: messages of each label, how many were read in windows, the time.
 
     `left_out` are columns that CSV or TSV had no room for: the first message did not have them.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
-    truncated: int = 0
+    long: int = 0
     seconds: float = 0.0
     left_out: list[str] = field(default_factory=list)
 
@@ -57,7 +57,7 @@ def write_answers(answers: Answers, shape: Shape, only: str | None, summary: Sum
     begin = time.perf_counter()
     for batch in answers.batches:
         for answer in batch:
-            summary.truncated += answer.truncated
+            summary.long += answer.windows > 1
             summary.counts[answer.label] += 1
             if only in (None, answer.label):
                 write(answer)

@@ -190,10 +190,10 @@ def command(
         if watch is not None:  # the way to end it
             reporter.note(str(summary))
         raise
-    if summary.truncated:
-        reporter.warn(
-            f"{summary.truncated:,} messages are longer than the model's {answers.context:,} "
-            f"tokens; of each only the first {answers.context:,} were read."
+    if summary.long:
+        reporter.note(
+            f"Longer than the model's {answers.context:,} tokens and read in overlapping windows: "
+            f"{summary.long:,}."
         )
     if summary.left_out:
         reporter.warn(

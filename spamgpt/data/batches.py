@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from spamgpt.gpt2.packing import PackedTokens, pack
@@ -35,6 +37,39 @@ def tokenize(texts: Sequence[str], tokenizer: Tokenizer, context: int) -> Tokeni
     token_ids = tokenizer.encode(texts)
     truncated = [len(ids) > context for ids in token_ids]
     return TokenizedMessages([ids[:context] for ids in token_ids], truncated)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Messages of any length, cut into windows of at most the model's context.
+
+    Message i has the windows `offsets[i]` to `offsets[i + 1]`, at least one.
+    """
+
+    messages: TokenizedMessages
+    offsets: npt.NDArray[np.int64]
+
+    @property
+    def counts(self) -> list[int]:
+        """How many windows each message has."""
+        counts: list[int] = np.diff(self.offsets).tolist()
+        return counts
+
+
+def tokenize_in_windows(texts: Sequence[str], tokenizer: Tokenizer, context: int) -> Windows:
+    """Tokenizes messages; one longer than `context` tokens becomes windows that overlap by half.
+
+    All windows of a long message are full: the last one ends where the message ends.
+    """
+    windows: list[list[int]] = []
+    counts = []
+    for ids in tokenizer.encode(texts):
+        last = max(0, len(ids) - context)
+        starts = [*range(0, last, max(1, context // 2)), last]
+        windows += [ids[start : start + context] for start in starts]
+        counts.append(len(starts))
+    messages = TokenizedMessages(windows, [False] * len(windows))
+    return Windows(messages, np.cumsum([0, *counts]))
 
 
 def batches_by_length(

@@ -103,10 +103,8 @@ def answer(
     reporter: Reporter,
 ) -> "Outcome":
     """What a classifier answers for a split. Raises BadDataError for a label it does not know."""
-    from spamgpt.data.batches import tokenize
     from spamgpt.data.rows import LABEL, TEXT
     from spamgpt.evaluation.metrics import Outcome
-    from spamgpt.inference import classify
 
     unknown = sorted(set(table[LABEL]) - set(classifier.labels))
     if unknown:
@@ -115,15 +113,8 @@ def answer(
             f"{', '.join(unknown)}.",
             f"Evaluate on messages labelled {', '.join(classifier.labels)}.",
         )
-    messages = tokenize(list(table[TEXT]), classifier.tokenizer, classifier.context)
-    if any(messages.truncated):
-        reporter.warn(
-            f"{sum(messages.truncated)} messages are longer than the model's "
-            f"{classifier.context} tokens; of each the first {classifier.context} are read."
-        )
-    with reporter.task(f"Scoring the {split} split", len(messages), "messages") as task:
-        logits = classify(classifier.model, messages, classifier.device, task.advance)
-    probabilities = classifier.config.probabilities(logits)
+    scores = classifier.score(list(table[TEXT]), reporter)
+    probabilities = scores.probabilities
     return Outcome(
         list(table[LABEL]),
         classifier.config.decide(probabilities),

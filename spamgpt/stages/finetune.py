@@ -462,8 +462,8 @@ def _read_splits(
         messages = tokenize(list(table[TEXT]), tokenizer, context)
         if any(messages.truncated):
             reporter.warn(
-                f"{sum(messages.truncated)} messages of the {name} split are longer than the "
-                f"model's {context} tokens; of each the first {context} are used."
+                f"Longer than the model's {context} tokens, and trained on by their first "
+                f"{context}: {sum(messages.truncated):,} of the {name} split."
             )
         indices = [planned.labels.index(label) for label in table[LABEL]]
         splits[name] = LabelledMessages(messages, torch.tensor(indices))

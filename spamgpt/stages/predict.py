@@ -30,7 +30,7 @@ MOST_AT_ONCE = 256
 MOST_BYTES_AHEAD = 64 * 1024 * 1024
 
 # What an answer calls its own; an input's column of such a name is called `input_` and its name.
-_OWN_NAMES = ("label", "probability", "probabilities", "text", "truncated")
+_OWN_NAMES = ("label", "probability", "probabilities", "text", "windows")
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,15 @@ class PredictSettings:
 class Prediction:
     """One answer: the row, its text, the label it gets, and the probability of every label.
 
-    `others` are the row's fields besides the text, as they are passed on.
+    `windows` is in how many overlapping pieces a long message was read; 1 for most. `others` are
+    the row's fields besides the text, as they are passed on.
     """
 
     row: Row
     text: str
     label: str
     probabilities: dict[str, float]
-    truncated: bool
+    windows: int
     positive_label: str
     others: dict[str, object] = field(default_factory=dict)
 
@@ -82,7 +83,7 @@ class Prediction:
             "probability": round(self.probability, 6),
             "probabilities": {name: round(p, 6) for name, p in self.probabilities.items()},
             "text": self.text,
-            **({"truncated": True} if self.truncated else {}),
+            **({"windows": self.windows} if self.windows > 1 else {}),
             **self.others,
         }
 
@@ -272,11 +273,11 @@ def _answer(
             text,
             label,
             dict(zip(classifier.labels, map(float, probabilities), strict=True)),
-            truncated,
+            windows,
             positive,
             others,
         )
-        for (row, text, others), label, probabilities, truncated in zip(
-            rows, labels, scores.probabilities, scores.truncated, strict=True
+        for (row, text, others), label, probabilities, windows in zip(
+            rows, labels, scores.probabilities, scores.windows, strict=True
         )
     ]

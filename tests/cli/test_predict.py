@@ -172,11 +172,13 @@ def test_one_line_each_also_for_texts_of_several_lines(predict):
     assert result.out.endswith("\ttwo\\nlines\n")
 
 
-def test_a_message_longer_than_the_context_is_told(predict):
+def test_a_message_longer_than_the_context_is_read_in_windows_and_told(predict):
     result = predict("x" * 65 + "\nshort\n")
     assert result.status == 0
     assert len(result.out.splitlines()) == 2
-    assert result.err.startswith("warning: 1 messages are longer than the model's 64 tokens")
+    assert "Longer than the model's 64 tokens and read in overlapping windows" in result.err
+    assert json.loads(predict("x" * 65, "--json").out)["windows"] == 2
+    assert "windows" not in json.loads(predict("short", "--json").out)
 
 
 def test_a_missing_file_ends_with_status_3(spamgpt, trained_workspace):

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -6,8 +7,16 @@ from spamgpt.data.batches import (
     batches_by_length,
     shuffled_batches,
     tokenize,
+    tokenize_in_windows,
 )
 from spamgpt.gpt2.tokenizer import Tokenizer
+from spamgpt.sources.bundled import MINI_FOLDER
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.from_folder(MINI_FOLDER)
+
 
 lengths = st.lists(st.integers(1, 50), min_size=1, max_size=60)
 
@@ -22,6 +31,23 @@ def test_a_message_longer_than_the_context_keeps_its_first_tokens_and_is_told(ma
     assert messages.token_ids[0] == messages.token_ids[1] == tokenizer.encode(["abc"])[0]
     assert messages.truncated == [True, False, False]
     assert len(messages.token_ids[2]) == 1
+
+
+@given(texts=st.lists(st.text("abc ", max_size=40), max_size=6), context=st.integers(1, 9))
+def test_windows_hold_every_token_of_every_message_in_order(tokenizer, texts, context):
+    cut = tokenize_in_windows(texts, tokenizer, context)
+    assert len(cut.counts) == len(texts)
+    for ids, start, end in zip(
+        tokenizer.encode(texts), cut.offsets[:-1], cut.offsets[1:], strict=True
+    ):
+        windows = cut.messages.token_ids[start:end]
+        if len(ids) <= context:
+            assert windows == [ids]
+            continue
+        assert all(len(window) == context for window in windows)
+        places = [*range(0, len(ids) - context, max(1, context // 2)), len(ids) - context]
+        assert windows == [ids[place : place + context] for place in places]
+        assert {place + i for place in places for i in range(context)} == set(range(len(ids)))
 
 
 @given(sizes=lengths, limit=st.integers(1, 120))

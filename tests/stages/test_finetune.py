@@ -186,8 +186,8 @@ def test_long_messages_are_told_not_cut_silently(tmp_path, make_model):
 
     finetune.run(FinetuneSettings(epochs=1, device="cpu"), workspace, Listener())
     assert heard[0] == (
-        "21 messages of the train split are longer than the model's 64 tokens; "
-        "of each the first 64 are used."
+        "Longer than the model's 64 tokens, and trained on by their first 64: "
+        "21 of the train split."
     )
 
 

@@ -1,0 +1,75 @@
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spamgpt import SpamClassifier
+from spamgpt.explanation import LONGEST, MOST, explain, top
+from spamgpt.sources.bundled import MESSAGES_FILE
+
+
+@pytest.fixture(scope="module")
+def bundled() -> SpamClassifier:
+    return SpamClassifier.bundled(device="cpu", precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def quick(trained_workspace_template) -> SpamClassifier:
+    return SpamClassifier.load(trained_workspace_template, device="cpu")
+
+
+def log_odds(probability):
+    clipped = np.clip(probability, 1e-9, 1 - 1e-9)
+    return np.log(clipped / (1 - clipped))
+
+
+def test_leaving_out_the_top_words_changes_the_answer_more_than_leaving_out_others(bundled):
+    texts = pd.read_csv(MESSAGES_FILE)["text"].sample(16, random_state=1)
+    draw = random.Random(1)
+    lost_top, lost_random = [], []
+    for text in texts:
+        label = bundled.predict([text])[0]
+        spans = explain(bundled, text, label)
+        chosen = top(spans, 3)
+        if len(spans) < 6 or not chosen:
+            continue
+
+        def without(left_out, text=text, spans=spans):
+            return "".join(text[s.start : s.end] for s in spans if s not in left_out)
+
+        others = [without(draw.sample(spans, len(chosen))) for _ in range(4)]
+        scored = bundled.predict_proba([text, without(chosen), *others])
+        odds = log_odds(scored[:, bundled.labels.index(label)])
+        lost_top.append(odds[0] - odds[1])
+        lost_random.append(odds[0] - odds[2:].mean())
+    assert len(lost_top) >= 10
+    assert np.mean(lost_top) > 3 * max(np.mean(lost_random), 0.1)
+    assert np.mean(np.array(lost_top) > np.array(lost_random)) > 0.9
+
+
+def test_the_word_that_gives_spam_away_is_named(bundled):
+    text = "WINNER! Claim your free prize now, call 09061701461"
+    spans = explain(bundled, text, "spam")
+    best = top(spans, 1)[0]
+    assert text[best.start : best.end] == " 09061701461"
+    # Against the other label the same words weigh the opposite.
+    opposite = explain(bundled, text, "ham")
+    assert [s.weight for s in opposite] == pytest.approx([-s.weight for s in spans], abs=1e-4)
+
+
+@settings(max_examples=40)
+@given(text=st.text(max_size=60) | st.text(" ab", min_size=150, max_size=300))
+def test_spans_cover_the_text_in_order(quick, text):
+    spans = explain(quick, text, "ham")
+    assert "".join(text[s.start : s.end] for s in spans) == text
+    assert all(s.start < s.end for s in spans)
+    assert len(spans) <= MOST
+
+
+def test_a_long_address_is_more_than_one_part(bundled):
+    spans = explain(bundled, "see http://example.com/a/rather/long/path", "ham")
+    assert len(spans) > 2
+    assert all(s.end - s.start <= LONGEST + 1 for s in spans)
