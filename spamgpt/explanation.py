@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from spamgpt.classifier import SpamClassifier
+from spamgpt.data.batches import tokenize_in_windows
+from spamgpt.inference import classify
 
 # Zeiler & Fergus 2014 (for images), Li, Monroe, Jurafsky 2016 (for words).
 METHOD = "occlusion: the log-odds of the label given, less those without the word"
 
-# A message is read once for each of its parts, of which it has at most so many; a word longer than
-# LONGEST characters (an address, or a script without spaces) is more than one part.
+# A message is read once for each of its parts, of which it has at most so many, and in a long one
+# as often again for the words of its weightiest parts. A word longer than LONGEST characters (an
+# address, or a script without spaces) is more than one part.
 MOST, LONGEST = 64, 12
 _WORD = re.compile(rf"\s*\S{{1,{LONGEST}}}|\s+")
 
@@ -33,17 +36,22 @@ def explain(classifier: SpamClassifier, text: str, label: str) -> list[Span]:
     """The weight of each part of a text for a label; the spans cover the text, in order.
 
     A part is a word with the space before it, or in long texts some words. It is left out and the
-    rest is scored; what the label's log-odds lose is its weight.
+    rest is scored; what the label's log-odds lose is its weight. Of a text longer than the context
+    the window that decided is explained; what is around it weighs nothing.
     """
-    parts = _parts(text)
-    without = [text[:start] + text[end:] for start, end in parts]
-    column = classifier.labels.index(label)
-    probabilities = classifier.predict_proba([text, *without])[:, column].clip(1e-9, 1 - 1e-9)
-    log_odds = np.log(probabilities) - np.log1p(-probabilities)
-    return [
-        Span(start, end, float(log_odds[0] - log_odds[1 + number]))
-        for number, (start, end) in enumerate(parts)
-    ]
+    start, end = _deciding_window(classifier, text, label)
+    words = [match.span() for match in _WORD.finditer(text, start, end)]
+    size = -(-len(words) // MOST) or 1  # words in a part
+    groups = [words[first : first + size] for first in range(0, len(words), size)]
+    spans = _weighed(classifier, text[:end], start, [_around(group) for group in groups], label)
+    if size > 1:
+        strongest = sorted(range(len(spans)), key=lambda index: -abs(spans[index].weight))
+        closer = sorted(strongest[: MOST // size])
+        parts = [word for index in closer for word in groups[index]]
+        kept = [span for index, span in enumerate(spans) if index not in closer]
+        spans = kept + _weighed(classifier, text[:end], start, parts, label)
+    around = [Span(*ends, 0.0) for ends in ((0, start), (end, len(text))) if ends[0] < ends[1]]
+    return sorted(spans + around, key=lambda span: span.start)
 
 
 def top(spans: Sequence[Span], count: int) -> list[Span]:
@@ -51,8 +59,38 @@ def top(spans: Sequence[Span], count: int) -> list[Span]:
     return sorted((s for s in spans if s.weight > 0), key=lambda s: -s.weight)[:count]
 
 
-def _parts(text: str) -> list[tuple[int, int]]:
-    words = [match.span() for match in _WORD.finditer(text)]
-    size = -(-len(words) // MOST) or 1  # words in a part
-    groups = (words[start : start + size] for start in range(0, len(words), size))
-    return [(group[0][0], group[-1][1]) for group in groups]
+def _deciding_window(classifier: SpamClassifier, text: str, label: str) -> tuple[int, int]:
+    """The characters of the window whose answer counts most (`ClassifierConfig.combine`)."""
+    cut = tokenize_in_windows([text], classifier.tokenizer, classifier.context)
+    windows = cut.messages
+    if len(windows) == 1:
+        return 0, len(text)
+    config = classifier.config
+    probabilities = config.probabilities(classify(classifier.model, windows, classifier.device))
+    deciding = label if len(config.labels) > 2 else config.positive_label
+    chosen = int(probabilities[:, config.labels.index(deciding)].argmax())
+    (ids,) = classifier.tokenizer.encode([text])
+    start, end = (
+        len(classifier.tokenizer.decode(ids[:place]))
+        for place in (cut.starts[chosen], cut.starts[chosen] + classifier.context)
+    )
+    return start, end if chosen < len(windows) - 1 else len(text)
+
+
+def _weighed(
+    classifier: SpamClassifier, text: str, start: int, parts: Sequence[tuple[int, int]], label: str
+) -> list[Span]:
+    """What the text from `start` on loses of the label's log-odds without each of the parts."""
+    without = [text[start:first] + text[last:] for first, last in parts]
+    column = classifier.labels.index(label)
+    probabilities = classifier.predict_proba([text[start:], *without])[:, column]
+    probabilities = probabilities.clip(1e-9, 1 - 1e-9)
+    log_odds = np.log(probabilities) - np.log1p(-probabilities)
+    return [
+        Span(first, last, float(log_odds[0] - log_odds[1 + number]))
+        for number, (first, last) in enumerate(parts)
+    ]
+
+
+def _around(words: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    return words[0][0], words[-1][1]

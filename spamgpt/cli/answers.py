@@ -6,12 +6,16 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from spamgpt.cli.highlights import marked, top_words
 from spamgpt.cli.printable import printable
 from spamgpt.stages.predict import UNSURE, Answers, Prediction
+
+if TYPE_CHECKING:
+    from spamgpt.explanation import Span
 
 OutputFormat = Literal["auto", "text", "tsv", "jsonl", "csv"]
 
@@ -73,7 +77,9 @@ def _writer(answers: Answers, shape: Shape) -> Callable[[Prediction], object] | 
     """What writes one answer in a shape that is no table of columns."""
     if shape == "text":
         show = table_writer()
-        return lambda answer: show(answer.label, answer.probability, answer.text)
+        return lambda answer: show(
+            answer.label, answer.probability, answer.text, answer.explanation
+        )
     if shape == "jsonl":
         return lambda answer: sys.stdout.buffer.write(_json_line(answer))
     if shape == "unchanged":
@@ -116,7 +122,10 @@ class _Unchanged:
 
 
 class _Table:
-    """CSV or TSV: label, probability, text, and then the other columns of the first message."""
+    """CSV or TSV: label, probability, text, and then the other columns of the first message.
+
+    With --explain, `explanation` comes after the text: the words that spoke most for the label.
+    """
 
     def __init__(self, shape: Shape) -> None:
         self._line_of = _csv_line if shape == "csv" else _tsv_line
@@ -130,7 +139,8 @@ class _Table:
             self._columns = list(first.others) if first else []
             if self._has_header:
                 names = io.StringIO()
-                row = ["label", "probability", "text", *self._columns]
+                explained = first is not None and first.explanation is not None
+                row = ["label", "probability", "text", *["explanation"] * explained, *self._columns]
                 csv.writer(names, lineterminator="").writerow(row)
                 self._write_cells(names.getvalue())
 
@@ -139,6 +149,8 @@ class _Table:
         columns = self._columns or []
         self.left_out.update(dict.fromkeys(name for name in answer.others if name not in columns))
         others = [_cell(answer.others.get(column)) for column in columns]
+        if answer.explanation is not None:
+            others.insert(0, top_words(answer.text, answer.explanation))
         cells = [answer.label, answer.text, *others]
         if sys.stdout.isatty():
             cells = list(map(printable, cells))
@@ -189,8 +201,11 @@ def headed(answer: Prediction, answers: Answers) -> bytes:
 _COLOURS = {"spam": "red", "ham": "green", UNSURE: "yellow"}
 
 
-def table_writer() -> Callable[[str, float, str], None]:
-    """Shows an answer, given its label, probability and text, cut to the width of the terminal."""
+def table_writer() -> Callable[..., None]:
+    """Shows an answer, given its label, probability and text, cut to the width of the terminal.
+
+    Given an explanation, too, all of the text is shown, with its words marked.
+    """
     from rich.text import Text
 
     from spamgpt.cli.screen import stdout_console
@@ -198,10 +213,17 @@ def table_writer() -> Callable[[str, float, str], None]:
     console = stdout_console()
     console.print(Text(f"{'label':8}  {'prob.':>6}  message", style="bold"))
 
-    def show(label: str, probability: float, text: str) -> None:
+    def show(
+        label: str, probability: float, text: str, explanation: "Sequence[Span] | None" = None
+    ) -> None:
         row = Text()
         row.append(f"{printable(label):8}", style=_COLOURS.get(label, "cyan"))
         row.append(f"  {probability:6.1%}  ")
+        if explanation is not None:
+            console.print(row.append_text(marked(text, explanation)), soft_wrap=True)
+            if words := top_words(text, explanation):
+                console.print(Text(f"{'':18}{printable(words)}", style="dim"), soft_wrap=True)
+            return
         row.append(printable(text[: console.width]))
         console.print(row, no_wrap=True, overflow="ellipsis")
 

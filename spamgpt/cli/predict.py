@@ -121,6 +121,13 @@ def command(
             "rotation, until Ctrl-C.",
         ),
     ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain",
+            help="Mark the words that drove each answer: what changes when one is left out.",
+        ),
+    ] = PredictSettings.explain,
     save: Annotated[
         bool, typer.Option("--save", help="Keep the answers as an artifact, too.")
     ] = PredictSettings.save,
@@ -281,6 +288,11 @@ def _check_options(
         raise UsageError(
             "--exit-code is for one message: a mail or a text.",
             "Give it on standard input or as one file.",
+        )
+    if settings.explain and shape in ("headed", "unchanged", "none"):
+        raise UsageError(
+            "--explain has no place in messages that are passed on or not shown.",
+            "Give --format text, tsv, csv or jsonl, without --add-header.",
         )
     if shape == "headed":
         if format != "auto":

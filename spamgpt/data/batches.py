@@ -43,11 +43,13 @@ def tokenize(texts: Sequence[str], tokenizer: Tokenizer, context: int) -> Tokeni
 class Windows:
     """Messages of any length, cut into windows of at most the model's context.
 
-    Message i has the windows `offsets[i]` to `offsets[i + 1]`, at least one.
+    Message i has the windows `offsets[i]` to `offsets[i + 1]`, at least one. `starts` is the token
+    of its message that each window begins with.
     """
 
     messages: TokenizedMessages
     offsets: npt.NDArray[np.int64]
+    starts: list[int]
 
     @property
     def counts(self) -> list[int]:
@@ -62,14 +64,16 @@ def tokenize_in_windows(texts: Sequence[str], tokenizer: Tokenizer, context: int
     All windows of a long message are full: the last one ends where the message ends.
     """
     windows: list[list[int]] = []
-    counts = []
+    starts: list[int] = []
+    offsets = [0]
     for ids in tokenizer.encode(texts):
         last = max(0, len(ids) - context)
-        starts = [*range(0, last, max(1, context // 2)), last]
-        windows += [ids[start : start + context] for start in starts]
-        counts.append(len(starts))
+        places = [*range(0, last, max(1, context // 2)), last]
+        windows += [ids[place : place + context] for place in places]
+        starts += places
+        offsets.append(len(starts))
     messages = TokenizedMessages(windows, [False] * len(windows))
-    return Windows(messages, np.cumsum([0, *counts]))
+    return Windows(messages, np.array(offsets), starts)
 
 
 def batches_by_length(

@@ -57,6 +57,10 @@ class Tokenizer:
         """The token ids of each text, at least one id each."""
         return [self._encode(text) or [self.encoding.eot_token] for text in texts]
 
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of tokens, without the characters of which they hold but a part."""
+        return self.encoding.decode_bytes(token_ids).decode("utf-8", "ignore")
+
     def _encode(self, text: str) -> list[int]:
         cuts = [0, *(run.end() - 1 for run in _LONG_WHITESPACE.finditer(text)), len(text)]
         pieces = (text[start:end] for start, end in pairwise(cuts))

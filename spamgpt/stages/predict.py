@@ -15,6 +15,7 @@ from spamgpt.workspace import Workspace
 
 if TYPE_CHECKING:
     from spamgpt.classifier import SpamClassifier
+    from spamgpt.explanation import Span
 
 InputFormat = Literal["auto", "lines", "tsv", "csv", "jsonl", "eml", "mbox"]
 
@@ -26,11 +27,21 @@ BUNDLED = "bundled"
 
 # The most messages that are classified together.
 MOST_AT_ONCE = 256
+# To explain an answer takes as long as dozens; the first should not wait for many.
+MOST_EXPLAINED_AT_ONCE = 8
 # The most bytes of messages that are read ahead; mails can be large.
 MOST_BYTES_AHEAD = 64 * 1024 * 1024
 
 # What an answer calls its own; an input's column of such a name is called `input_` and its name.
-_OWN_NAMES = ("label", "probability", "probabilities", "text", "windows")
+_OWN_NAMES = (
+    "label",
+    "probability",
+    "probabilities",
+    "text",
+    "windows",
+    "explanation",
+    "explained_by",
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,8 @@ class PredictSettings:
     tells no format is an mbox if it begins like one, else `untold`. With `whole` each input is one
     message, a mail or a text. `text_column` is the field that holds the message. `threshold`
     replaces the classifier's own; `unsure` gives UNSURE to messages whose probability of spam is
-    between the two. With `save` the answers are also kept as an artifact.
+    between the two. `explain` says of each answer which words drove it. With `save` the answers are
+    also kept as an artifact.
     """
 
     classifier: str | None = None
@@ -51,6 +63,7 @@ class PredictSettings:
     unsure: tuple[float, float] | None = None
     untold: Literal["lines", "eml"] = "lines"
     whole: bool = False
+    explain: bool = False
     save: bool = False
     precision: Precision = "auto"
     device: Device = "auto"
@@ -61,7 +74,8 @@ class Prediction:
     """One answer: the row, its text, the label it gets, and the probability of every label.
 
     `windows` is in how many overlapping pieces a long message was read; 1 for most. `others` are
-    the row's fields besides the text, as they are passed on.
+    the row's fields besides the text, as they are passed on. `explanation`, where asked for, tells
+    what each part of the text adds to the answer (of UNSURE: to spam).
     """
 
     row: Row
@@ -71,6 +85,7 @@ class Prediction:
     windows: int
     positive_label: str
     others: dict[str, object] = field(default_factory=dict)
+    explanation: "list[Span] | None" = None
 
     @property
     def probability(self) -> float:
@@ -84,8 +99,25 @@ class Prediction:
             "probabilities": {name: round(p, 6) for name, p in self.probabilities.items()},
             "text": self.text,
             **({"windows": self.windows} if self.windows > 1 else {}),
+            **self._explained(),
             **self.others,
         }
+
+    def _explained(self) -> dict[str, object]:
+        if self.explanation is None:
+            return {}
+        from spamgpt.explanation import METHOD
+
+        spans = [
+            {
+                "start": span.start,
+                "end": span.end,
+                "text": self.text[span.start : span.end],
+                "weight": round(span.weight, 4),
+            }
+            for span in self.explanation
+        ]
+        return {"explanation": spans, "explained_by": METHOD}
 
 
 @dataclass(frozen=True)
@@ -140,9 +172,8 @@ def run(
                 saved = stack.enter_context(
                     (draft.folder / "predictions.jsonl").open("w", encoding="utf-8")
                 )
-            for rows in as_they_come(
-                _rows(settings, inputs), MOST_AT_ONCE, _bytes_held, MOST_BYTES_AHEAD
-            ):
+            most = MOST_EXPLAINED_AT_ONCE if settings.explain else MOST_AT_ONCE
+            for rows in as_they_come(_rows(settings, inputs), most, _bytes_held, MOST_BYTES_AHEAD):
                 answers = _answer(classifier, rows, settings)
                 if saved:
                     draft.counts["messages"] += len(answers)
@@ -276,8 +307,17 @@ def _answer(
             windows,
             positive,
             others,
+            _explanation(classifier, text, label) if settings.explain else None,
         )
         for (row, text, others), label, probabilities, windows in zip(
             rows, labels, scores.probabilities, scores.windows, strict=True
         )
     ]
+
+
+def _explanation(classifier: "SpamClassifier", text: str, label: str) -> "list[Span]":
+    from spamgpt.explanation import explain
+
+    return explain(
+        classifier, text, label if label in classifier.labels else classifier.config.positive_label
+    )
