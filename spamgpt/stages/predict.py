@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +15,7 @@ from spamgpt.errors import UsageError
 from spamgpt.workspace import Workspace
 
 if TYPE_CHECKING:
-    from spamgpt.classifier import SpamClassifier
+    from spamgpt.classifier import Scores, SpamClassifier
     from spamgpt.explanation import Span
 
 InputFormat = Literal["auto", "lines", "tsv", "csv", "jsonl", "eml", "mbox"]
@@ -27,6 +28,8 @@ BUNDLED = "bundled"
 
 # The most messages that are classified together.
 MOST_AT_ONCE = 256
+# How many different texts are remembered with their scores.
+MOST_REMEMBERED = 20_000
 # To explain an answer takes as long as dozens; the first should not wait for many.
 MOST_EXPLAINED_AT_ONCE = 8
 # The most bytes of messages that are read ahead; mails can be large.
@@ -164,6 +167,7 @@ def run(
 
         with ExitStack() as stack:
             saved = None
+            recent = _Recent(classifier)
             if settings.save:
                 draft = stack.enter_context(
                     workspace.new("predictions", settings, inputs=[artifact] if artifact else [])
@@ -174,7 +178,7 @@ def run(
                 )
             most = MOST_EXPLAINED_AT_ONCE if settings.explain else MOST_AT_ONCE
             for rows in as_they_come(_rows(settings, inputs), most, _bytes_held, MOST_BYTES_AHEAD):
-                answers = _answer(classifier, rows, settings)
+                answers = _answer(classifier, recent, rows, settings)
                 if saved:
                     draft.counts["messages"] += len(answers)
                     for answer in answers:
@@ -282,10 +286,41 @@ def _bytes_held(message: Message) -> int:
     return len(message[0].raw) + len(message[1])
 
 
+class _Recent:
+    """The scores of the texts that came last: spam comes in floods, and is scored once."""
+
+    def __init__(self, classifier: "SpamClassifier") -> None:
+        self._classifier = classifier
+        self._scores: dict[bytes, tuple[list[float], int]] = {}
+
+    def score(self, texts: list[str]) -> "Scores":
+        """What `SpamClassifier.score` gives."""
+        import numpy as np
+
+        from spamgpt.classifier import Scores
+
+        keys = [
+            blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            for text in texts
+        ]
+        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._scores}
+        found = self._classifier.score(list(new.values()))
+        self._scores.update(
+            zip(new, zip(found.probabilities.tolist(), found.windows, strict=True), strict=True)
+        )
+        scores = [self._scores[key] for key in keys]
+        for key in list(islice(self._scores, max(0, len(self._scores) - MOST_REMEMBERED))):
+            del self._scores[key]
+        return Scores(
+            np.array([probabilities for probabilities, _ in scores]),
+            [windows for _, windows in scores],
+        )
+
+
 def _answer(
-    classifier: "SpamClassifier", rows: list[Message], settings: PredictSettings
+    classifier: "SpamClassifier", recent: _Recent, rows: list[Message], settings: PredictSettings
 ) -> list[Prediction]:
-    scores = classifier.score([text for _, text, _ in rows])
+    scores = recent.score([text for _, text, _ in rows])
     positive = classifier.config.positive_label
     if settings.unsure is None:
         labels = classifier.config.decide(scores.probabilities, settings.threshold)

@@ -1,8 +1,10 @@
 import io
 import json
 
+import numpy as np
 import pytest
 
+from spamgpt import SpamClassifier
 from spamgpt.errors import BadDataError, MissingInputError, UsageError
 from spamgpt.stages import predict
 from spamgpt.stages.predict import Prediction, PredictSettings
@@ -128,3 +130,26 @@ def test_a_classifier_of_the_workspace_takes_precedence_unless_the_bundled_one_i
     assert predict.run(PredictSettings(), workspace, inputs).classifier == "classifiers/v1"
     bundled = predict.run(PredictSettings(classifier=predict.BUNDLED), workspace, inputs)
     assert bundled.classifier == predict.BUNDLED
+
+
+def test_a_text_that_came_before_is_not_scored_again(workspace, monkeypatch):
+    scored: list[str] = []
+    score = SpamClassifier.score
+
+    def listening(classifier, texts, *others):
+        scored.extend(texts)
+        return score(classifier, texts, *others)
+
+    monkeypatch.setattr(SpamClassifier, "score", listening)
+    monkeypatch.setattr(predict, "MOST_REMEMBERED", 300)
+    lines = [f"line {n % 250}" for n in range(2000)] + [f"other {n}" for n in range(600)]
+    lines += ["line 0", "line 1"]
+    found = answers(workspace, ("a.txt", "\n".join(lines)))
+    assert [answer.text for answer in found] == lines
+    assert sorted(scored[:250]) == sorted(f"line {n}" for n in range(250))
+    # Forgotten in the meantime.
+    assert scored[250:] == [*lines[2000:2600], "line 0", "line 1"]
+    monkeypatch.undo()
+    expected = SpamClassifier.load(workspace.root, device="cpu").predict_proba(lines)
+    probabilities = [[answer.probabilities[label] for label in ("ham", "spam")] for answer in found]
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
