@@ -60,7 +60,7 @@ def run(settings: CompareSettings, workspace: Workspace, reporter: Reporter = SI
         classifier = SpamClassifier.from_artifact(
             workspace, artifact, settings.device, settings.precision
         )
-        outcome = answer(classifier, artifact, prepared, table, settings.split, reporter)
+        outcome = answer(classifier, artifact, prepared, table, reporter)
         measured = measure(outcome)
         outcomes[artifact.reference] = outcome
         scored.append(

@@ -54,7 +54,7 @@ def run(
     classifier = SpamClassifier.from_artifact(
         workspace, artifact, settings.device, settings.precision
     )
-    outcome = answer(classifier, artifact, prepared, table, settings.split, reporter)
+    outcome = answer(classifier, artifact, prepared, table, reporter)
     metrics = {
         "split": settings.split,
         "threshold": classifier.config.threshold if len(classifier.labels) == 2 else None,
@@ -99,7 +99,6 @@ def answer(
     artifact: Artifact,
     prepared: Artifact,
     table: "pd.DataFrame",
-    split: Split,
     reporter: Reporter,
 ) -> "Outcome":
     """What a classifier answers for a split. Raises BadDataError for a label it does not know."""
@@ -113,8 +112,7 @@ def answer(
             f"{', '.join(unknown)}.",
             f"Evaluate on messages labelled {', '.join(classifier.labels)}.",
         )
-    scores = classifier.score(list(table[TEXT]), reporter)
-    probabilities = scores.probabilities
+    probabilities = classifier.score(list(table[TEXT]), reporter).probabilities
     return Outcome(
         list(table[LABEL]),
         classifier.config.decide(probabilities),
