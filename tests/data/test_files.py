@@ -109,7 +109,7 @@ def followed(tmp_path):
             if line == b"end\n":
                 return
 
-    thread = threading.Thread(target=read)
+    thread = threading.Thread(target=read, daemon=True)
     thread.start()
     begun.wait()
 
