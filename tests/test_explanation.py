@@ -1,3 +1,4 @@
+import dataclasses
 import random
 
 import numpy as np
@@ -60,13 +61,33 @@ def test_the_word_that_gives_spam_away_is_named(bundled):
     assert [s.weight for s in opposite] == pytest.approx([-s.weight for s in spans], abs=1e-4)
 
 
-@settings(max_examples=40)
-@given(text=st.text(max_size=60) | st.text(" ab", min_size=150, max_size=300))
+@settings(max_examples=25)
+@given(text=st.text(max_size=130) | st.text(" ab", min_size=150, max_size=300))
 def test_spans_cover_the_text_in_order(quick, text):
     spans = explain(quick, text, "ham")
     assert "".join(text[s.start : s.end] for s in spans) == text
     assert all(s.start < s.end for s in spans)
-    assert len(spans) <= MOST
+    assert len(spans) <= 2 * MOST
+
+
+@pytest.mark.parametrize(("context", "after"), [(48, 30), (96, 0)])
+def test_of_a_long_message_the_window_that_decided_is_explained(monkeypatch, context, after):
+    classifier = SpamClassifier.bundled(device="cpu", precision="fp32")
+    gpt2 = classifier.model.gpt2
+    gpt2.config = dataclasses.replace(gpt2.config, n_positions=context)  # to be quick
+    harmless = "see you at seven then, i will bring the bread "
+    spam = "WINNER! Claim your free prize now, call 09061701461 "
+    text = harmless * 30 + spam + harmless * after
+    score, read = classifier.score, []
+    monkeypatch.setattr(classifier, "score", lambda texts: read.extend(texts) or score(texts))
+    spans = explain(classifier, text, "spam")
+    assert "".join(text[s.start : s.end] for s in spans) == text
+    best = top(spans, 1)[0]
+    assert text[best.start : best.end].strip() in spam.split()
+    assert spans[0].weight == 0
+    # The cost is that of the window, whatever the length of the message.
+    assert len(read) <= 2 * (MOST + 1)
+    assert max(len(ids) for ids in classifier.tokenizer.encode(read)) <= context + 2
 
 
 def test_a_long_address_is_more_than_one_part(bundled):

@@ -112,7 +112,13 @@ def answer(
             f"{', '.join(unknown)}.",
             f"Evaluate on messages labelled {', '.join(classifier.labels)}.",
         )
-    probabilities = classifier.score(list(table[TEXT]), reporter).probabilities
+    scores = classifier.score(list(table[TEXT]), reporter)
+    if long := sum(windows > 1 for windows in scores.windows):
+        reporter.note(
+            f"Longer than the model's {classifier.context:,} tokens and read in overlapping "
+            f"windows: {long:,}."
+        )
+    probabilities = scores.probabilities
     return Outcome(
         list(table[LABEL]),
         classifier.config.decide(probabilities),

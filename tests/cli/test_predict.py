@@ -181,6 +181,44 @@ def test_a_message_longer_than_the_context_is_read_in_windows_and_told(predict):
     assert "windows" not in json.loads(predict("short", "--json").out)
 
 
+def test_an_explanation_covers_the_text_and_names_its_method(predict):
+    row = json.loads(predict(f"{SPAM} é\n", "--explain", "--json").out)
+    assert "".join(span["text"] for span in row["explanation"]) == row["text"]
+    for span in row["explanation"]:
+        assert row["text"][span["start"] : span["end"]] == span["text"]
+    assert row["explained_by"].startswith("occlusion")
+    assert max(row["explanation"], key=lambda span: span["weight"])["weight"] > 0
+    assert "explanation" not in json.loads(predict(SPAM, "--json").out)
+
+
+def test_tables_list_the_words_that_drove_the_answer(predict):
+    (cells,) = (line.split("\t") for line in predict(SPAM, "--explain").out.splitlines())
+    assert cells[2] == SPAM
+    words = [part.rpartition(" (+")[0] for part in cells[3].split(", ")]
+    assert words
+    assert set(words) <= set(SPAM.split())
+    content = f"id,text,explanation\n7,{SPAM},mine\n"
+    out = predict(content, "--explain", "--format", "csv", name="a.csv").out
+    (row,) = csv.DictReader(io.StringIO(out))
+    assert row["explanation"] == cells[3]
+    assert (row["id"], row["input_explanation"]) == ("7", "mine")
+
+
+def test_of_an_unsure_answer_what_spoke_for_spam_is_told(predict):
+    sure = json.loads(predict(HAM, "--explain", "--json").out)
+    row = json.loads(predict(HAM, "--explain", "--json", "--unsure", "0", "1").out)
+    assert (sure["label"], row["label"]) == ("ham", "unsure")
+    opposite = [-span["weight"] for span in sure["explanation"]]
+    assert [span["weight"] for span in row["explanation"]] == pytest.approx(opposite, abs=1e-3)
+
+
+@pytest.mark.parametrize("options", [["--only", "spam"], ["--add-header"], ["--exit-code"]])
+def test_messages_that_are_passed_on_are_not_explained(predict, options):
+    result = predict(SPAM, "--explain", *options)
+    assert result.status in (2, 3)
+    assert "--explain" in result.err
+
+
 def test_a_missing_file_ends_with_status_3(spamgpt, trained_workspace):
     result = spamgpt("predict", "none.txt", "-w", trained_workspace)
     assert result.status == 3

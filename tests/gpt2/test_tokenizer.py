@@ -138,6 +138,14 @@ def test_every_text_has_tokens_and_only_an_empty_one_the_special_token(gpt2, tex
     assert (50256 in token_ids) == (text == "")
 
 
+@given(text=st.text())
+def test_the_first_tokens_of_a_text_are_its_first_characters(gpt2, text):
+    (token_ids,) = gpt2.encode([text or "a"])
+    starts = [gpt2.decode(token_ids[:place]) for place in range(len(token_ids) + 1)]
+    assert starts[-1] == (text or "a")
+    assert all(starts[-1].startswith(start) for start in starts)
+
+
 def test_the_vocabulary_has_50257_tokens(gpt2):
     assert gpt2.vocab_size == 50257
 

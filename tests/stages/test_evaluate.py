@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, log_loss
 
+from spamgpt import SpamClassifier
 from spamgpt.data.tables import read_table
 from spamgpt.errors import BadDataError, IntegrityError, MissingInputError
-from spamgpt.stages import evaluate, fetch, prepare
+from spamgpt.reporting import Reporter
+from spamgpt.stages import evaluate, fetch, finetune, prepare
 from spamgpt.stages.evaluate import EvaluateSettings
 from spamgpt.stages.finetune import FinetuneSettings
 from spamgpt.workspace import Workspace
@@ -31,6 +33,33 @@ def test_metrics_and_predictions_agree_with_each_other_and_with_scikit_learn(wor
     spam = table["probability_spam"].astype(float)
     assert metrics["loss"] == pytest.approx(log_loss(table["label"] == "spam", spam))
     assert ((spam >= metrics["threshold"]) == (table["predicted"] == "spam")).all()
+
+
+def test_long_messages_score_as_in_predict(tmp_path, make_model):
+    file = tmp_path / "mails.tsv"
+    file.write_text(
+        "".join(
+            f"ham\tsee you {n} at home\nspam\tsee you {n}{' later' * 20} WIN\n" for n in range(20)
+        )
+    )
+    workspace = Workspace(tmp_path / "workspace")
+    fetch.run(fetch.FetchSettings(str(file), str(make_model())), workspace)
+    prepare.run(prepare.PrepareSettings(), workspace)
+    finetune.run(FinetuneSettings(epochs=1, device="cpu"), workspace)
+
+    class Listener(Reporter):
+        def note(self, text):
+            heard.append(text)
+
+    heard = []
+    artifact, _ = evaluate.run(EvaluateSettings(precision="fp32"), workspace, Listener())
+    table = read_table(artifact.file("predictions.csv"))
+    long = sum(len(text) > 64 for text in table["text"])
+    assert 0 < long < len(table)
+    assert heard == [f"Longer than the model's 64 tokens and read in overlapping windows: {long}."]
+    classifier = SpamClassifier.load(workspace.root, precision="fp32")
+    alone = [classifier.predict_proba([text])[0, 1] for text in table["text"]]
+    np.testing.assert_allclose(table["probability_spam"].astype(float), alone, atol=1e-6)
 
 
 def test_the_splits_are_chosen_by_name(workspace):
