@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from spamgpt.cli.printable import printable
+from spamgpt.printable import printable
 from spamgpt.workspace import Artifact
 
 if TYPE_CHECKING:
