@@ -33,6 +33,7 @@ def show_metrics(evaluation: Artifact, metrics: Mapping[str, Any]) -> None:
     from rich.text import Text
 
     from spamgpt.cli.screen import stdout_console
+    from spamgpt.evaluation.report import REPORT_FILE
 
     console = stdout_console()
     judged = evaluation.manifest["inputs"][0]["artifact"]
@@ -64,6 +65,10 @@ def show_metrics(evaluation: Artifact, metrics: Mapping[str, Any]) -> None:
         console.print()
         console.print(_baselines(judged, metrics))
         console.print(_verdict(judged, metrics), markup=False)
+    if REPORT_FILE in evaluation.files:
+        console.print()
+        path = printable(str(evaluation.folder / REPORT_FILE))
+        console.print(Text(f"Report, for a browser: {path}"), soft_wrap=True)
 
 
 def show_comparison(

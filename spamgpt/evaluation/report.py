@@ -231,6 +231,10 @@ def _setting(value: Any) -> str:
     return str(value).replace("_", " ")
 
 
+def _threshold(value: float) -> str:
+    return "never" if value > 1 else _probability(value)
+
+
 def _points(difference: float) -> str:
     """A difference of two shares, in percentage points."""
     return f"{difference * 100:+.1f}".replace("-", "\N{MINUS SIGN}")
@@ -320,13 +324,12 @@ def _verdict(report: Report) -> dict[str, str]:
         f"Of {positives:,} {positive} messages it caught {caught:,}; of {others:,} {other} "
         f"messages it took {lost:,} for {positive}."
     )
-    strictest = next(
-        (point for point in metrics["operating_points"] if point["threshold"] is not None), None
-    )
-    if strictest is not None:
+    if points := metrics["operating_points"]:
+        # The strictest limit that so many messages can tell from none lost.
+        point = next((each for each in points if others * each["max_ham_loss"] >= 1), points[-1])
         detail += (
-            f" Told to lose at most {_limit(strictest)} of {other}, it would still catch "
-            f"{percent(strictest['recall'])} of {positive}."
+            f" With a threshold that loses at most {_limit(point)} of {other}, it would catch "
+            f"{percent(point['recall'])} of {positive}."
         )
     return {"headline": headline, "detail": detail}
 
@@ -338,17 +341,18 @@ def _limit(point: Mapping[str, Any]) -> str:
 def _warnings(report: Report) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     seen = report.metrics["seen_in_training"]
-    if seen["messages"]:
+    if seen:
         text = (
-            f"{seen['messages']:,} of these messages were in the classifier's training data: "
+            f"{seen:,} of these messages were in the classifier's training data: "
             "the scores flatter it."
         )
         found.append({"text": text, "alarm": True})
-    elif not seen["recorded"] and report.split != "test":
-        text = (
-            f"This is the {report.split} split, which had a part in training: the scores flatter it"
-        )
-        found.append({"text": f"{text}.", "alarm": True})
+    elif report.split != "test":
+        text = f"The {report.split} split had a part in training: the scores flatter it."
+        found.append({"text": text, "alarm": True})
+    if seen is None:
+        text = "The classifier keeps no record of which messages it was trained on."
+        found.append({"text": text, "alarm": False})
     rarest = min(report.metrics["labels"].items(), key=lambda item: item[1]["messages"])
     if rarest[1]["messages"] < 100:
         text = f"There are only {rarest[1]['messages']:,} {rarest[0]} messages to judge by."
@@ -459,10 +463,11 @@ def _operating_rows(report: Report) -> list[dict[str, Any]]:
     return [
         {
             "name": f"at most {_limit(point)}",
-            "threshold": point["threshold"],
+            "threshold": _threshold(point["threshold"]),
             "recall": point["recall"],
             "interval": point["recall_interval"],
             "lost": f"{point['ham_lost_messages']:,} of {others:,}",
+            "lost_interval": point["ham_lost_interval"],
         }
         for point in report.metrics["operating_points"]
     ]
@@ -502,7 +507,7 @@ def _slice_groups(report: Report) -> list[dict[str, Any]]:
     for each in report.metrics["slices"]:
         groups.setdefault(each["slice"], []).append(
             {
-                "name": each["value"],
+                "name": _kind(each),
                 "messages": each["messages"],
                 "accuracy": each["accuracy"],
                 "interval": each["interval"],
@@ -513,13 +518,19 @@ def _slice_groups(report: Report) -> list[dict[str, Any]]:
     return [{"name": name, "rows": rows} for name, rows in groups.items()]
 
 
+def _kind(each: Mapping[str, Any]) -> str:
+    """`with a link` says enough; the name of a source does not."""
+    value = str(each["value"])
+    return f"source {value}" if each["slice"] == "source" else value
+
+
 def _worst_slice(report: Report) -> str:
     worst = report.metrics["worst_slice"]
-    fewest = report.metrics["smallest_slice"]
+    fewest = report.metrics["fewest_in_worst_slice"]
     if worst is None:
         return f"No kind with {fewest} messages or more stands out."
     return (
-        f"Worst of those with {fewest} messages or more: {worst['slice']}, {worst['value']}, with "
+        f"Worst of those with {fewest} messages or more: {_kind(worst)}, with "
         f"{worst['errors']:,} of {worst['messages']:,} wrong."
     )
 
@@ -534,7 +545,7 @@ _BASELINE_COLUMNS = (
 
 def _baseline_rows(report: Report) -> list[dict[str, Any]]:
     metrics = report.metrics
-    if not metrics["baselines"]:
+    if not metrics.get("baselines", []):
         return []
 
     def cells(scores: Mapping[str, Any]) -> list[float | None]:
@@ -543,7 +554,7 @@ def _baseline_rows(report: Report) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [
         {"name": report.classifier, "cells": cells(metrics), "own": True, "interval": None}
     ]
-    for baseline in metrics["baselines"]:
+    for baseline in metrics.get("baselines", []):
         difference = baseline["difference"]["accuracy"]
         rows.append(
             {
@@ -559,7 +570,7 @@ def _baseline_rows(report: Report) -> list[dict[str, Any]]:
 
 def _baseline_note(report: Report) -> str:
     """Whether a simpler model does as well; honest also when it wins."""
-    baselines = report.metrics["baselines"]
+    baselines = report.metrics.get("baselines", [])
     if not baselines:
         return ""
     best = max(baselines, key=lambda baseline: float(baseline["accuracy"]))

@@ -249,11 +249,12 @@ def some_metrics(
         "operating_points": [
             {
                 "max_ham_loss": 0.001,
-                "threshold": None,
+                "threshold": 1.0000001,
                 "recall": 0.0,
                 "recall_interval": [0.0, 0.0],
                 "ham_lost": 0.0,
                 "ham_lost_messages": 0,
+                "ham_lost_interval": [0.0, 0.08],
             },
             {
                 "max_ham_loss": 0.01,
@@ -262,13 +263,14 @@ def some_metrics(
                 "recall_interval": [0.3, 0.5],
                 "ham_lost": 0.0,
                 "ham_lost_messages": 0,
+                "ham_lost_interval": [0.0, 0.08],
             },
         ]
         * binary,
         "slices": [worst | {"value": "to 160 characters", "accuracy": 0.8, "errors": 2}, worst],
         "worst_slice": worst,
-        "smallest_slice": 30,
-        "seen_in_training": {"messages": 0, "recorded": True},
+        "fewest_in_worst_slice": 30,
+        "seen_in_training": 0,
         "baselines": [
             {
                 **scalars,
