@@ -594,7 +594,11 @@ def _mistakes_note(report: Report) -> str:
     confusion = report.metrics["confusion_matrix"]
     wrong = sum(sum(row) - row[i] for i, row in enumerate(confusion))
     shown = len(report.mistakes)
-    return f"All {wrong:,}." if shown == wrong else f"The {shown:,} surest of {wrong:,}."
+    return (
+        f"All {wrong:,}."
+        if shown == wrong
+        else f"{shown:,} of {wrong:,}: the surest of each answer."
+    )
 
 
 def _suspects_note(report: Report) -> str:
@@ -685,6 +689,6 @@ def _captions(report: Report) -> dict[str, str]:
         f"share of {positive} among the messages.",
         "calibration": f"Of the messages said to be {positive} with some probability, how many "
         "are. Dots on the dashed line mean what they say. Bars: 95% intervals.",
-        "scores": f"{positive} upward, {other} downward, on a logarithmic scale. The dashed line "
+        "scores": f"Upward {positive}, downward {other}, on a logarithmic scale. The dashed line "
         "is the threshold.",
     }

@@ -42,7 +42,7 @@ class EvaluateSettings:
 def run(
     settings: EvaluateSettings, workspace: Workspace, reporter: Reporter = SILENT
 ) -> tuple[Artifact, dict[str, Any]]:
-    """Writes `metrics.json`, `predictions.csv` and `report.html`; returns the artifact and the metrics.
+    """Writes metrics.json, predictions.csv and report.html; returns the artifact and the metrics.
 
     Raises UsageError, MissingInputError, IntegrityError or BadDataError.
     """

@@ -1,11 +1,7 @@
 """Reports to look at, and the browser to look at them with."""
 
-import base64
-import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from benchmarks.browser import Browser
 from spamgpt.evaluation.label_errors import Suspect
 from spamgpt.evaluation.report import Highlight, LineageStep, Mistake, Report, surest_mistakes
 
@@ -27,90 +24,12 @@ HISTORY = pd.DataFrame(
 )
 
 
-@dataclass(frozen=True)
-class Page:
-    """What a browser made of a page: its width, its log, its requests, its title, its text."""
-
-    scroll_width: int
-    console: list[str]
-    requests: list[str]
-    title: str
-    text: str
-
-
-class Browser:
-    """Headless Chromium, driven by selenium."""
-
-    def __init__(self, chromium: str, driver: str, profile: Path) -> None:
-        from selenium import webdriver
-        from selenium.webdriver.chrome.service import Service
-
-        options = webdriver.ChromeOptions()
-        options.binary_location = chromium
-        for flag in (
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            f"--user-data-dir={profile}",
-        ):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        self._driver = webdriver.Chrome(options=options, service=Service(driver))
-        self._driver.get("about:blank")
-
-    def look(self, path: Path, width: int = 1280, scheme: str = "light", media: str = "") -> Page:
-        driver = self._driver
-        driver.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
-        )
-        driver.execute_cdp_cmd(
-            "Emulation.setEmulatedMedia",
-            {"media": media, "features": [{"name": "prefers-color-scheme", "value": scheme}]},
-        )
-        for log in ("browser", "performance"):
-            driver.get_log(log)
-        driver.get(path.as_uri())
-        scroll_width = driver.execute_script("return document.documentElement.scrollWidth")
-        events = [
-            json.loads(entry["message"])["message"] for entry in driver.get_log("performance")
-        ]
-        return Page(
-            scroll_width=scroll_width,
-            console=[entry["message"] for entry in driver.get_log("browser")],
-            requests=[
-                event["params"]["request"]["url"]
-                for event in events
-                if event["method"] == "Network.requestWillBeSent"
-            ],
-            title=driver.title,
-            text=driver.execute_script("return document.body.textContent"),
-        )
-
-    def picture(self) -> bytes:
-        """What is in the window, as a PNG."""
-        shot = self._driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
-        return base64.b64decode(shot["data"])
-
-    def run(self, script: str) -> Any:
-        return self._driver.execute_script(script)
-
-    def quit(self) -> None:
-        self._driver.quit()
-
-
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("no Chromium with its driver here (Debian: apt install chromium-driver)")
-    opened = Browser(chromium, driver, tmp_path_factory.mktemp("profile"))
+    try:
+        opened = Browser(tmp_path_factory.mktemp("profile"))
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
     yield opened
     opened.quit()
 
