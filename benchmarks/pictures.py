@@ -93,7 +93,7 @@ def outdated() -> list[str]:
 
 
 def _run(command: str, folder: Path) -> str:
-    """What a command writes to a terminal of so many columns; its notes and progress are left."""
+    """What a command writes to a terminal of so many columns, then its notes, without progress."""
     program, *options = shlex.split(command)
     ours, theirs = os.openpty()
     environment = {
@@ -124,10 +124,10 @@ def _run(command: str, folder: Path) -> str:
             written += piece
         os.close(ours)
         assert process.stderr is not None
-        complaints = process.stderr.read()
+        notes = process.stderr.read()
     if process.returncode:
-        sys.exit(f"{command} ended with status {process.returncode}:\n{complaints}")
-    return written.decode().replace("\r\n", "\n")
+        sys.exit(f"{command} ended with status {process.returncode}:\n{notes}")
+    return written.decode().replace("\r\n", "\n") + notes
 
 
 def terminal_picture(screens: list[tuple[str, str]]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from spamgpt.printable import printable
+from spamgpt.reporting import Reporter
 from spamgpt.workspace import Artifact
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ def show_metrics(evaluation: Artifact, metrics: Mapping[str, Any]) -> None:
     from rich.text import Text
 
     from spamgpt.cli.screen import stdout_console
-    from spamgpt.evaluation.report import REPORT_FILE
 
     console = stdout_console()
     judged = evaluation.manifest["inputs"][0]["artifact"]
@@ -65,10 +65,14 @@ def show_metrics(evaluation: Artifact, metrics: Mapping[str, Any]) -> None:
         console.print()
         console.print(_baselines(judged, metrics))
         console.print(_verdict(judged, metrics), markup=False)
+
+
+def tell_report(evaluation: Artifact, reporter: Reporter) -> None:
+    """Where the page lies; evaluations of older versions have none."""
+    from spamgpt.evaluation.report import REPORT_FILE
+
     if REPORT_FILE in evaluation.files:
-        console.print()
-        path = printable(str(evaluation.folder / REPORT_FILE))
-        console.print(Text(f"Report, for a browser: {path}"), soft_wrap=True)
+        reporter.note(f"Report, for a browser: {evaluation.folder / REPORT_FILE}")
 
 
 def show_comparison(

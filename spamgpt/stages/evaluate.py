@@ -225,6 +225,8 @@ def _report(
     from spamgpt.evaluation.report import Report, surest_mistakes
 
     suspects, checked = _suspects(artifact, workspace)
+    recorded = "history.csv" in artifact.files
+    history = pd.read_csv(artifact.file("history.csv")) if recorded else None
     lineage = _lineage(artifact, workspace)
     if prepared.reference not in [step.artifact for step in lineage]:
         lineage = _lineage(prepared, workspace) + lineage
@@ -239,8 +241,8 @@ def _report(
         ),
         suspects=suspects,
         checked_messages=checked,
-        history=pd.read_csv(artifact.file("history.csv")),
-        kept_epoch=artifact.counts["kept_epoch"],
+        history=history,
+        kept_epoch=artifact.counts.get("kept_epoch"),
         lineage=lineage,
         versions={"spamgpt": spamgpt.__version__, **library_versions()},
         substitutions=list(dict.fromkeys([*artifact.substitutions, *prepared.substitutions])),
