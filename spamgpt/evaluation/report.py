@@ -275,6 +275,8 @@ def _show_message(text: str, highlights: Sequence[Highlight]) -> "Markup":
     pieces, at = [], 0
     for highlight in sorted(highlights, key=lambda each: each.start):
         start, end = max(highlight.start, at), min(highlight.end, len(shown))
+        # The space before a word is part of it, but nothing to mark.
+        start += len(shown[start:end]) - len(shown[start:end].lstrip())
         weight = abs(highlight.weight) / strongest if strongest else 0.0
         if start >= end or weight < 0.05:
             continue

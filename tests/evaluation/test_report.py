@@ -143,7 +143,7 @@ def test_highlights_mark_what_spoke_for_and_against_the_answer(make_report):
         "ham",
         "spam",
         0.9,
-        [Highlight(12, 17, -0.5), Highlight(3, 7, 2.0), Highlight(18, 20, 0.01)],
+        [Highlight(11, 17, -0.5), Highlight(3, 7, 2.0), Highlight(18, 20, 0.01)],
     )
     page = render(make_report(mistakes=[mistake]))
     marks = Outline(page).marks[2:]  # after the two of the legend
