@@ -185,3 +185,24 @@ def test_without_a_classifier_the_hint_says_finetune(tmp_path):
     with pytest.raises(MissingInputError) as caught:
         evaluate.run(EvaluateSettings(), Workspace(tmp_path / "nothing"))
     assert "spamgpt finetune" in caught.value.hint
+
+
+def test_every_evaluation_has_a_report_and_the_same_inputs_give_the_same_bytes(workspace):
+    first, _ = evaluate.run(EvaluateSettings(device="cpu"), workspace)
+    second, _ = evaluate.run(EvaluateSettings(device="cpu"), workspace)
+    page = first.file("report.html").read_text(encoding="utf-8")
+    assert page == second.file("report.html").read_text(encoding="utf-8")
+    for kind in ("datasets", "models", "prepared", "classifiers"):
+        artifact = workspace.newest(kind)
+        assert artifact.reference in page
+        assert artifact.digest[:12] in page
+    assert "of 84 labels" in page or "none of the 84 labels" in page
+
+
+def test_a_report_names_what_is_gone_and_says_that_labels_were_not_checked(workspace):
+    prepare.run(prepare.PrepareSettings(seed=7), workspace)
+    shutil.rmtree(workspace.root / "prepared" / "v1")
+    artifact, _ = evaluate.run(EvaluateSettings(prepared="v2"), workspace)
+    page = artifact.file("report.html").read_text(encoding="utf-8")
+    assert "Not checked" in page
+    assert "gone" in page
