@@ -27,7 +27,10 @@ SEEN = (
     "benchmarks/pictures.py",
     "spamgpt/evaluation/*.py",
     "spamgpt/evaluation/templates/*",
+    "spamgpt/explanation.py",
+    "spamgpt/cli/answers.py",
     "spamgpt/cli/evaluate.py",
+    "spamgpt/cli/highlights.py",
     "spamgpt/cli/predict.py",
     "spamgpt/cli/scores.py",
     "spamgpt/cli/screen.py",
@@ -35,7 +38,7 @@ SEEN = (
     "spamgpt/assets/mini/*",
 )
 BEFORE = "spamgpt run --offline --quiet"
-SHOWN = ("spamgpt evaluate", "spamgpt predict messages.txt")
+SHOWN = ("spamgpt evaluate", "spamgpt predict --explain messages.txt")
 REPORTED = "spamgpt evaluate --baseline"
 MESSAGES = (
     "WINNER! Claim your free prize now, call 09061701461",
@@ -145,7 +148,7 @@ def terminal_picture(screens: list[tuple[str, str]]) -> str:
 
 
 def report_picture(page: Path, profile: Path) -> bytes:
-    """The page on a desk in light, its thresholds on a phone in the dark, side by side, as WebP."""
+    """The page on a desk in light, its mistakes on a phone in the dark, side by side, as WebP."""
     from PIL import Image
 
     from benchmarks.browser import Browser
@@ -154,7 +157,7 @@ def report_picture(page: Path, profile: Path) -> bytes:
     browser.look(page, DESKTOP, "light", height=HEIGHT)
     desktop = Image.open(io.BytesIO(browser.picture()))
     browser.look(page, PHONE, "dark", height=HEIGHT)
-    browser.run("document.getElementById('thresholds').scrollIntoView()")
+    browser.run("document.getElementById('mistakes').scrollIntoView()")
     phone = Image.open(io.BytesIO(browser.picture()))
     browser.quit()
     whole = Image.new("RGB", (DESKTOP + GAP + PHONE + 2 * GAP, HEIGHT + 2 * GAP), "#d9d5cb")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from spamgpt.device import Device, Precision
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from spamgpt.classifier import SpamClassifier
     from spamgpt.evaluation.label_errors import Suspect
     from spamgpt.evaluation.metrics import Outcome
-    from spamgpt.evaluation.report import LineageStep, Report
+    from spamgpt.evaluation.report import LineageStep, Mistake, Report
 
 Split = Literal["test", "validation", "train"]
 
@@ -67,7 +67,7 @@ def run(
     if settings.baseline:
         own = workspace.input_of(artifact, "prepared")
         metrics["baselines"] = _baselines(own, outcome, metrics, table, reporter)
-    report = _report(artifact, prepared, classifier, outcome, metrics, table, workspace)
+    report = _report(artifact, prepared, classifier, outcome, metrics, table, workspace, reporter)
     with workspace.new("evaluations", settings, inputs=[artifact, prepared]) as draft:
         (draft.folder / REPORT_FILE).write_text(render(report), encoding="utf-8")
         (draft.folder / "metrics.json").write_text(
@@ -216,6 +216,7 @@ def _report(
     metrics: Mapping[str, Any],
     table: "pd.DataFrame",
     workspace: Workspace,
+    reporter: Reporter,
 ) -> "Report":
     """Everything that the page shows."""
     import pandas as pd
@@ -223,7 +224,16 @@ def _report(
     import spamgpt
     from spamgpt.data.rows import TEXT
     from spamgpt.evaluation.report import Report, surest_mistakes
+    from spamgpt.explanation import METHOD
 
+    surest = surest_mistakes(
+        list(table[TEXT]), outcome.truth, outcome.predicted, outcome.scores, outcome.labels
+    )
+    mistakes = []
+    with reporter.task("Explaining the surest mistakes", len(surest), "messages") as task:
+        for mistake in surest:
+            mistakes.append(_explained(mistake, classifier))
+            task.advance(1)
     suspects, checked = _suspects(artifact, workspace)
     recorded = "history.csv" in artifact.files
     history = pd.read_csv(artifact.file("history.csv")) if recorded else None
@@ -236,9 +246,8 @@ def _report(
         metrics=metrics,
         truth=outcome.truth,
         probabilities=outcome.scores,
-        mistakes=surest_mistakes(
-            list(table[TEXT]), outcome.truth, outcome.predicted, outcome.scores, outcome.labels
-        ),
+        mistakes=mistakes,
+        explained_by=f"{METHOD}.",
         suspects=suspects,
         checked_messages=checked,
         history=history,
@@ -247,6 +256,16 @@ def _report(
         versions={"spamgpt": spamgpt.__version__, **library_versions()},
         substitutions=list(dict.fromkeys([*artifact.substitutions, *prepared.substitutions])),
     )
+
+
+def _explained(mistake: "Mistake", classifier: "SpamClassifier") -> "Mistake":
+    """The mistake with what drove its answer."""
+    from spamgpt.evaluation.report import Highlight
+    from spamgpt.explanation import explain
+
+    spans = explain(classifier, mistake.text, mistake.predicted)
+    highlights = [Highlight(span.start, span.end, span.weight) for span in spans]
+    return replace(mistake, highlights=highlights)
 
 
 def _suspects(artifact: Artifact, workspace: Workspace) -> "tuple[list[Suspect] | None, int]":

@@ -388,10 +388,9 @@ def _calibrate(
     decided = [config.labels.index(label) for label in config.decide(after)]
     scores = {
         "accuracy": float((truth == decided).mean()),
-        **{name: found[name] for name in ("f1", "recall") if name in found},
         "loss": float(-np.log(after[range(len(truth)), truth].clip(1e-15)).mean()),
-        "ece": found["ece"],
     }
+    scores |= {name: found[name] for name in ("f1", "recall", "ece") if name in found}
     return config, found, scores
 
 
