@@ -69,6 +69,8 @@ def license_of(card: str) -> str | None:
     from huggingface_hub import ModelCard
     from yaml import YAMLError
 
+    if not card.startswith("---"):
+        return None  # the library would print a warning
     try:
         found = ModelCard(card, ignore_metadata_errors=True).data.get("license")
     except (ValueError, YAMLError):

@@ -78,6 +78,11 @@ def test_a_card_without_a_licence_gives_none(card):
     assert license_of(card) is None
 
 
+def test_a_card_without_metadata_names_no_licence_and_nothing_is_said_of_it(caplog):
+    assert license_of("# tiny\n") is None
+    assert not caplog.records
+
+
 def test_a_classifier_has_the_card_of_its_run(tmp_path, make_model, messages_file):
     model = make_model()
     (model / "README.md").write_text("---\nlicense: apache-2.0\n---\n# tiny\n")
