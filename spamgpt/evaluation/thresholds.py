@@ -1,7 +1,7 @@
 """What thresholds do: how much of the positive label they catch and how much else they lose."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -96,9 +96,18 @@ def with_ham_loss(points: Sequence[OperatingPoint], most: float) -> OperatingPoi
     return max(allowed, key=lambda point: point.recall)
 
 
-def with_best_f1(points: Sequence[OperatingPoint]) -> OperatingPoint:
-    """The point of the best F1; of equals, the one whose threshold is nearest to 0.5."""
-    return max(points, key=lambda point: (point.f1, -abs(point.threshold - 0.5)))
+def with_best_f1(points: Sequence[OperatingPoint], scores: Floats) -> OperatingPoint:
+    """The point of the best F1 to be expected where the scores are calibrated probabilities.
+
+    Its threshold is half of that F1 (Lipton, Elkan, Narayanaswamy 2014). The threshold whose F1
+    happens to be best on some labelled messages hangs on the few of them near the border.
+    """
+    ordered = np.sort(scores)[::-1]
+    expected = 2 * np.cumsum(ordered) / (np.arange(1, len(ordered) + 1) + ordered.sum())
+    threshold = float(expected.max()) / 2
+    called = int((scores >= threshold).sum())
+    point = next(point for point in points if point.caught + point.lost == called)
+    return replace(point, threshold=threshold)
 
 
 # The shares of ham that an owner of a filter asks about.

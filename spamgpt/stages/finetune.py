@@ -377,7 +377,11 @@ def _calibrate(
         positive = planned.labels.index(config.positive_label)
         points = operating_points(truth == positive, after[:, positive])
         most = planned.settings.max_ham_loss
-        point = with_best_f1(points) if most is None else with_ham_loss(points, parse_share(most))
+        point = (
+            with_best_f1(points, after[:, positive])
+            if most is None
+            else with_ham_loss(points, parse_share(most))
+        )
         config = replace(config, threshold=point.threshold)
         found |= {
             "threshold": point.threshold,
