@@ -141,7 +141,7 @@ def terminal_picture(screens: list[tuple[str, str]]) -> str:
     console = Console(record=True, file=io.StringIO(), width=COLUMNS, force_terminal=True)
     for number, (command, shown) in enumerate(screens):
         console.print(Text.assemble("\n" * bool(number), ("$ ", "green"), (command, "bold")))
-        console.print(Text.from_ansi(shown.rstrip()), soft_wrap=True)
+        console.print(Text.from_ansi(shown.rstrip()))
     svg = console.export_svg(title="spamgpt", unique_id="spamgpt")
     # rich names a font on a server of others.
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
