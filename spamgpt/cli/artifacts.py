@@ -1,5 +1,6 @@
 """spamgpt artifacts"""
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -101,9 +102,12 @@ def _show_card(name: str, workspace: Workspace, json: bool) -> None:
 
 
 def _describe(artifact: Artifact, verified: bool) -> str:
+    from spamgpt.cli.screen import local_time
+
     manifest = artifact.manifest
     size = sum(file["size"] for file in manifest["files"].values())
-    parts = [manifest["created"][:16].replace("T", " "), f"{size / 1e6:,.1f} MB"]
+    created = local_time(datetime.fromisoformat(manifest["created"]))
+    parts = [created, f"{size / 1e6:,.1f} MB"]
     if inputs := [entry["artifact"] for entry in manifest["inputs"]]:
         parts.append("from " + " and ".join(inputs))
     if CARD_FILE in artifact.files:

@@ -1,6 +1,6 @@
 """spamgpt cache"""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -26,7 +26,7 @@ def command(
 
     Nothing is lost by clearing; the next fine-tuning computes it again.
     """
-    from spamgpt.cli.screen import show_json, show_result
+    from spamgpt.cli.screen import local_time, show_json, show_result
     from spamgpt.training.cache import ArrayCache
 
     cache = ArrayCache(Workspace(workspace).cache)
@@ -36,7 +36,10 @@ def command(
         show_json({"entries": [entry.__dict__ for entry in entries], "freed": freed})
         return
     lines = [
-        (f"{entry.size / 1e6:,.1f} MB", f"{entry.about}, used {_day(entry.used)}")
+        (
+            f"{entry.size / 1e6:,.1f} MB",
+            f"{entry.about}, used {local_time(datetime.fromtimestamp(entry.used, UTC))}",
+        )
         for entry in entries
     ]
     if clear:
@@ -44,7 +47,3 @@ def command(
     else:
         total = sum(entry.size for entry in entries)
         show_result([*lines, ("in all", f"{total / 1e6:,.1f} MB in {cache.folder}")])
-
-
-def _day(time: float) -> str:
-    return datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M")

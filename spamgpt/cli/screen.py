@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -65,6 +66,11 @@ def show_markdown(text: str) -> None:
         console.print(Markdown(safe))
     else:
         print(text, end="")
+
+
+def local_time(moment: datetime) -> str:
+    """A time as the user's clock shows it, to the minute."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def show_json(value: Any) -> None:
