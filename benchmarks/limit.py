@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.predict import make_classifier
 from benchmarks.world import GPT2_SHAPE, World, fastest
 from spamgpt.classifier import SpamClassifier
 from spamgpt.data.batches import tokenize
@@ -17,7 +16,7 @@ TIMES = 5
 
 def measure(world: World) -> Iterator[tuple[str, str]]:
     """Yields a figure's name and its value."""
-    make_classifier(world)
+    world.make_classifier()
     rates = {name: _rate(dtype) for name, dtype in _TYPES.items()}
     for name, rate in rates.items():
         yield f"matrix products, {name}", f"{rate / 1e9:,.0f} GFLOP/s"

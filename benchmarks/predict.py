@@ -9,7 +9,6 @@ import transformers
 
 from benchmarks.world import World, spamgpt
 from spamgpt.classifier import SpamClassifier
-from spamgpt.workspace import Workspace
 
 MESSAGES = 5_000
 # Messages that the pipeline is timed on; the others are taken to be like them.
@@ -20,7 +19,7 @@ BATCH_SIZES = (1, 8, 32)
 def measure(world: World) -> Iterator[tuple[str, str]]:
     """Yields a figure's name and its value."""
     folder, lines = world.folder, world.write_lines(MESSAGES)
-    make_classifier(world)
+    world.make_classifier()
     rates = {}
     answers = {}
     for precision in ("fp32", "bf16"):
@@ -46,15 +45,6 @@ def measure(world: World) -> Iterator[tuple[str, str]]:
         )
         for ours, rate in rates.items():
             yield f"  spamgpt in {ours} is faster by", f"{rate / best:.1f} times"
-
-
-def make_classifier(world: World) -> None:
-    """A classifier of the random model, trained hardly at all: what it answers does not matter."""
-    folder = world.folder
-    if not Workspace(folder / "workspace").folders("classifiers"):
-        spamgpt("fetch", "--dataset", world.messages, "--model", world.model, folder=folder)
-        spamgpt("prepare", "--balance", folder=folder)
-        spamgpt("finetune", "--epochs", 1, folder=folder)
 
 
 def _pipeline_rate(world: World, texts: list[str], dtype: torch.dtype, batch_size: int) -> float:

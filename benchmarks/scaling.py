@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from benchmarks.predict import make_classifier
 from benchmarks.world import World, spamgpt
 
 COUNTS = (1_000, 3_000, 10_000)
@@ -11,7 +10,7 @@ WORDS = (5, 20, 80)
 
 def measure(world: World) -> Iterator[tuple[str, str]]:
     """Yields a figure's name and its value: straight lines are expected, and flat memory."""
-    make_classifier(world)
+    world.make_classifier()
     for count in COUNTS:
         yield f"{count:,} messages", _figures(world, count, None)
     for words in WORDS:

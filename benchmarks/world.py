@@ -16,6 +16,7 @@ from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.folder import CONFIG_FILE, TOKENIZER_FILES, WEIGHTS_FILE
 from spamgpt.gpt2.weights import random_weights, write_weights
 from spamgpt.sources.bundled import MINI_FOLDER
+from spamgpt.workspace import Workspace
 
 GPT2_SHAPE = GPT2Config(n_layer=12, n_head=12, n_embd=768)
 
@@ -42,6 +43,13 @@ class World:
         (self.model / CONFIG_FILE).write_text(json.dumps(GPT2_SHAPE.to_dict()))
         for name in TOKENIZER_FILES:
             (self.model / name).write_bytes(((tokenizer or MINI_FOLDER) / name).read_bytes())
+
+    def make_classifier(self) -> None:
+        """A classifier of the model, trained hardly at all: what it answers does not matter."""
+        if not Workspace(self.folder / "workspace").folders("classifiers"):
+            spamgpt("fetch", "--dataset", self.messages, "--model", self.model, folder=self.folder)
+            spamgpt("prepare", "--balance", folder=self.folder)
+            spamgpt("finetune", "--epochs", 1, folder=self.folder)
 
     def write_lines(self, count: int, length: int | None = None) -> Path:
         """A file of so many different lines, made of the messages; `length` words in each."""
