@@ -5,16 +5,18 @@ pre-training takes about an hour and a quarter on two cores; where WORKSPACE hol
 already, only the files of `spamgpt/assets/mini` are written.
 """
 
-import json
 import math
 import shutil
 import sys
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from spamgpt.cli.screen import ScreenReporter
-from spamgpt.gpt2.folder import CARD_FILE, MODEL_FILES
+from spamgpt.gpt2.config import GPT2Config
+from spamgpt.gpt2.folder import CARD_FILE, CONFIG_FILE, MODEL_FILES
+from spamgpt.gpt2.model import GPT2
 from spamgpt.sources.bundled import MINI_FOLDER
 from spamgpt.stages import pretrain
 from spamgpt.workspace import Artifact, Workspace
@@ -91,10 +93,9 @@ def card(artifact: Artifact) -> str:
         f"| {record.held_out_loss:.3f} | {math.exp(record.held_out_loss):.1f} |"
         for record in history.itertuples()
     )
-    config = json.loads(artifact.file("config.json").read_text())
-    parameters = config["n_embd"] * (config["vocab_size"] + config["n_positions"] + 2) + config[
-        "n_layer"
-    ] * (12 * config["n_embd"] ** 2 + 13 * config["n_embd"])
+    config = GPT2Config.from_file(artifact.file(CONFIG_FILE))
+    with torch.device("meta"):
+        parameters = sum(parameter.numel() for parameter in GPT2(config).parameters())
     return f"""---
 license: mit
 language: en
@@ -104,9 +105,9 @@ tags: [gpt2, sms, e-mail]
 # mini
 
 A small GPT-2 that knows how people write to each other, pre-trained for spamgpt as a start for
-classifiers of messages. {parameters:,} parameters, stored in float16: {config["n_layer"]} blocks,
-{config["n_head"]} heads, width {config["n_embd"]}, context {config["n_positions"]} tokens, and
-{config["vocab_size"]:,} tokens of byte-level BPE learnt from the corpus. MIT licence.
+classifiers of messages. {parameters:,} parameters, stored in float16: {config.n_layer} blocks,
+{config.n_head} heads, width {config.n_embd}, context {config.n_positions} tokens, and
+{config.vocab_size:,} tokens of byte-level BPE learnt from the corpus. MIT licence.
 
 ## What it is not good for
 It writes no sensible text and answers no questions. It has seen English only, much of it from

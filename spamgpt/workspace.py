@@ -196,7 +196,7 @@ class Workspace:
                 "counts": draft.counts,
                 "files": _describe_files(draft),
                 "spamgpt": spamgpt.__version__,
-                "libraries": _library_versions(),
+                "libraries": library_versions(),
                 "created": datetime.now(UTC).isoformat(),
                 "seconds": round(time.monotonic() - started, 3),
             }
@@ -414,7 +414,8 @@ def _manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode()
 
 
-def _library_versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """The versions of the libraries whose numbers may change results."""
     versions = {}
     for library in _LIBRARIES:
         try:

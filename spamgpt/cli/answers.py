@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from spamgpt.cli.highlights import marked, top_words
-from spamgpt.cli.printable import printable
+from spamgpt.printable import printable
 from spamgpt.stages.predict import UNSURE, Answers, Prediction
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ def command(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="Show the model card of this model (mini, models/mini/v1) or of the bundled "
-            "classifier (bundled).",
+            help="Show the model card of this model (mini, models/mini/v1), of this classifier "
+            "(classifiers/v1), or of the bundled classifier (bundled).",
             show_default="list all",
         ),
     ] = None,
@@ -78,8 +78,9 @@ def _show_card(name: str, workspace: Workspace, json: bool) -> None:
     from spamgpt.stages.predict import BUNDLED
 
     bundled = {MINI_NAME: MINI_FOLDER, BUNDLED: CLASSIFIER_FOLDER}
+    kind = "classifiers" if name.split("/")[0] == "classifiers" else "models"
     try:
-        artifact = workspace.newest("models", name)
+        artifact = workspace.newest(kind, None if name == kind else name)
     except MissingInputError as error:
         if name not in bundled:
             hint = f"{error.hint}. Bundled: {', '.join(bundled)}"
@@ -87,9 +88,9 @@ def _show_card(name: str, workspace: Workspace, json: bool) -> None:
         card = bundled[name] / CARD_FILE
     else:
         if CARD_FILE not in artifact.files:
+            origin = artifact.counts.get("origin", f"spamgpt {artifact.manifest['spamgpt']}")
             raise MissingInputError(
-                f"{artifact.reference} came without a model card.",
-                f"It is from {artifact.counts['origin']}.",
+                f"{artifact.reference} came without a model card.", f"It is from {origin}."
             )
         card = artifact.file(CARD_FILE)
     text = card.read_text(encoding="utf-8")
@@ -106,7 +107,8 @@ def _describe(artifact: Artifact, verified: bool) -> str:
     if inputs := [entry["artifact"] for entry in manifest["inputs"]]:
         parts.append("from " + " and ".join(inputs))
     if CARD_FILE in artifact.files:
-        parts.append(f"model card: spamgpt artifacts {artifact.name}")
+        shown = artifact.name if artifact.reference.startswith("models/") else artifact.reference
+        parts.append(f"model card: spamgpt artifacts {shown}")
     if verified:
         parts.append("verified")
     return "  ".join(parts)

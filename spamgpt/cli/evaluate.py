@@ -48,7 +48,7 @@ def command(
     Intervals hold the true score 95 times in 100, had other messages been drawn. What a filter
     would catch is told for several shares of good messages lost.
     """
-    from spamgpt.cli.scores import show_metrics
+    from spamgpt.cli.scores import show_metrics, tell_report
     from spamgpt.cli.screen import ScreenReporter, show_json, warn_of_substitutions
 
     settings = settings_from(EvaluateSettings, locals())
@@ -59,3 +59,4 @@ def command(
         show_json(artifact.summary | metrics)
         return
     show_metrics(artifact, metrics)
+    tell_report(artifact, reporter)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from spamgpt.cli.printable import printable
+from spamgpt.printable import printable
 
 if TYPE_CHECKING:
     from rich.text import Text

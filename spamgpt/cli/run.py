@@ -33,6 +33,7 @@ from spamgpt.cli.options import (
     reports_errors,
     settings_from,
 )
+from spamgpt.reporting import Reporter
 from spamgpt.stages.evaluate import EvaluateSettings
 from spamgpt.stages.fetch import FetchSettings
 from spamgpt.stages.finetune import FinetuneSettings
@@ -96,7 +97,7 @@ def command(
         if not json:
             if steps and not step.skipped:
                 print()
-            _show(step)
+            _show(step, reporter)
         steps.append(step)
     if json:
         show_json({step.stage: _summary(step) for step in steps})
@@ -110,11 +111,11 @@ def command(
     reporter.note("Score your own: echo 'see you at 7?' | spamgpt predict")
 
 
-def _show(step: Step) -> None:
+def _show(step: Step, reporter: Reporter) -> None:
     from spamgpt.cli.fetch import describe_dataset, describe_model
     from spamgpt.cli.finetune import describe_classifier
     from spamgpt.cli.prepare import describe_prepared
-    from spamgpt.cli.scores import show_metrics
+    from spamgpt.cli.scores import show_metrics, tell_report
     from spamgpt.cli.screen import show_result
 
     if step.skipped:
@@ -123,6 +124,7 @@ def _show(step: Step) -> None:
     match step.stage:
         case "evaluate":
             show_metrics(step.artifact, read_metrics(step.artifact))
+            tell_report(step.artifact, reporter)
         case _ if step.skipped:
             pass
         case "fetch":

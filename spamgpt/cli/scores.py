@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from spamgpt.cli.printable import printable
+from spamgpt.printable import printable
+from spamgpt.reporting import Reporter
 from spamgpt.workspace import Artifact
 
 if TYPE_CHECKING:
@@ -64,6 +65,14 @@ def show_metrics(evaluation: Artifact, metrics: Mapping[str, Any]) -> None:
         console.print()
         console.print(_baselines(judged, metrics))
         console.print(_verdict(judged, metrics), markup=False)
+
+
+def tell_report(evaluation: Artifact, reporter: Reporter) -> None:
+    """Where the page lies; evaluations of older versions have none."""
+    from spamgpt.evaluation.report import REPORT_FILE
+
+    if REPORT_FILE in evaluation.files:
+        reporter.note(f"Report, for a browser: {evaluation.folder / REPORT_FILE}")
 
 
 def show_comparison(

@@ -18,7 +18,7 @@ from rich.progress import (
 from rich.progress import Task as RichTask
 from rich.text import Text
 
-from spamgpt.cli.printable import printable
+from spamgpt.printable import printable
 from spamgpt.reporting import Reporter, Task
 from spamgpt.workspace import Artifact
 

@@ -2,19 +2,21 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from spamgpt.device import Device, Precision
-from spamgpt.errors import BadDataError
+from spamgpt.errors import BadDataError, MissingInputError
 from spamgpt.reporting import SILENT, Reporter
-from spamgpt.workspace import Artifact, Workspace
+from spamgpt.workspace import Artifact, Workspace, library_versions
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from spamgpt.classifier import SpamClassifier
+    from spamgpt.evaluation.label_errors import Suspect
     from spamgpt.evaluation.metrics import Outcome
+    from spamgpt.evaluation.report import LineageStep, Mistake, Report
 
 Split = Literal["test", "validation", "train"]
 
@@ -40,13 +42,14 @@ class EvaluateSettings:
 def run(
     settings: EvaluateSettings, workspace: Workspace, reporter: Reporter = SILENT
 ) -> tuple[Artifact, dict[str, Any]]:
-    """Writes `metrics.json` and `predictions.csv`; returns the artifact and the metrics.
+    """Writes metrics.json, predictions.csv and report.html; returns the artifact and the metrics.
 
     Raises UsageError, MissingInputError, IntegrityError or BadDataError.
     """
     from spamgpt.classifier import SpamClassifier
     from spamgpt.data.rows import LABEL, TEXT
     from spamgpt.data.tables import write_table
+    from spamgpt.evaluation.report import REPORT_FILE, render
 
     artifact = workspace.newest("classifiers", settings.classifier)
     prepared = prepared_for(artifact, settings.prepared, workspace)
@@ -64,7 +67,9 @@ def run(
     if settings.baseline:
         own = workspace.input_of(artifact, "prepared")
         metrics["baselines"] = _baselines(own, outcome, metrics, table, reporter)
+    report = _report(artifact, prepared, classifier, outcome, metrics, table, workspace, reporter)
     with workspace.new("evaluations", settings, inputs=[artifact, prepared]) as draft:
+        (draft.folder / REPORT_FILE).write_text(render(report), encoding="utf-8")
         (draft.folder / "metrics.json").write_text(
             json.dumps(metrics, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
@@ -201,3 +206,97 @@ def _baselines(
             }
         )
     return found
+
+
+def _report(
+    artifact: Artifact,
+    prepared: Artifact,
+    classifier: "SpamClassifier",
+    outcome: "Outcome",
+    metrics: Mapping[str, Any],
+    table: "pd.DataFrame",
+    workspace: Workspace,
+    reporter: Reporter,
+) -> "Report":
+    """Everything that the page shows."""
+    import pandas as pd
+
+    import spamgpt
+    from spamgpt.data.rows import TEXT
+    from spamgpt.evaluation.report import Report, surest_mistakes
+    from spamgpt.explanation import METHOD
+
+    surest = surest_mistakes(
+        list(table[TEXT]), outcome.truth, outcome.predicted, outcome.scores, outcome.labels
+    )
+    mistakes = []
+    with reporter.task("Explaining the surest mistakes", len(surest), "messages") as task:
+        for mistake in surest:
+            mistakes.append(_explained(mistake, classifier))
+            task.advance(1)
+    suspects, checked = _suspects(artifact, workspace)
+    recorded = "history.csv" in artifact.files
+    history = pd.read_csv(artifact.file("history.csv")) if recorded else None
+    lineage = _lineage(artifact, workspace)
+    if prepared.reference not in [step.artifact for step in lineage]:
+        lineage = _lineage(prepared, workspace) + lineage
+    return Report(
+        classifier=artifact.reference,
+        prepared=prepared.reference,
+        metrics=metrics,
+        truth=outcome.truth,
+        probabilities=outcome.scores,
+        mistakes=mistakes,
+        explained_by=f"{METHOD}.",
+        suspects=suspects,
+        checked_messages=checked,
+        history=history,
+        kept_epoch=artifact.counts.get("kept_epoch"),
+        lineage=lineage,
+        versions={"spamgpt": spamgpt.__version__, **library_versions()},
+        substitutions=list(dict.fromkeys([*artifact.substitutions, *prepared.substitutions])),
+    )
+
+
+def _explained(mistake: "Mistake", classifier: "SpamClassifier") -> "Mistake":
+    """The mistake with what drove its answer."""
+    from spamgpt.evaluation.report import Highlight
+    from spamgpt.explanation import explain
+
+    spans = explain(classifier, mistake.text, mistake.predicted)
+    highlights = [Highlight(span.start, span.end, span.weight) for span in spans]
+    return replace(mistake, highlights=highlights)
+
+
+def _suspects(artifact: Artifact, workspace: Workspace) -> "tuple[list[Suspect] | None, int]":
+    """The doubtful labels of a classifier's training data, and how many labels were checked.
+
+    None if the data is gone or has too few messages.
+    """
+    from spamgpt.data.rows import LABEL, TEXT
+    from spamgpt.evaluation.label_errors import find_label_errors
+
+    try:
+        train = read_split(workspace.input_of(artifact, "prepared"), "train")
+        return find_label_errors(list(train[TEXT]), list(train[LABEL])), len(train)
+    except (MissingInputError, ValueError):
+        return None, 0
+
+
+def _lineage(artifact: Artifact, workspace: Workspace) -> "list[LineageStep]":
+    """What an artifact stands on, first things first, and itself."""
+    from spamgpt.evaluation.report import LineageStep
+
+    steps = []
+    for entry in artifact.manifest["inputs"]:
+        try:
+            found = workspace.input_of(artifact, entry["artifact"].split("/")[0])
+        except MissingInputError:
+            steps.append(LineageStep("gone", entry["artifact"], entry["digest"], {}))
+        else:
+            steps += _lineage(found, workspace)
+    told = {name: value for name, value in artifact.settings.items() if value is not None}
+    return [
+        *steps,
+        LineageStep(artifact.manifest["stage"], artifact.reference, artifact.digest, told),
+    ]

@@ -11,7 +11,7 @@ from spamgpt.device import Device, Precision
 from spamgpt.errors import BadDataError, IntegrityError, Interrupted, MissingInputError, UsageError
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.training.schedule import Schedule
-from spamgpt.workspace import Artifact, Workspace
+from spamgpt.workspace import Artifact, Workspace, library_versions
 
 if TYPE_CHECKING:
     import torch
@@ -267,6 +267,7 @@ def _train(
     from spamgpt.device import resolve_device
     from spamgpt.evaluation.plots import draw_curves
     from spamgpt.gpt2.classifier import GPT2Classifier
+    from spamgpt.gpt2.folder import CARD_FILE
     from spamgpt.gpt2.unfreezing import unfreeze
     from spamgpt.gpt2.weights import write_weights
     from spamgpt.training.interruption import stop_on_interrupt
@@ -320,9 +321,11 @@ def _train(
         history.to_csv(draft.folder / "history.csv", index=False, lineterminator="\n")
         draw_curves(history, training.kept_epoch, draft.folder / "curves.png")
         write_weights(training.trained_tensors(), draft.folder / TRAINED_FILE)
-        config, calibration = _calibrate(planned, training, splits["validation"])
+        config, calibration, scores = _calibrate(planned, training, splits["validation"])
         config.write(draft.folder / CONFIG_FILE)
         _keep_seen(planned.prepared, draft.folder / SEEN_FILE)
+        card = _card(planned, training, config, scores, gpt2.config.n_positions)
+        (draft.folder / CARD_FILE).write_text(card, encoding="utf-8")
         draft.counts.update(
             trained_parameters=planned.trained_parameters,
             all_parameters=planned.all_parameters,
@@ -340,8 +343,10 @@ def _train(
 
 def _calibrate(
     planned: Plan, training: "Training", validation: "LabelledMessages"
-) -> "tuple[ClassifierConfig, dict[str, Any]]":
-    """Fits temperature and threshold to the validation split; also what that did there."""
+) -> "tuple[ClassifierConfig, dict[str, Any], dict[str, float]]":
+    """Fits temperature and threshold to the validation split; what that did, and the scores."""
+    import numpy as np
+
     from spamgpt.classifier import ClassifierConfig, positive_label
     from spamgpt.evaluation.calibration import calibration_error, fit_temperature
     from spamgpt.evaluation.thresholds import (
@@ -380,7 +385,13 @@ def _calibrate(
             "ham_lost": point.ham_lost,
             "f1": point.f1,
         }
-    return config, found
+    decided = [config.labels.index(label) for label in config.decide(after)]
+    scores = {
+        "accuracy": float((truth == decided).mean()),
+        "loss": float(-np.log(after[range(len(truth)), truth].clip(1e-15)).mean()),
+    }
+    scores |= {name: found[name] for name in ("f1", "recall", "ece") if name in found}
+    return config, found, scores
 
 
 def _keep_seen(prepared: Artifact, path: Path) -> None:
@@ -391,6 +402,54 @@ def _keep_seen(prepared: Artifact, path: Path) -> None:
 
     salt = bytes.fromhex(prepared.digest)[:16]
     write_seen(read_table(prepared.file("train.csv"))[TEXT], salt, path)
+
+
+def _card(
+    planned: Plan,
+    training: "Training",
+    config: "ClassifierConfig",
+    scores: Mapping[str, float],
+    context: int,
+) -> str:
+    """The classifier's model card, from what this run has recorded."""
+    from spamgpt.gpt2.folder import CARD_FILE
+    from spamgpt.training.card import ClassifierCard, license_of, render_card
+
+    model, prepared = planned.model, planned.prepared
+    licence = None
+    if CARD_FILE in model.files:
+        licence = license_of(model.file(CARD_FILE).read_text(encoding="utf-8", errors="replace"))
+    shape = model.counts
+    return render_card(
+        ClassifierCard(
+            labels=config.labels,
+            positive_label=config.positive_label,
+            threshold=config.threshold,
+            temperature=config.temperature,
+            model=model.reference,
+            model_origin=str(model.counts.get("origin")),
+            model_digest=model.digest,
+            shape=f"{shape['n_layer']} blocks, {shape['n_head']} heads, width {shape['n_embd']}",
+            license=licence,
+            dataset=prepared.manifest["inputs"][0]["artifact"],
+            prepared=prepared.reference,
+            prepared_digest=prepared.digest,
+            splits=prepared.counts["splits"],
+            settings={
+                name: value
+                for name, value in asdict(planned.settings).items()
+                if name not in ("prepared", "model", "cache_limit", "device")
+            },
+            trained_parameters=planned.trained_parameters,
+            all_parameters=planned.all_parameters,
+            history=training.history,
+            kept_epoch=training.kept_epoch,
+            validation=scores,
+            context=context,
+            substitutions=[*prepared.substitutions, *model.substitutions],
+            versions=library_versions(),
+        )
+    )
 
 
 def _recipe(settings: FinetuneSettings) -> "Recipe":

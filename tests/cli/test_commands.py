@@ -46,7 +46,7 @@ def test_importing_the_package_imports_no_torch():
 
 def test_help_lists_every_command_and_suggests_what_was_meant(spamgpt):
     files = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
-    others = {"__init__", "answers", "highlights", "options", "printable", "scores", "screen"}
+    others = {"__init__", "answers", "highlights", "options", "scores", "screen"}
     assert files - set(SUMMARIES) == others
     shown = spamgpt("--help")
     assert shown.status == 0
@@ -262,6 +262,16 @@ def test_the_card_of_a_model_in_the_workspace_is_shown(spamgpt, tmp_path, make_m
     unknown = spamgpt("artifacts", "nothing", *workspace)
     assert unknown.status == 3
     assert "Bundled: mini, bundled" in unknown.err
+
+
+def test_the_card_of_a_classifier_is_shown_and_the_list_says_how(spamgpt, trained_workspace):
+    card = (trained_workspace / "classifiers" / "v1" / "README.md").read_text()
+    listed = spamgpt("artifacts", "-w", trained_workspace)
+    assert "model card: spamgpt artifacts classifiers/v1" in listed.out
+    for name in ("classifiers/v1", "classifiers"):
+        assert spamgpt("artifacts", name, "-w", trained_workspace).out == card
+    missing = spamgpt("artifacts", "classifiers/v9", "-w", trained_workspace)
+    assert (missing.status, "no classifier 'classifiers/v9'" in missing.err) == (3, True)
 
 
 def test_predict_in_an_empty_folder_says_what_answered(tmp_path):

@@ -7,7 +7,7 @@ import resource
 
 import pytest
 
-from spamgpt.cli.printable import printable
+from spamgpt.printable import printable
 
 
 @pytest.fixture

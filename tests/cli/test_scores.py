@@ -149,3 +149,10 @@ def test_finetune_says_what_the_validation_split_set(spamgpt, trained_workspace)
     wrong = spamgpt(*arguments, "--max-ham-loss", "0.5")
     assert wrong.status == 2
     assert "--max-ham-loss 0.5%" in wrong.err
+
+
+def test_evaluate_says_where_the_report_lies(spamgpt, trained_workspace):
+    told = spamgpt("evaluate", "-w", trained_workspace)
+    page = trained_workspace / "evaluations" / "v1" / "report.html"
+    assert f"Report, for a browser: {page}" in told.err
+    assert page.exists()

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import sys
 
@@ -9,6 +10,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from spamgpt import SpamClassifier
 from spamgpt.data.tables import read_table
 from spamgpt.errors import BadDataError, IntegrityError, MissingInputError
+from spamgpt.explanation import explain
 from spamgpt.reporting import Reporter
 from spamgpt.stages import evaluate, fetch, finetune, prepare
 from spamgpt.stages.evaluate import EvaluateSettings
@@ -185,3 +187,47 @@ def test_without_a_classifier_the_hint_says_finetune(tmp_path):
     with pytest.raises(MissingInputError) as caught:
         evaluate.run(EvaluateSettings(), Workspace(tmp_path / "nothing"))
     assert "spamgpt finetune" in caught.value.hint
+
+
+def test_every_evaluation_has_a_report_and_the_same_inputs_give_the_same_bytes(workspace):
+    first, _ = evaluate.run(EvaluateSettings(device="cpu"), workspace)
+    second, _ = evaluate.run(EvaluateSettings(device="cpu"), workspace)
+    page = first.file("report.html").read_text(encoding="utf-8")
+    assert page == second.file("report.html").read_text(encoding="utf-8")
+    for kind in ("datasets", "models", "prepared", "classifiers"):
+        artifact = workspace.newest(kind)
+        assert artifact.reference in page
+        assert artifact.digest[:12] in page
+    assert "of 84 labels" in page or "none of the 84 labels" in page
+
+
+def test_a_report_names_what_is_gone_and_says_that_labels_were_not_checked(workspace):
+    prepare.run(prepare.PrepareSettings(seed=7), workspace)
+    shutil.rmtree(workspace.root / "prepared" / "v1")
+    artifact, _ = evaluate.run(EvaluateSettings(prepared="v2"), workspace)
+    page = artifact.file("report.html").read_text(encoding="utf-8")
+    assert "Not checked" in page
+    assert "gone" in page
+
+
+def test_the_report_marks_the_words_that_drove_the_mistakes(workspace, tmp_path):
+    texts = {"ham": "WIN a FREE prize now!!", "spam": "see you at home"}
+    rows = "".join(
+        f"{label}\t{text} {number}\n" for number in range(30) for label, text in texts.items()
+    )
+    file = tmp_path / "swapped.tsv"
+    file.write_text(rows)
+    model = workspace.root / "models" / "tiny" / "v1"
+    fetch.run(fetch.FetchSettings(str(file), str(model)), workspace)
+    prepare.run(prepare.PrepareSettings(), workspace)
+    artifact, metrics = evaluate.run(EvaluateSettings(prepared="v2"), workspace)
+    assert metrics["accuracy"] < 0.5
+    page = artifact.file("report.html").read_text(encoding="utf-8")
+    assert "occlusion" in page
+    scored = read_table(artifact.file("predictions.csv"))
+    wrong = scored[scored["label"] != scored["predicted"]]
+    text, predicted = wrong["text"].iloc[0], wrong["predicted"].iloc[0]
+    classifier = SpamClassifier.load(workspace.root, device="cpu")
+    strongest = max(explain(classifier, text, predicted), key=lambda span: abs(span.weight))
+    word = text[strongest.start : strongest.end].strip()
+    assert re.search(rf'style="--weight:1.00">{re.escape(word)}</mark>', page)

@@ -60,6 +60,7 @@ def test_a_classifier_holds_what_training_changed_and_its_record(workspace):
         FinetuneSettings(unfreeze="last-block", epochs=2, device="cpu"), workspace
     )
     assert sorted(artifact.files) == [
+        "README.md",
         "config.json",
         "curves.png",
         "history.csv",

@@ -1,4 +1,4 @@
-"""Text from messages as terminals may safely show it."""
+"""Text from messages as terminals and pages may safely show it."""
 
 import re
 

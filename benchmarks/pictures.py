@@ -1,0 +1,174 @@
+"""Takes the README's pictures, of report and terminal, from a real run on what is bundled.
+
+python -m benchmarks.pictures [--check]
+
+`docs/pictures.json` records what they were taken of; --check says whether that is what is here now.
+"""
+
+import argparse
+import hashlib
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+REPORT_PICTURE, TERMINAL_PICTURE = DOCS / "report.webp", DOCS / "terminal.svg"
+RECORD = DOCS / "pictures.json"
+
+# A change of these may change what is seen.
+SEEN = (
+    "benchmarks/pictures.py",
+    "spamgpt/evaluation/*.py",
+    "spamgpt/evaluation/templates/*",
+    "spamgpt/explanation.py",
+    "spamgpt/cli/answers.py",
+    "spamgpt/cli/evaluate.py",
+    "spamgpt/cli/highlights.py",
+    "spamgpt/cli/predict.py",
+    "spamgpt/cli/scores.py",
+    "spamgpt/cli/screen.py",
+    "spamgpt/assets/messages.csv",
+    "spamgpt/assets/mini/*",
+)
+BEFORE = "spamgpt run --offline --quiet"
+SHOWN = ("spamgpt evaluate", "spamgpt predict --explain messages.txt")
+REPORTED = "spamgpt evaluate --baseline"
+MESSAGES = (
+    "WINNER! Claim your free prize now, call 09061701461",
+    "see you at 7 then x",
+    "Your parcel is held, pay the fee at http://x.example",
+    "can u get milk on ur way home",
+)
+COLUMNS = 84
+DESKTOP, PHONE, HEIGHT, GAP = 1280, 390, 1500, 48
+PICTURE_WIDTH = 1400
+MOST_BYTES = 150_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pictures", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only say whether they are current")
+    if parser.parse_args().check:
+        changed = outdated()
+        if changed:
+            sys.exit(f"The pictures are older than {', '.join(changed)}: {parser.prog}")
+        return
+    DOCS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "messages.txt").write_text("\n".join(MESSAGES) + "\n", encoding="utf-8")
+        _run(BEFORE, folder)
+        screens = [(command, _run(command, folder)) for command in SHOWN]
+        TERMINAL_PICTURE.write_text(terminal_picture(screens), encoding="utf-8")
+        _run(REPORTED, folder)
+        pages = (folder / "workspace" / "evaluations").glob("v*/report.html")
+        newest = max(pages, key=lambda page: page.stat().st_mtime_ns)
+        REPORT_PICTURE.write_bytes(report_picture(newest, folder / "profile"))
+    for picture in (REPORT_PICTURE, TERMINAL_PICTURE):
+        size = picture.stat().st_size
+        print(f"{picture.relative_to(ROOT)}  {size / 1000:.0f} kB")
+        if size > MOST_BYTES:
+            sys.exit(f"{picture} has more than {MOST_BYTES / 1000:.0f} kB.")
+    RECORD.write_text(json.dumps(digests(), indent=2) + "\n", encoding="utf-8")
+
+
+def digests() -> dict[str, str]:
+    """The SHA-256 of each file that a picture may depend on."""
+    files = sorted({path for pattern in SEEN for path in ROOT.glob(pattern) if path.is_file()})
+    return {
+        path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+def outdated() -> list[str]:
+    """The files that are not what they were when the pictures were taken."""
+    recorded = json.loads(RECORD.read_text(encoding="utf-8"))
+    now = digests()
+    return sorted(name for name in recorded.keys() | now if recorded.get(name) != now.get(name))
+
+
+def _run(command: str, folder: Path) -> str:
+    """What a command writes to a terminal of so many columns, then its notes, without progress."""
+    program, *options = shlex.split(command)
+    ours, theirs = os.openpty()
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "NO_COLOR"},
+        "PYTHONPATH": str(ROOT),
+        "TERM": "xterm-256color",
+        "COLORTERM": "truecolor",
+        "COLUMNS": str(COLUMNS),
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", program, *options],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        os.close(theirs)
+        written = b""
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # how Linux says that the other end is closed
+                break
+            if not piece:
+                break
+            written += piece
+        os.close(ours)
+        assert process.stderr is not None
+        notes = process.stderr.read()
+    if process.returncode:
+        sys.exit(f"{command} ended with status {process.returncode}:\n{notes}")
+    return written.decode().replace("\r\n", "\n") + notes
+
+
+def terminal_picture(screens: list[tuple[str, str]]) -> str:
+    """Commands and what they showed, as an SVG that loads nothing from elsewhere."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(record=True, file=io.StringIO(), width=COLUMNS, force_terminal=True)
+    for number, (command, shown) in enumerate(screens):
+        console.print(Text.assemble("\n" * bool(number), ("$ ", "green"), (command, "bold")))
+        console.print(Text.from_ansi(shown.rstrip()), soft_wrap=True)
+    svg = console.export_svg(title="spamgpt", unique_id="spamgpt")
+    # rich names a font on a server of others.
+    return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+
+
+def report_picture(page: Path, profile: Path) -> bytes:
+    """The page on a desk in light, its mistakes on a phone in the dark, side by side, as WebP."""
+    from PIL import Image
+
+    from benchmarks.browser import Browser
+
+    browser = Browser(profile)
+    browser.look(page, DESKTOP, "light", height=HEIGHT)
+    desktop = Image.open(io.BytesIO(browser.picture()))
+    browser.look(page, PHONE, "dark", height=HEIGHT)
+    browser.run("document.getElementById('mistakes').scrollIntoView()")
+    phone = Image.open(io.BytesIO(browser.picture()))
+    browser.quit()
+    whole = Image.new("RGB", (DESKTOP + GAP + PHONE + 2 * GAP, HEIGHT + 2 * GAP), "#d9d5cb")
+    whole.paste(desktop, (GAP, GAP))
+    whole.paste(phone, (DESKTOP + 2 * GAP, GAP))
+    scale = PICTURE_WIDTH / whole.width
+    whole = whole.resize((PICTURE_WIDTH, round(whole.height * scale)), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    whole.save(buffer, "WEBP", quality=82, method=6)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    main()

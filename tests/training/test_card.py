@@ -1,0 +1,107 @@
+import json
+from dataclasses import replace
+
+import pytest
+from huggingface_hub import ModelCard
+
+from spamgpt.stages import fetch, finetune, prepare
+from spamgpt.training.card import ClassifierCard, as_markdown, license_of, render_card
+from spamgpt.training.loop import EpochRecord
+from spamgpt.workspace import Workspace
+
+CARD = ClassifierCard(
+    labels=["ham", "spam"],
+    positive_label="spam",
+    threshold=0.5,
+    temperature=1.0,
+    model="models/tiny/v1",
+    model_origin="a folder",
+    model_digest="ab" * 32,
+    shape="2 blocks, 2 heads, width 32",
+    license="mit",
+    dataset="datasets/chat/v1",
+    prepared="prepared/v1",
+    prepared_digest="cd" * 32,
+    splits={"train": {"messages": 1200, "labels": {"ham": 1100, "spam": 100}}},
+    settings={"unfreeze": "all", "select": "best"},
+    trained_parameters=1,
+    all_parameters=2,
+    history=[EpochRecord(1, 0.5, 0.75, 0.625, 0.8)],
+    kept_epoch=1,
+    validation={"accuracy": 0.8, "loss": 0.625},
+    context=64,
+    substitutions=[],
+    versions={"torch": "2"},
+)
+
+
+def test_the_hub_reads_what_the_run_recorded():
+    data = ModelCard(render_card(CARD)).data
+    assert (data.license, data.pipeline_tag) == ("mit", "text-classification")
+    assert (data.base_model, data.datasets) == ("tiny", ["chat"])
+    scores = {result.metric_type: result.metric_value for result in data.eval_results}
+    assert scores == {"accuracy": 0.8, "loss": 0.625}
+    assert {result.dataset_split for result in data.eval_results} == {"validation"}
+
+
+def test_the_card_says_what_was_chosen_on_the_messages_it_scores():
+    assert "the epoch was chosen on these messages" in render_card(CARD)
+    fitted = replace(CARD, threshold=0.7, temperature=1.5)
+    text = render_card(fitted)
+    assert "the epoch and the threshold and the temperature were chosen" in text
+    assert "at least 0.7000" in text
+    assert "temperature 1.5000" in text
+    last = replace(CARD, settings={"select": "last"})
+    assert "chosen" not in render_card(last)
+
+
+@pytest.mark.parametrize("label", ["a|b", "<script>x</script>", "two\nlines", "*bold*", "\x1b[2J"])
+def test_no_label_can_break_the_card(label):
+    plain = render_card(replace(CARD, labels=["ham", "other"]))
+    card = replace(
+        CARD,
+        labels=["ham", label],
+        splits={"train": {"messages": 3, "labels": {"ham": 2, label: 1}}},
+    )
+    text = render_card(card)
+    body = text.split("\n---\n", 1)[1]
+    assert body.count("\n") == plain.split("\n---\n", 1)[1].count("\n")
+    assert f" {as_markdown(label)} |" in body
+    assert label not in body
+    assert label in ModelCard(text).data.tags
+
+
+@pytest.mark.parametrize(
+    "card", ["# no front matter", "---\nlicense: [a, b]\n---\n", "---\n: : :\n - x\n---\n", ""]
+)
+def test_a_card_without_a_licence_gives_none(card):
+    assert license_of(card) is None
+
+
+def test_a_card_without_metadata_names_no_licence_and_nothing_is_said_of_it(caplog):
+    assert license_of("# tiny\n") is None
+    assert not caplog.records
+
+
+def test_a_classifier_has_the_card_of_its_run(tmp_path, make_model, messages_file):
+    model = make_model()
+    (model / "README.md").write_text("---\nlicense: apache-2.0\n---\n# tiny\n")
+    workspace = Workspace(tmp_path / "workspace")
+    fetch.run(fetch.FetchSettings(dataset=str(messages_file), model=str(model)), workspace)
+    prepare.run(prepare.PrepareSettings(), workspace)
+    settings = finetune.FinetuneSettings(epochs=2, device="cpu")
+    first, second = (finetune.run(settings, workspace) for _ in range(2))
+    text = first.file("README.md").read_text()
+    assert text == second.file("README.md").read_text()
+    data = ModelCard(text).data
+    assert data.license == "apache-2.0"
+    scores = {result.metric_type: result.metric_value for result in data.eval_results}
+    assert scores["f1"] == pytest.approx(first.counts["calibration"]["f1"], abs=1e-6)
+    assert scores["ece"] == pytest.approx(first.counts["calibration"]["ece"], abs=1e-6)
+    assert workspace.newest("models").digest[:16] in text
+    splits = workspace.newest("prepared").counts["splits"]
+    for name, split in splits.items():
+        ham, spam = split["labels"]["ham"], split["labels"]["spam"]
+        assert f"| {name} | {split['messages']} | {ham} | {spam} |" in text
+    config = json.loads(first.file("config.json").read_text())
+    assert f"at least {config['threshold']:.4f}" in text
