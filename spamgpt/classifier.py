@@ -16,10 +16,11 @@ from spamgpt.data.batches import tokenize_in_windows
 from spamgpt.device import Device, Precision, resolve_device, resolve_precision
 from spamgpt.errors import IntegrityError
 from spamgpt.gpt2.classifier import GPT2Classifier
-from spamgpt.gpt2.folder import MODEL_FILES, load_folder
+from spamgpt.gpt2.folder import MODEL_FILES, WEIGHTS_FILE, load_folder
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.precision import lowered
 from spamgpt.gpt2.tokenizer import Tokenizer
+from spamgpt.gpt2.unfreezing import trained_blocks
 from spamgpt.inference import classify
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.sources.bundled import CLASSIFIER_FOLDER, MINI_FOLDER
@@ -120,10 +121,13 @@ class SpamClassifier:
         config: ClassifierConfig,
         device: torch.device,
         precision: Precision = "auto",
+        weights: Path | None = None,
     ) -> None:
+        """`weights` is the file that the frozen blocks were mapped from, if they were."""
         self.model = model.to(device).eval()
-        dtype = resolve_precision(precision, device)
-        self.model.gpt2 = lowered(model.gpt2, model.gpt2.config.n_layer, dtype)
+        dtype, n_layer = resolve_precision(precision, device), model.gpt2.config.n_layer
+        frozen = n_layer - trained_blocks(config.unfreeze, n_layer)
+        self.model.gpt2 = lowered(model.gpt2, n_layer, dtype, weights, unchanged=frozen)
         self.tokenizer = tokenizer
         self.config = config
         self.device = device
@@ -139,7 +143,7 @@ class SpamClassifier:
         """Loads a classifier of a workspace, the newest or the one named (`v2`).
 
         `path` may also be the folder of one classifier in a workspace. `precision` is that of the
-        matrix products: fp32, bf16, or auto, the faster of them. Raises the errors of
+        matrix products: fp32, bf16, int8, or auto, the faster of the first two. Raises those of
         spamgpt.errors: MissingInputError if there is none, IntegrityError if a file is damaged.
         """
         path = Path(path)
@@ -162,8 +166,8 @@ class SpamClassifier:
         """The classifier of an artifact: the tensors that training changed, over its model's."""
         for name in (CONFIG_FILE, TRAINED_FILE):
             artifact.check(name)
-        gpt2, tokenizer = load_model(workspace.input_of(artifact, "models"))
-        return cls._over(gpt2, tokenizer, artifact.folder, device, precision)
+        model = workspace.input_of(artifact, "models")
+        return cls._over(load_model(model), model.folder, artifact.folder, device, precision)
 
     @classmethod
     def bundled(cls, device: Device = "auto", precision: Precision = "auto") -> "SpamClassifier":
@@ -171,19 +175,20 @@ class SpamClassifier:
 
         Its model card stands beside it, in `spamgpt/assets/classifier`.
         """
-        gpt2, tokenizer = load_folder(MINI_FOLDER, merges_checked=True)
-        return cls._over(gpt2, tokenizer, CLASSIFIER_FOLDER, device, precision)
+        loaded = load_folder(MINI_FOLDER, merges_checked=True)
+        return cls._over(loaded, MINI_FOLDER, CLASSIFIER_FOLDER, device, precision)
 
     @classmethod
     def _over(
         cls,
-        gpt2: GPT2,
-        tokenizer: Tokenizer,
+        loaded: tuple[GPT2, Tokenizer],
+        model_folder: Path,
         folder: Path,
         device: Device,
         precision: Precision,
     ) -> "SpamClassifier":
         """The classifier of a folder over the model that it was trained from."""
+        gpt2, tokenizer = loaded
         config = ClassifierConfig.from_file(folder / CONFIG_FILE)
         model = GPT2Classifier(gpt2, len(config.labels))
         try:
@@ -194,7 +199,8 @@ class SpamClassifier:
             ) from error
         widened = {name: tensor.float() for name, tensor in trained.items()}
         model.load_state_dict(widened, strict=False, assign=True)
-        return cls(model, tokenizer, config, resolve_device(device), precision)
+        weights = model_folder / WEIGHTS_FILE
+        return cls(model, tokenizer, config, resolve_device(device), precision, weights)
 
     @property
     def labels(self) -> list[str]:

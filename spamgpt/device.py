@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     import torch
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "fp32", "bf16"]
+TrainingPrecision = Literal["auto", "fp32", "bf16"]
+Precision = Literal[TrainingPrecision, "int8"]
 
 
 def resolve_device(name: Device) -> "torch.device":
@@ -24,9 +25,19 @@ def resolve_device(name: Device) -> "torch.device":
 
 
 def resolve_precision(name: Precision, device: "torch.device") -> "torch.dtype":
-    """The type of a precision, `auto` being bfloat16 where the device is made for it."""
+    """The type of a precision, `auto` being bfloat16 where the device is made for it.
+
+    Raises UsageError for int8 where the device is not made for it.
+    """
     import torch
 
+    if name == "int8":
+        if not _int8_is_exact(device):
+            raise UsageError(
+                "int8 is for processors that sum 8-bit products exactly (AVX512-VNNI).",
+                "Use --precision auto.",
+            )
+        return torch.int8
     if name == "auto":
         name = "bf16" if _bfloat16_is_fast(device) else "fp32"
     return torch.bfloat16 if name == "bf16" else torch.float32
@@ -40,3 +51,11 @@ def _bfloat16_is_fast(device: "torch.device") -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _int8_is_exact(device: "torch.device") -> bool:
+    """Whether a device adds up products of 8-bit integers in 32 bits; without, sums overflow."""
+    import torch
+
+    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return bool(capabilities.get("avx512_vnni") and torch.backends.mkldnn.is_available())

@@ -10,9 +10,9 @@ from spamgpt.cli.options import (
     DebugOption,
     DeviceOption,
     JsonOption,
-    PrecisionOption,
     QuietOption,
     SeedOption,
+    TrainingPrecisionOption,
     WorkspaceOption,
     reports_errors,
     settings_from,
@@ -66,7 +66,7 @@ def command(
         float, typer.Option(min=0.0001, max=0.5, help="Share of documents kept for measuring.")
     ] = PretrainSettings.held_out,
     seed: SeedOption = PretrainSettings.seed,
-    precision: PrecisionOption = PretrainSettings.precision,
+    precision: TrainingPrecisionOption = PretrainSettings.precision,
     store_as: Annotated[
         StoredAs, typer.Option(help="Numbers in the model's file.")
     ] = PretrainSettings.store_as,

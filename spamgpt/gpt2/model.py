@@ -24,6 +24,11 @@ class Projection(nn.Module):
         self.weight = nn.Parameter(torch.empty(inputs, outputs))
         self.bias = nn.Parameter(torch.empty(outputs))
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What goes in and comes out."""
+        return self.weight.dtype
+
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs) -> (n, outputs)."""
         return torch.addmm(self.bias, x, self.weight)
@@ -125,7 +130,7 @@ class Block(nn.Module):
 
     def _normed(self, norm: nn.LayerNorm, x: Tensor) -> Tensor:
         # The projections may be in a lower precision than the norms and the sums (`lower`).
-        return norm(x).to(self.mlp.c_fc.weight.dtype)
+        return norm(x).to(self.mlp.c_fc.dtype)
 
 
 def _embedding(rows: int, width: int) -> nn.Embedding:

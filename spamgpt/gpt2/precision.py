@@ -1,26 +1,78 @@
 """Matrix products in a lower precision than the rest of the model."""
 
 import copy
+from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from spamgpt.gpt2.model import GPT2, Projection
+from spamgpt.gpt2.weights import read_tensors
 
 
-def lowered(gpt2: GPT2, depth: int, dtype: torch.dtype) -> GPT2:
+def lowered(
+    gpt2: GPT2, depth: int, dtype: torch.dtype, weights: Path | None = None, unchanged: int = 0
+) -> GPT2:
     """The model with the projections of its first `depth` blocks in another precision.
 
     Nearly all the work of a block is in its projections. Embeddings, norms, the sums of the
     residual stream and what comes out keep their precision and, as everything that does not change,
-    are shared with the model given.
+    are shared with the model given. In int8 (`QuantizedProjection`) the model's last block, of
+    which little is computed, is bfloat16.
+
+    The first `unchanged` blocks are as in the file `weights`, and are read from there, one mapped
+    after the other: what of the model is mapped already takes no memory while it is not read.
     """
     if dtype == torch.float32:
         return gpt2
     # deepcopy takes what the memo has for an object instead of copying it.
     memo: dict[int, object] = {id(parameter): parameter for parameter in gpt2.parameters()}
-    for module in gpt2.h[:depth].modules():
-        if isinstance(module, Projection):
-            for parameter in module.parameters():
-                memo[id(parameter)] = nn.Parameter(parameter.detach().to(dtype), False)
+    for number, block in enumerate(gpt2.h[:depth]):
+        quantized = dtype == torch.int8 and number < gpt2.config.n_layer - 1
+        stored = read_tensors(weights) if weights and number < unchanged else {}
+        for name, module in block.named_modules():
+            if not isinstance(module, Projection):
+                continue
+            source = {
+                kind: stored.get(f"h.{number}.{name}.{kind}", parameter.detach())
+                for kind, parameter in module.named_parameters()
+            }
+            if quantized:
+                memo[id(module)] = QuantizedProjection(source["weight"], source["bias"])
+                continue
+            target = torch.bfloat16 if dtype == torch.int8 else dtype
+            for kind, parameter in module.named_parameters():
+                low = source[kind].to(parameter.device, target)
+                memo[id(parameter)] = nn.Parameter(low, requires_grad=False)
     return copy.deepcopy(gpt2, memo)
+
+
+class QuantizedProjection(nn.Module):
+    """A projection whose matrix product is in 8-bit integers; what goes in and out is bfloat16.
+
+    Weights have a scale for each output and inputs one for each token, both symmetric (Dettmers et
+    al. 2022, LLM.int8(), section 2.1). The product is oneDNN's, as torch's own quantisation calls
+    it on processors: it takes unsigned inputs, so theirs are moved up by 128.
+    """
+
+    dtype = torch.bfloat16
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        weight = weight.float()
+        self._scales = (weight.abs().amax(0) / 127).clamp(min=1e-12)
+        rounded = (weight / self._scales).round().to(torch.int8)
+        self._packed = torch.ops.onednn.qlinear_prepack(rounded.t().contiguous(), None)
+        self._zeros = torch.zeros(len(bias), dtype=torch.int32)
+        self._bias = bias.to(self.dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, inputs) -> (n, outputs)."""
+        # Not 127: bfloat16 rounds the scale, and beyond 127 a number would wrap round.
+        scale = 126.5 / x.abs().amax(1, keepdim=True).clamp_(min=1e-6)
+        rounded = (x * scale).round_().add_(128).to(torch.uint8)
+        product = torch.ops.onednn.qlinear_pointwise(
+            *(rounded, 1.0, 128, self._packed, self._scales, self._zeros),
+            *(None, 1.0, 0, self.dtype, "none", [], ""),
+        )
+        return torch.addcmul(self._bias, product, scale.reciprocal())

@@ -31,7 +31,7 @@ def load_gpt2(config: GPT2Config, path: Path) -> GPT2:
     with torch.device("meta"):
         model = GPT2(config)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    weights = _read_tensors(path)
+    weights = read_tensors(path)
     problems = _differences(expected, {name: tuple(t.shape) for name, t in weights.items()})
     problems += [
         f"{name} holds {tensor.dtype}, not plain floating-point numbers"
@@ -85,7 +85,11 @@ def write_weights(weights: dict[str, Tensor], path: Path) -> None:
         raise
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weight file, by their names in the model; mapped for as long as one lives.
+
+    Raises ModelFormatError if it is no safetensors file.
+    """
     # The errors of safe_open for a file that cannot be opened lack its name.
     path.open("rb").close()
     weights: dict[str, Tensor] = {}

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from spamgpt.device import Device, Precision
+from spamgpt.device import Device, TrainingPrecision
 from spamgpt.errors import BadDataError, IntegrityError, Interrupted, MissingInputError, UsageError
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.training.schedule import Schedule
@@ -49,7 +49,7 @@ class FinetuneSettings:
     schedule: Schedule | None = None
     seed: int = 123
     select: Select = "best"
-    precision: Precision = "auto"
+    precision: TrainingPrecision = "auto"
     max_ham_loss: str | None = None
     cache_limit: float | None = None
     device: Device = "auto"
@@ -485,6 +485,7 @@ def _with_trunk(
 ) -> "dict[str, LabelledMessages]":
     """The splits with what the frozen blocks give for them, if there are any and it fits."""
     from spamgpt.device import resolve_precision
+    from spamgpt.gpt2.folder import WEIGHTS_FILE
     from spamgpt.gpt2.unfreezing import trained_blocks
     from spamgpt.training.cache import ArrayCache
     from spamgpt.training.trunk import TrunkSpecification, run_trunk
@@ -502,6 +503,7 @@ def _with_trunk(
         {name: split.messages for name, split in splits.items()},
         ArrayCache(workspace.cache, limit),
         reporter,
+        planned.model.file(WEIGHTS_FILE),
     )
     if trunks is None:
         reporter.note("The cache is too small for the frozen blocks' output: they run every epoch.")

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from spamgpt.device import Device, Precision
+from spamgpt.device import Device, TrainingPrecision
 from spamgpt.errors import Interrupted, MissingInputError, UsageError
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.workspace import Artifact, Workspace, artifact_name, sha256
@@ -54,7 +54,7 @@ class PretrainSettings:
     weight_decay: float = 0.1
     held_out: float = 0.01
     seed: int = 123
-    precision: Precision = "auto"
+    precision: TrainingPrecision = "auto"
     store_as: StoredAs = "float32"
     device: Device = "auto"
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -64,14 +65,16 @@ def run_trunk(
     splits: Mapping[str, TokenizedMessages],
     cache: ArrayCache,
     reporter: Reporter,
+    weights: Path | None = None,
 ) -> dict[str, Trunk] | None:
     """The trunk's activations for each split, from the cache or computed and put there.
 
+    `weights` is the file that the model was mapped from, if it was (`lowered`).
     None if all of them together do not fit the cache's limit. Where there is room, those one block
     less deep are kept as well, for a run that trains one block more; and what is there of less
     depth is where the computing begins.
     """
-    depth, n_layer = specification.depth, gpt2.config.n_layer
+    depth = specification.depth
     wanted = [_Stored(gpt2, specification, name, messages) for name, messages in splits.items()]
     size = sum(stored.size for stored in wanted)
     if size > cache.limit:
@@ -85,7 +88,7 @@ def run_trunk(
             if size + lesser <= cache.limit:
                 depths, size = [depth - 1, depth], size + lesser
         cache.make_room(size, keep={stored.key for stored in wanted})
-        low = lowered(gpt2, min(depth, n_layer), specification.dtype)
+        low = lowered(gpt2, depth, specification.dtype, weights, unchanged=depth)
         total = sum(len(stored.messages) for stored in missing)
         with reporter.task("Running the frozen trunk", total, "messages") as task:
             for stored in missing:

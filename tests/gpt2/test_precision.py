@@ -3,10 +3,14 @@ import torch
 from torch.testing import assert_close
 
 from spamgpt.gpt2.config import GPT2Config
-from spamgpt.gpt2.model import GPT2, causal_attention
+from spamgpt.gpt2.model import GPT2, Projection, causal_attention
 from spamgpt.gpt2.packing import pack
-from spamgpt.gpt2.precision import lowered
-from spamgpt.gpt2.weights import random_weights
+from spamgpt.gpt2.precision import QuantizedProjection, lowered
+from spamgpt.gpt2.weights import load_gpt2, random_weights, write_weights
+
+exact_in_int8 = pytest.mark.skipif(
+    not torch.cpu.get_capabilities().get("avx512_vnni"), reason="int8 is for AVX512-VNNI"
+)
 
 
 @pytest.fixture
@@ -62,3 +66,50 @@ def test_attention_in_bfloat16_is_that_in_float32_but_for_rounding(longest):
     changed[:, :, -1] += 100
     again = causal_attention(query.bfloat16(), key.bfloat16(), changed.bfloat16())
     assert torch.equal(again[:, :, :-1], low[:, :, :-1])
+
+
+@exact_in_int8
+def test_a_projection_in_int8_is_that_in_float32_but_for_rounding():
+    generator = torch.Generator().manual_seed(1)
+    exact = Projection(48, 40)
+    with torch.no_grad():
+        # Outputs and tokens of very different size: each has a scale of its own.
+        exact.weight.copy_(torch.randn(48, 40, generator=generator) * torch.logspace(-3, 2, 40))
+        exact.bias.copy_(torch.randn(40, generator=generator))
+        x = torch.randn(64, 48, generator=generator) * torch.logspace(-3, 3, 64)[:, None]
+        x[7], x[8] = 0, -x[9].abs()
+        x = x.bfloat16()
+        found = QuantizedProjection(exact.weight, exact.bias)(x).float() - exact.bias
+        expected = exact(x.float()) - exact.bias
+    scale = x.float().norm(dim=1, keepdim=True) * exact.weight.norm(dim=0) / 48**0.5
+    rounding = (exact.bias.abs() + expected.abs()) / 128  # of bfloat16, which comes out
+    assert ((found - expected).abs() <= 0.06 * scale + rounding).all()
+
+
+@exact_in_int8
+@pytest.mark.parametrize("mapped", [False, True])
+def test_in_int8_the_outcome_differs_only_by_rounding_and_the_model_stays(gpt2, mapped, tmp_path):
+    write_weights(gpt2.state_dict(), tmp_path / "w.safetensors")
+    before = {name: parameter.clone() for name, parameter in gpt2.named_parameters()}
+    packed = pack([[1, 2, 3], [5] * 30, list(range(20))])
+    low = lowered(gpt2, 2, torch.int8, *([tmp_path / "w.safetensors", 1] if mapped else []))
+    with torch.inference_mode():
+        exact, found = (model.last_hidden_states(packed) for model in (gpt2, low))
+    assert isinstance(low.h[0].mlp.c_fc, QuantizedProjection)
+    assert low.h[1].mlp.c_fc.dtype == torch.bfloat16
+    assert 0 < (exact - found).abs().max() < 0.1 * exact.std()
+    assert all(torch.equal(before[name], p) for name, p in gpt2.named_parameters())
+
+
+def test_blocks_that_are_as_in_their_file_are_read_there_and_others_are_not(gpt2, tmp_path):
+    path = tmp_path / "model.safetensors"
+    write_weights(gpt2.state_dict(), path)
+    mapped = load_gpt2(gpt2.config, path)
+    with torch.no_grad():
+        # The change of a block that was said to be unchanged is not seen; of the other it is.
+        for block in mapped.h:
+            block.mlp.c_fc.weight.add_(1)
+    low = lowered(mapped, 2, torch.bfloat16, path, unchanged=1)
+    weights = [block.mlp.c_fc.weight for block in low.h]
+    assert torch.equal(weights[0], gpt2.h[0].mlp.c_fc.weight.bfloat16())
+    assert torch.equal(weights[1], (gpt2.h[1].mlp.c_fc.weight + 1).bfloat16())
