@@ -22,19 +22,22 @@ def measure(world: World) -> Iterator[tuple[str, str]]:
     world.make_classifier()
     rates = {}
     answers = {}
-    for precision in ("fp32", "bf16"):
+    for precision in ("fp32", "bf16", "int8"):
         run = spamgpt("predict", "--precision", precision, "--json", folder=folder, stdin=lines)
         rates[precision] = MESSAGES / run.seconds
         answers[precision] = [json.loads(line) for line in run.out.splitlines()]
         yield f"spamgpt predict, {precision}, whole command", f"{rates[precision]:,.0f} messages/s"
         yield "  peak memory", f"{run.peak_bytes / 1e9:.2f} GB"
-    same = sum(a["label"] == b["label"] for a, b in zip(*answers.values(), strict=True))
-    apart = max(
-        abs(a["probabilities"][a["label"]] - b["probabilities"][a["label"]])
-        for a, b in zip(*answers.values(), strict=True)
-    )
-    yield "  bf16 against fp32: equal labels", f"{same / MESSAGES:.2%}"
-    yield "  bf16 against fp32: largest difference in probability", f"{apart:.4f}"
+    for precision in ("bf16", "int8"):
+        pairs = list(zip(answers["fp32"], answers[precision], strict=True))
+        same = sum(a["label"] == b["label"] for a, b in pairs)
+        apart = max(
+            abs(a["probabilities"][a["label"]] - b["probabilities"][a["label"]]) for a, b in pairs
+        )
+        yield (
+            f"  {precision} against fp32",
+            f"{same / MESSAGES:.2%} equal labels, probabilities at most {apart:.4f} apart",
+        )
 
     texts = lines.read_text(encoding="utf-8").splitlines()[:: MESSAGES // SAMPLE][:SAMPLE]
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
