@@ -34,7 +34,7 @@ SETTINGS = finetune.FinetuneSettings(
     batch_size=8,
     learning_rate=2e-4,
     weight_decay=0.1,
-    schedule="linear",
+    schedule="constant",
 )
 
 
