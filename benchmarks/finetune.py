@@ -23,6 +23,7 @@ def measure(world: World) -> Iterator[tuple[str, str]]:
     folder = world.folder
     spamgpt("fetch", "--dataset", world.messages, "--model", world.model, folder=folder)
     spamgpt("prepare", "--balance", folder=folder)
+    spamgpt("cache", "--clear", folder=folder)
     options = ("finetune", "--epochs", EPOCHS, "--batch-size", BATCH_SIZE, "--select", "last")
     cold = spamgpt(*options, folder=folder)
     warm = spamgpt(*options, "--learning-rate", 1e-4, folder=folder)

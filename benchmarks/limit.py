@@ -4,14 +4,17 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.world import GPT2_SHAPE, World, fastest
+from benchmarks.world import GPT2_SHAPE, World, fastest, precisions, spamgpt
 from spamgpt.classifier import SpamClassifier
-from spamgpt.data.batches import tokenize
+from spamgpt.data.batches import TokenizedMessages, tokenize
+from spamgpt.data.tables import read_table
 from spamgpt.inference import classify
+from spamgpt.workspace import Workspace
 
 # As the widest product of a block: tokens x n_embd times n_embd x 4 n_embd.
 ROWS = 4096
 TIMES = 5
+EPOCHS = 5
 
 
 def measure(world: World) -> Iterator[tuple[str, str]]:
@@ -20,39 +23,76 @@ def measure(world: World) -> Iterator[tuple[str, str]]:
     rates = {name: _rate(dtype) for name, dtype in _TYPES.items()}
     for name, rate in rates.items():
         yield f"matrix products, {name}", f"{rate / 1e9:,.0f} GFLOP/s"
-    texts = world.texts
-    for precision in _TYPES:
+    for precision in precisions():
         classifier = SpamClassifier.load(
             world.folder / "workspace", device="cpu", precision=precision
         )
-        messages = tokenize(texts, classifier.tokenizer, classifier.context)
+        messages = tokenize(world.texts, classifier.tokenizer, classifier.context)
         seconds = fastest(
             2, lambda c=classifier, m=messages: classify(c.model, m, torch.device("cpu"))
         )
-        rate = useful_operations([len(ids) for ids in messages.token_ids]) / seconds
+        peer = precision if precision in rates else "bf16"
         yield (
             f"prediction, {precision}: useful operations",
-            f"{rate / 1e9:,.0f} GFLOP/s, {rate / rates[precision]:.0%} of that",
+            _share(prediction_operations(_lengths(messages)), seconds, peer, rates),
+        )
+    for state in ("cold", "warm"):
+        if state == "cold":
+            spamgpt("cache", "--clear", folder=world.folder)
+        run = spamgpt("finetune", "--epochs", EPOCHS, "--select", "last", folder=world.folder)
+        prepared = Workspace(world.folder / "workspace").newest("prepared")
+        train, validation = (
+            _lengths(tokenize(list(table["text"]), classifier.tokenizer, classifier.context))
+            for table in (read_table(prepared.file(f"{n}.csv")) for n in ("train", "validation"))
+        )
+        operations = finetuning_operations(train, validation, EPOCHS, trunk=state == "cold")
+        yield (
+            f"fine-tuning, {EPOCHS} epochs, whole command, {state} cache: useful operations",
+            _share(operations, run.seconds, "bf16", rates),
         )
 
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def useful_operations(lengths: list[int]) -> int:
-    """The floating-point operations that an answer needs, a multiplication and a sum being two.
+def _share(operations: int, seconds: float, peer: str, rates: dict[str, float]) -> str:
+    rate = operations / seconds
+    return f"{rate / 1e9:,.0f} GFLOP/s, {rate / rates[peer]:.0%} of matrix products in {peer}"
 
-    All but the last block: the projections of every token and attention to those before it. The
-    last: keys and values of every token, the rest for the one that is read.
+
+def _lengths(messages: TokenizedMessages) -> list[int]:
+    return [len(ids) for ids in messages.token_ids]
+
+
+def prediction_operations(lengths: list[int]) -> int:
+    """The floating-point operations that answers need, a multiplication and a sum being two."""
+    return trunk_operations(lengths) + last_block_operations(lengths)
+
+
+def finetuning_operations(train: list[int], validation: list[int], epochs: int, trunk: bool) -> int:
+    """Those of training the last block: `trunk` with those of the frozen blocks, once.
+
+    A step's backward pass needs twice as many as its forward pass; each epoch both splits are
+    scored.
     """
-    width, blocks = GPT2_SHAPE.n_embd, GPT2_SHAPE.n_layer
-    total = 0
-    for tokens in lengths:
-        pairs = tokens * (tokens + 1) // 2
-        whole = 2 * 12 * width * width * tokens + 2 * 2 * width * pairs
-        last = 2 * 2 * width * width * tokens + 2 * 10 * width * width + 2 * 2 * width * tokens
-        total += (blocks - 1) * whole + last
-    return total
+    both = [*train, *validation]
+    steps = 3 * last_block_operations(train) + last_block_operations(both)
+    return (trunk_operations(both) if trunk else 0) + epochs * steps
+
+
+def trunk_operations(lengths: list[int]) -> int:
+    """All blocks but the last: projections of every token, attention to those before it."""
+    width, tokens = GPT2_SHAPE.n_embd, sum(lengths)
+    pairs = sum(length * (length + 1) // 2 for length in lengths)
+    whole = 2 * 12 * width * width * tokens + 2 * 2 * width * pairs
+    return (GPT2_SHAPE.n_layer - 1) * whole
+
+
+def last_block_operations(lengths: list[int]) -> int:
+    """Keys and values of every token, the rest for the one that is read."""
+    width, tokens = GPT2_SHAPE.n_embd, sum(lengths)
+    keys_and_values = 2 * 2 * width * width * tokens + 2 * 2 * width * tokens
+    return keys_and_values + 2 * 10 * width * width * len(lengths)
 
 
 def _rate(dtype: torch.dtype) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 import transformers
 
-from benchmarks.world import World, spamgpt
+from benchmarks.world import World, precisions, spamgpt
 from spamgpt.classifier import SpamClassifier
 
 MESSAGES = 5_000
@@ -22,13 +22,13 @@ def measure(world: World) -> Iterator[tuple[str, str]]:
     world.make_classifier()
     rates = {}
     answers = {}
-    for precision in ("fp32", "bf16", "int8"):
+    for precision in precisions():
         run = spamgpt("predict", "--precision", precision, "--json", folder=folder, stdin=lines)
         rates[precision] = MESSAGES / run.seconds
         answers[precision] = [json.loads(line) for line in run.out.splitlines()]
         yield f"spamgpt predict, {precision}, whole command", f"{rates[precision]:,.0f} messages/s"
         yield "  peak memory", f"{run.peak_bytes / 1e9:.2f} GB"
-    for precision in ("bf16", "int8"):
+    for precision in precisions()[1:]:
         pairs = list(zip(answers["fp32"], answers[precision], strict=True))
         same = sum(a["label"] == b["label"] for a, b in pairs)
         apart = max(

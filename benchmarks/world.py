@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 
 from spamgpt.data.tables import read_labelled_file
+from spamgpt.device import Precision, resolve_precision
+from spamgpt.errors import UsageError
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.folder import CONFIG_FILE, TOKENIZER_FILES, WEIGHTS_FILE
 from spamgpt.gpt2.weights import random_weights, write_weights
@@ -113,6 +115,16 @@ def fastest(times: int, run: Callable[[], object]) -> float:
         run()
         taken.append(time.perf_counter() - started)
     return min(taken)
+
+
+def precisions() -> list[Precision]:
+    """Those that prediction offers on this machine."""
+    offered: list[Precision] = ["fp32", "bf16"]
+    try:
+        resolve_precision("int8", torch.device("cpu"))
+    except UsageError:
+        return offered
+    return [*offered, "int8"]
 
 
 def machine() -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from spamgpt.data.batches import TokenizedMessages, batches_by_length
+from spamgpt.data.batches import TokenizedMessages, batches_by_length, tokens_per_batch
 from spamgpt.gpt2.classifier import GPT2Classifier
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def classify(
     `after_batch` is called with the number of messages of each batch that is done.
     """
     logits = torch.empty(len(messages), model.head.out_features)
-    for batch in batches_by_length(messages):
+    for batch in batches_by_length(messages, tokens_per_batch(device)):
         logits[batch] = logits_of(model, messages, batch, device, trunk).float().cpu()
         after_batch(len(batch))
     return logits

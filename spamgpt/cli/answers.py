@@ -192,7 +192,7 @@ def headed(answer: Prediction, answers: Answers) -> bytes:
     limits = (
         f"unsure={answers.unsure[0]:g}..{answers.unsure[1]:g}"
         if answers.unsure
-        else f"threshold={answers.threshold:g}"
+        else f"threshold={answers.threshold:.4g}"
     )
     value = f"{verdict}, probability={probability:.4f}, {limits}"
     return with_header(answer.row.raw, HEADER, value) + answer.row.end

@@ -10,8 +10,9 @@ import torch
 from spamgpt.gpt2.packing import PackedTokens, pack
 from spamgpt.gpt2.tokenizer import Tokenizer
 
-# Enough to keep the matrix products busy; more only costs memory.
+# Enough to keep the matrix products busy; a processor is faster with what fits its caches.
 TOKENS_PER_BATCH = 4096
+TOKENS_PER_BATCH_ON_CPU = 2048
 
 
 @dataclass(frozen=True)
@@ -76,19 +77,22 @@ def tokenize_in_windows(texts: Sequence[str], tokenizer: Tokenizer, context: int
     return Windows(messages, np.array(offsets), starts)
 
 
-def batches_by_length(
-    messages: TokenizedMessages, tokens_per_batch: int = TOKENS_PER_BATCH
-) -> Iterator[list[int]]:
+def tokens_per_batch(device: torch.device) -> int:
+    """How many tokens a device best computes with at once."""
+    return TOKENS_PER_BATCH_ON_CPU if device.type == "cpu" else TOKENS_PER_BATCH
+
+
+def batches_by_length(messages: TokenizedMessages, most_tokens: int) -> Iterator[list[int]]:
     """Yields indices of messages of similar length, so that attention pads little.
 
-    A batch holds at most `tokens_per_batch` tokens, its longest message counted for each, or one
+    A batch holds at most `most_tokens` tokens, its longest message counted for each, or one
     message. Every message is in one batch.
     """
     order = sorted(range(len(messages)), key=lambda index: len(messages.token_ids[index]))
     batch: list[int] = []
     for index in order:
         length = len(messages.token_ids[index])
-        if batch and length * (len(batch) + 1) > tokens_per_batch:
+        if batch and length * (len(batch) + 1) > most_tokens:
             yield batch
             batch = []
         batch.append(index)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from spamgpt.data.batches import TokenizedMessages, batches_by_length
+from spamgpt.data.batches import TokenizedMessages, batches_by_length, tokens_per_batch
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.precision import lowered
 from spamgpt.reporting import Reporter, Task
@@ -166,7 +166,7 @@ def _compute(
     with ExitStack() as stack:
         targets = [stored.at(depth) for depth in depths if depth > begin]
         arrays = [stack.enter_context(target.writing(cache)) for target in targets]
-        for batch in batches_by_length(stored.messages):
+        for batch in batches_by_length(stored.messages, tokens_per_batch(device)):
             packed = stored.messages.pack(batch).to(device)
             reached, x = begin, None if known is None else known.rows(batch).to(device)
             for target, array in zip(targets, arrays, strict=True):
