@@ -107,11 +107,12 @@ def rows(dataset: Path, seeds: Sequence[int], workspace: Workspace) -> Iterator[
 def fast_and_plain(dataset: Path, seeds: Sequence[int], workspace: Workspace) -> Iterator[str]:
     accuracies: dict[str, list[float]] = {"as spamgpt does": [], "the plain way": []}
     same, apart = [], 0.0
+    balance, _, settings = SETTINGS[0]
     yield "| seed | as spamgpt does | the plain way |"
     yield "|---:|---:|---:|"
     for seed in seeds:
         _, _, finetuned, _ = run(
-            _settings(dataset, "pretrained", True, FinetuneSettings(unfreeze="last-block"), seed), workspace
+            _settings(dataset, "pretrained", balance, settings, seed), workspace
         )
         fast, truth = fast_logits(finetuned.artifact, workspace)
         plain, _ = plain_logits(finetuned.artifact, workspace)
