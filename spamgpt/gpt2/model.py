@@ -15,6 +15,30 @@ from torch import Tensor, nn
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.packing import PackedTokens
 
+# Rows of a product that is compiled for its shape are rounded up to a multiple of this.
+_ROWS = 64
+
+
+def compiled_by_shape(x: Tensor) -> bool:
+    """Whether products with x are compiled for each new shape, which costs time and is kept.
+
+    oneDNN does so for bfloat16 on processors and keeps half a megabyte for each. Packed messages
+    hardly ever have the same shape twice; rounded up, shapes recur.
+    """
+    return x.dtype == torch.bfloat16 and x.device.type == "cpu"
+
+
+def with_recurring_rows(x: Tensor) -> Tensor:
+    """(n, channels) -> the same with rows of zeros behind, up to a number that recurs."""
+    return F.pad(x, (0, 0, 0, -len(x) % _ROWS))
+
+
+def projected(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(n, inputs) -> (n, outputs)."""
+    if compiled_by_shape(x):
+        return torch.addmm(bias, with_recurring_rows(x), weight)[: len(x)]
+    return torch.addmm(bias, x, weight)
+
 
 class Projection(nn.Module):
     """A linear layer whose weight is stored as (in, out), the layout of GPT-2's files."""
@@ -31,7 +55,7 @@ class Projection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs) -> (n, outputs)."""
-        return torch.addmm(self.bias, x, self.weight)
+        return projected(x, self.weight, self.bias)
 
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -65,9 +89,10 @@ class Attention(nn.Module):
         query, key, value = self.c_attn(x).split(self.n_embd, dim=1)
         # The padding stands behind each message, where causality keeps its tokens from seeing it.
         attended = causal_attention(
-            self._heads(packed.pad(query)),
-            self._heads(packed.pad(key)),
-            self._heads(packed.pad(value)),
+            *(
+                self._heads(packed.pad(part, recurring=compiled_by_shape(part)))
+                for part in (query, key, value)
+            )
         )
         return self.c_proj(packed.unpad(attended.transpose(1, 2).flatten(2)))
 
@@ -80,8 +105,8 @@ class Attention(nn.Module):
         parts = [self.n_embd, 2 * self.n_embd]
         query_weight, key_value_weight = self.c_attn.weight.split(parts, dim=1)
         query_bias, key_value_bias = self.c_attn.bias.split(parts)
-        query = torch.addmm(query_bias, x[packed.last], query_weight)
-        key_value = torch.addmm(key_value_bias, x, key_value_weight)
+        query = projected(x[packed.last], query_weight, query_bias)
+        key_value = projected(x, key_value_weight, key_value_bias)
         key, value = packed.pad(key_value).split(self.n_embd, dim=2)
         position = torch.arange(packed.longest, device=x.device)
         real = position < packed.lengths[:, None]  # (messages, longest)

@@ -54,14 +54,27 @@ class PackedTokens:
         tokens = torch.arange(len(self.token_ids), device=self.token_ids.device)
         return tokens - self.offsets[self.message]
 
-    def pad(self, values: Tensor) -> Tensor:
-        """(tokens, channels) -> (messages, longest, channels), zeros after each message's end."""
-        padded = values.new_zeros(len(self), self.longest, values.shape[-1])
+    def pad(self, values: Tensor, recurring: bool = False) -> Tensor:
+        """(tokens, channels) -> (messages, longest, channels), zeros after each message's end.
+
+        With `recurring` there are also messages of zeros at the end and more zeros after each, so
+        that the shape is one of few.
+        """
+        shape = len(self), self.longest
+        if recurring:
+            shape = _recurring(shape[0]), _recurring(shape[1])
+        padded = values.new_zeros(*shape, values.shape[-1])
         return padded.index_put((self.message, self.position), values)
 
     def unpad(self, padded: Tensor) -> Tensor:
         """(messages, longest, channels) -> (tokens, channels), the inverse of `pad`."""
         return padded[self.message, self.position]
+
+
+def _recurring(size: int) -> int:
+    """The next number with at most three significant bits: less than a quarter larger."""
+    step = 1 << max(0, size.bit_length() - 3)
+    return -(-size // step) * step
 
 
 def pack(messages: Sequence[Sequence[int]]) -> PackedTokens:

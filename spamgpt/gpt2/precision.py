@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from spamgpt.gpt2.model import GPT2, Projection
+from spamgpt.gpt2.model import GPT2, Projection, with_recurring_rows
 from spamgpt.gpt2.weights import read_tensors
 
 
@@ -70,9 +70,9 @@ class QuantizedProjection(nn.Module):
         """(n, inputs) -> (n, outputs)."""
         # Not 127: bfloat16 rounds the scale, and beyond 127 a number would wrap round.
         scale = 126.5 / x.abs().amax(1, keepdim=True).clamp_(min=1e-6)
-        rounded = (x * scale).round_().add_(128).to(torch.uint8)
+        rounded = with_recurring_rows((x * scale).round_().add_(128).to(torch.uint8))
         product = torch.ops.onednn.qlinear_pointwise(
             *(rounded, 1.0, 128, self._packed, self._scales, self._zeros),
             *(None, 1.0, 0, self.dtype, "none", [], ""),
         )
-        return torch.addcmul(self._bias, product, scale.reciprocal())
+        return torch.addcmul(self._bias, product[: len(x)], scale.reciprocal())

@@ -70,3 +70,24 @@ def test_nothing_at_all_and_empty_messages_are_refused(messages):
 def test_moving_to_a_device_takes_tokens_and_offsets():
     moved = pack([[7, 8], [5]]).to(torch.device("meta"))
     assert moved.token_ids.device.type == moved.offsets.device.type == "meta"
+
+
+@settings(deadline=None)
+@given(some_messages)
+def test_padding_to_a_recurring_shape_only_adds_zeros(messages):
+    packed = pack(messages)
+    values = torch.arange(1.0, 1 + 2 * len(packed.token_ids)).reshape(-1, 2)
+    plain, larger = packed.pad(values), packed.pad(values, recurring=True)
+    assert torch.equal(larger[: len(packed), : packed.longest], plain)
+    assert larger.sum() == plain.sum()
+    assert torch.equal(packed.unpad(larger), values)
+
+
+def test_shapes_to_pad_to_are_few_and_hardly_larger():
+    found = {}
+    for length in range(1, 1025):
+        padded = pack([[0] * length]).pad(torch.ones(length, 1), recurring=True)
+        assert padded.shape[0] == 1
+        found[length] = padded.shape[1]
+    assert all(length <= padded < 1.25 * length for length, padded in found.items())
+    assert len(set(found.values())) < 40

@@ -113,3 +113,26 @@ def test_blocks_that_are_as_in_their_file_are_read_there_and_others_are_not(gpt2
     weights = [block.mlp.c_fc.weight for block in low.h]
     assert torch.equal(weights[0], gpt2.h[0].mlp.c_fc.weight.bfloat16())
     assert torch.equal(weights[1], (gpt2.h[1].mlp.c_fc.weight + 1).bfloat16())
+
+
+def test_products_in_bfloat16_have_few_shapes_whatever_the_messages(gpt2, monkeypatch):
+    shapes = set()
+    for name in ("addmm", "baddbmm"):
+        original = getattr(torch, name)
+
+        def product(c, a, b, original=original, **options):
+            shapes.add((a.shape, b.shape, a.dtype))
+            return original(c, a, b, **options)
+
+        monkeypatch.setattr(torch, name, product)
+    low = lowered(gpt2, 2, torch.bfloat16)
+    generator = torch.Generator().manual_seed(2)
+    with torch.inference_mode():
+        for _ in range(100):
+            count = int(torch.randint(1, 20, (), generator=generator))
+            lengths = torch.randint(1, 32, (count,), generator=generator).tolist()
+            low.last_hidden_states(pack([[1] * length for length in lengths]))
+    assert {dtype for *_, dtype in shapes} == {torch.bfloat16}
+    rows = {a[0] for a, _, _ in shapes if len(a) == 2}
+    assert rows <= {64 * multiple for multiple in range(1, 11)}
+    assert len({a for a, _, _ in shapes if len(a) == 3}) < 40
