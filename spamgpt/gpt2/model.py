@@ -7,37 +7,15 @@ either, since a classifier never reads it.
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.packing import PackedTokens
-
-# Rows of a product that is compiled for its shape are rounded up to a multiple of this.
-_ROWS = 64
-
-
-def compiled_by_shape(x: Tensor) -> bool:
-    """Whether products with x are compiled for each new shape, which costs time and is kept.
-
-    oneDNN does so for bfloat16 on processors and keeps half a megabyte for each. Packed messages
-    hardly ever have the same shape twice; rounded up, shapes recur.
-    """
-    return x.dtype == torch.bfloat16 and x.device.type == "cpu"
-
-
-def with_recurring_rows(x: Tensor) -> Tensor:
-    """(n, channels) -> the same with rows of zeros behind, up to a number that recurs."""
-    return F.pad(x, (0, 0, 0, -len(x) % _ROWS))
-
-
-def projected(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """(n, inputs) -> (n, outputs)."""
-    if compiled_by_shape(x):
-        return torch.addmm(bias, with_recurring_rows(x), weight)[: len(x)]
-    return torch.addmm(bias, x, weight)
 
 
 class Projection(nn.Module):
@@ -55,7 +33,57 @@ class Projection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs) -> (n, outputs)."""
-        return projected(x, self.weight, self.bias)
+        if _ThinProduct.suits(x):
+            thin: Tensor = _ThinProduct.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
+            return thin
+        return torch.addmm(self.bias, x, self.weight)
+
+
+class _ThinProduct(torch.autograd.Function):
+    """x weight + bias for few rows, as in a step of training, where reading weight takes longest.
+
+    oneDNN reads it up to twice as fast as the library that torch calls by itself.
+    """
+
+    @staticmethod
+    def suits(x: Tensor) -> bool:
+        return (
+            torch.is_grad_enabled()
+            and len(x) <= 32
+            and (x.device.type, x.dtype) == ("cpu", torch.float32)
+            and torch.backends.mkldnn.is_available()
+        )
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _product(x, weight.t(), bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        return (
+            _product(grad, weight) if of_x else None,
+            _product(x.t(), grad.t()) if of_weight else None,
+            grad.sum(0) if of_bias else None,
+        )
+
+
+def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    """(n, k), (m, k) -> a b^T + bias, (n, m)."""
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
+    return product
+
+
+def compiled_by_shape(x: Tensor) -> bool:
+    """Whether products with x are compiled for each new shape, which costs time and is kept.
+
+    oneDNN does so for bfloat16 on processors and keeps half a megabyte for each. Packed messages
+    hardly ever have the same shape twice; rounded up, shapes recur.
+    """
+    return x.dtype == torch.bfloat16 and x.device.type == "cpu"
 
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -63,7 +91,7 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
     All four are (messages, heads, longest, width).
     """
-    if query.dtype != torch.bfloat16 or query.device.type != "cpu":
+    if not compiled_by_shape(query):
         return F.scaled_dot_product_attention(query, key, value, is_causal=True)
     # torch's fused kernel takes two to ten times as long as this in bfloat16 on processors.
     messages, _, longest, width = query.shape
@@ -86,51 +114,51 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, packed: PackedTokens) -> Tensor:
         """(tokens, n_embd) -> (tokens, n_embd)."""
-        query, key, value = self.c_attn(x).split(self.n_embd, dim=1)
+        projected = self.c_attn(x)
         # The padding stands behind each message, where causality keeps its tokens from seeing it.
-        attended = causal_attention(
-            *(
-                self._heads(packed.pad(part, recurring=compiled_by_shape(part)))
-                for part in (query, key, value)
-            )
+        padded = packed.pad(projected, recurring=compiled_by_shape(projected))
+        query, key, value = (
+            part.unflatten(2, (self.n_head, -1)).transpose(1, 2) for part in padded.chunk(3, dim=2)
         )
+        attended = causal_attention(query, key, value)
         return self.c_proj(packed.unpad(attended.transpose(1, 2).flatten(2)))
 
     def last_only(self, x: Tensor, packed: PackedTokens) -> Tensor:
         """(tokens, n_embd) -> (messages, n_embd): what `forward` gives at each last token.
 
-        Only those tokens need a query and an output projection; all give keys and values.
+        No token has its key and value computed. A query meets x W_k just as the query times W_k^T
+        meets x, and the weighted sum of x W_v is that of x, times W_v; a key's bias would add the
+        same to all of a message's scores, which softmax takes out again. So every weight is used
+        once a message, however long.
         """
-        # Split, not sliced: the gradient of a slice is filled up with zeros.
-        parts = [self.n_embd, 2 * self.n_embd]
-        query_weight, key_value_weight = self.c_attn.weight.split(parts, dim=1)
-        query_bias, key_value_bias = self.c_attn.bias.split(parts)
-        query = projected(x[packed.last], query_weight, query_bias)
-        key_value = projected(x, key_value_weight, key_value_bias)
-        key, value = packed.pad(key_value).split(self.n_embd, dim=2)
+        query_weight, key_weight, value_weight = self.c_attn.weight.split(self.n_embd, dim=1)
+        query_bias, _, value_bias = self.c_attn.bias.split(self.n_embd)
+        query = self._by_head(torch.addmm(query_bias, x[packed.last], query_weight))
+        query = query @ self._by_head(key_weight).transpose(1, 2)  # (n_head, messages, n_embd)
+        padded = packed.pad(x)
+        scores = query.transpose(0, 1) @ padded.transpose(1, 2)  # (messages, n_head, longest)
+        scores = scores * (self.n_embd / self.n_head) ** -0.5
         position = torch.arange(packed.longest, device=x.device)
-        real = position < packed.lengths[:, None]  # (messages, longest)
-        attended = F.scaled_dot_product_attention(
-            self._heads(query[:, None]),
-            self._heads(key),
-            self._heads(value),
-            attn_mask=real[:, None, None],
-        )
-        return self.c_proj(attended.flatten(1))
+        padding = position >= packed.lengths[:, None, None]
+        weights = scores.masked_fill(padding, -math.inf).softmax(2)
+        seen = (weights @ padded).transpose(0, 1)  # (n_head, messages, n_embd)
+        attended = seen @ self._by_head(value_weight)
+        return self.c_proj(attended.transpose(0, 1).flatten(1) + value_bias)
 
-    def _heads(self, x: Tensor) -> Tensor:
-        # (messages, longest, n_embd) -> (messages, n_head, longest, n_embd / n_head)
-        return x.unflatten(2, (self.n_head, -1)).transpose(1, 2)
+    def _by_head(self, x: Tensor) -> Tensor:
+        # (n, n_embd) -> (n_head, n, n_embd / n_head)
+        return x.unflatten(1, (self.n_head, -1)).transpose(0, 1)
 
 
 class MLP(nn.Module):
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
         self.c_fc = Projection(config.n_embd, 4 * config.n_embd)
+        self.act = nn.GELU(approximate="tanh")
         self.c_proj = Projection(4 * config.n_embd, config.n_embd)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))
+        return self.c_proj(self.act(self.c_fc(x)))
 
 
 class Block(nn.Module):
@@ -194,9 +222,9 @@ class GPT2(nn.Module):
         With `x`, the output of the first `start` blocks, only those after them are run.
         """
         x = self.embed(packed) if x is None else x
-        for block in self._blocks(start, min(depth, self.config.n_layer - 1)):
+        for block in self.blocks(start, min(depth, self.config.n_layer - 1)):
             x = block(x, packed)
-        return self._blocks(-1)[0].last_only(x, packed) if depth == self.config.n_layer else x
+        return self.blocks(-1)[0].last_only(x, packed) if depth == self.config.n_layer else x
 
     def last_hidden_states(
         self, packed: PackedTokens, depth: int = 0, trunk: Tensor | None = None
@@ -209,5 +237,5 @@ class GPT2(nn.Module):
             trunk = self.hidden_states_after(packed, self.config.n_layer, depth, trunk)
         return self.ln_f(trunk)
 
-    def _blocks(self, start: int, stop: int | None = None) -> list[Block]:
+    def blocks(self, start: int, stop: int | None = None) -> list[Block]:
         return [block for block in self.h[start:stop] if isinstance(block, Block)]

@@ -60,15 +60,17 @@ class PackedTokens:
         With `recurring` there are also messages of zeros at the end and more zeros after each, so
         that the shape is one of few.
         """
-        shape = len(self), self.longest
+        messages, longest = len(self), self.longest
         if recurring:
-            shape = _recurring(shape[0]), _recurring(shape[1])
-        padded = values.new_zeros(*shape, values.shape[-1])
-        return padded.index_put((self.message, self.position), values)
+            messages, longest = _recurring(messages), _recurring(longest)
+        padded = values.new_zeros(messages * longest, values.shape[1])
+        padded = padded.index_copy(0, self.message * longest + self.position, values)
+        return padded.unflatten(0, (messages, longest))
 
     def unpad(self, padded: Tensor) -> Tensor:
         """(messages, longest, channels) -> (tokens, channels), the inverse of `pad`."""
-        return padded[self.message, self.position]
+        place = self.message * padded.shape[1] + self.position
+        return padded.flatten(0, 1).index_select(0, place)
 
 
 def _recurring(size: int) -> int:

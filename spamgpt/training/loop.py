@@ -101,7 +101,9 @@ class Training:
         while len(self.history) < self.recipe.epochs:
             self._train_epoch(training, reporter, should_stop)
             record = self._measure(training, validation, reporter, should_stop)
-            if all(record.validation_loss < earlier.validation_loss for earlier in self.history):
+            if self.recipe.keep_best and all(
+                record.validation_loss < earlier.validation_loss for earlier in self.history
+            ):
                 self.best = {name: t.detach().clone() for name, t in self._trained().items()}
             self.history.append(record)
             self.batches_done = 0

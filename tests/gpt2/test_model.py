@@ -4,7 +4,7 @@ from torch.testing import assert_close
 
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.folder import load_folder
-from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.model import GPT2, Projection
 from spamgpt.gpt2.packing import pack
 from spamgpt.gpt2.weights import load_gpt2
 
@@ -66,6 +66,28 @@ def test_gradients_of_the_short_path_are_those_of_the_plain_path(gpt2, messages)
     plain = gradients(gpt2(packed)[packed.last])
     assert all(gradient.abs().max() > 0 for gradient in plain.values())
     assert_close(short, plain)
+
+
+@pytest.mark.parametrize("rows", [1, 8, 32])
+def test_a_thin_product_and_its_gradients_are_those_of_the_usual_one(rows, monkeypatch):
+    projection = Projection(48, 40)
+    torch.nn.init.normal_(projection.weight)
+    torch.nn.init.normal_(projection.bias)
+    x = torch.randn(rows, 48, requires_grad=True)
+    wanted = torch.rand(rows, 40)
+
+    def outcome():
+        product = projection(x)
+        tensors = [x, projection.weight, projection.bias]
+        return product, torch.autograd.grad((product * wanted).sum(), tensors)
+
+    found = outcome()
+    assert "ThinProduct" in type(found[0].grad_fn).__name__
+    monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: False)
+    assert_close(found, outcome(), atol=1e-5, rtol=1e-5)
+    monkeypatch.undo()
+    projection.requires_grad_(False)  # then only the input has a gradient
+    assert_close(torch.autograd.grad((projection(x) * wanted).sum(), x)[0], found[1][0])
 
 
 @torch.no_grad()

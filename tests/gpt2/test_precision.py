@@ -1,21 +1,25 @@
 import pytest
 import torch
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.model import GPT2, Projection, causal_attention
 from spamgpt.gpt2.packing import pack
-from spamgpt.gpt2.precision import QuantizedProjection, lowered
+from spamgpt.gpt2.precision import FusedProjection, QuantizedProjection, lowered
 from spamgpt.gpt2.weights import load_gpt2, random_weights, write_weights
 
 exact_in_int8 = pytest.mark.skipif(
     not torch.cpu.get_capabilities().get("avx512_vnni"), reason="int8 is for AVX512-VNNI"
 )
+needs_bfloat16 = pytest.mark.skipif(
+    not FusedProjection.fits(torch.device("cpu")), reason="oneDNN has no bfloat16 here"
+)
 
 
 @pytest.fixture
 def gpt2() -> GPT2:
-    config = GPT2Config(n_layer=2, n_head=2, n_embd=32, vocab_size=60, n_positions=32)
+    config = GPT2Config(n_layer=3, n_head=2, n_embd=32, vocab_size=60, n_positions=32)
     model = GPT2(config)
     weights = random_weights(config, seed=3).items()
     model.load_state_dict({name: w * 4 if w.dim() > 1 else w for name, w in weights})
@@ -26,21 +30,32 @@ def test_in_float32_the_model_is_the_model(gpt2):
     assert lowered(gpt2, 2, torch.float32) is gpt2
 
 
-@pytest.mark.parametrize("depth", [0, 1, 2])
-def test_only_the_projections_of_the_first_blocks_change_and_the_rest_is_shared(gpt2, depth):
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+def test_only_the_projections_of_the_first_blocks_change_and_never_those_of_the_last(
+    gpt2, depth, fused, monkeypatch
+):
+    monkeypatch.setattr(FusedProjection, "fits", lambda device: fused)
     before = {name: parameter.clone() for name, parameter in gpt2.named_parameters()}
     low = lowered(gpt2, depth, torch.bfloat16)
+    for number, block in enumerate(low.blocks(0)):
+        dtypes = {
+            module.dtype
+            for module in block.modules()
+            if isinstance(module, Projection | FusedProjection)
+        }
+        assert dtypes == {torch.bfloat16 if number < min(depth, 2) else torch.float32}
     originals = dict(gpt2.named_parameters())
     for name, parameter in low.named_parameters():
-        block = int(name.split(".")[1]) if name.startswith("h.") else None
-        if block is not None and block < depth and "ln_" not in name:
-            assert parameter.dtype == torch.bfloat16, name
-        else:
+        if parameter.dtype == torch.float32:
             assert parameter is originals[name], name
     assert all(torch.equal(before[name], p) for name, p in gpt2.named_parameters())
 
 
-def test_the_outcome_is_float32_and_differs_only_by_rounding(gpt2):
+@pytest.mark.parametrize("fused", [True, False])
+def test_the_outcome_is_float32_and_differs_only_by_rounding(gpt2, fused, monkeypatch):
+    if not fused:
+        monkeypatch.setattr(FusedProjection, "fits", lambda device: False)
     generator = torch.Generator().manual_seed(0)
     vocabulary = gpt2.config.vocab_size
     messages = [torch.randint(vocabulary, (n,), generator=generator).tolist() for n in (1, 5, 30)]
@@ -92,11 +107,11 @@ def test_in_int8_the_outcome_differs_only_by_rounding_and_the_model_stays(gpt2, 
     write_weights(gpt2.state_dict(), tmp_path / "w.safetensors")
     before = {name: parameter.clone() for name, parameter in gpt2.named_parameters()}
     packed = pack([[1, 2, 3], [5] * 30, list(range(20))])
-    low = lowered(gpt2, 2, torch.int8, *([tmp_path / "w.safetensors", 1] if mapped else []))
+    low = lowered(gpt2, 3, torch.int8, *([tmp_path / "w.safetensors", 1] if mapped else []))
     with torch.inference_mode():
         exact, found = (model.last_hidden_states(packed) for model in (gpt2, low))
     assert isinstance(low.h[0].mlp.c_fc, QuantizedProjection)
-    assert low.h[1].mlp.c_fc.dtype == torch.bfloat16
+    assert low.h[2].mlp.c_fc.weight is gpt2.h[2].mlp.c_fc.weight
     assert 0 < (exact - found).abs().max() < 0.1 * exact.std()
     assert all(torch.equal(before[name], p) for name, p in gpt2.named_parameters())
 
@@ -110,29 +125,53 @@ def test_blocks_that_are_as_in_their_file_are_read_there_and_others_are_not(gpt2
         for block in mapped.h:
             block.mlp.c_fc.weight.add_(1)
     low = lowered(mapped, 2, torch.bfloat16, path, unchanged=1)
-    weights = [block.mlp.c_fc.weight for block in low.h]
-    assert torch.equal(weights[0], gpt2.h[0].mlp.c_fc.weight.bfloat16())
-    assert torch.equal(weights[1], (gpt2.h[1].mlp.c_fc.weight + 1).bfloat16())
+    x = torch.randn(5, gpt2.config.n_embd).bfloat16()
+    with torch.inference_mode():
+        found = [block.mlp.c_fc(x) for block in low.blocks(0, 2)]
+        expected = [block.mlp.c_fc(x) for block in lowered(gpt2, 2, torch.bfloat16).blocks(0, 2)]
+        changed = [block.mlp.c_fc(x) for block in lowered(mapped, 2, torch.bfloat16).blocks(0, 2)]
+    assert torch.equal(found[0], expected[0])
+    assert not torch.equal(found[0], changed[0])
+    assert torch.equal(found[1], changed[1])
 
 
-def test_products_in_bfloat16_have_few_shapes_whatever_the_messages(gpt2, monkeypatch):
+@needs_bfloat16
+@pytest.mark.parametrize("activated", [True, False])
+def test_a_fused_projection_is_the_projection_and_its_activation(activated):
+    torch.manual_seed(0)
+    exact = Projection(48, 40)
+    with torch.no_grad():
+        exact.weight.normal_()
+        exact.bias.normal_()
+        x = torch.randn(70, 48).bfloat16()
+        expected = exact(x.float())
+        expected = torch.nn.functional.gelu(expected, approximate="tanh") if activated else expected
+        found = FusedProjection(exact.weight, exact.bias, activated)(x)
+    assert found.dtype == torch.bfloat16
+    assert_close(found.float(), expected, atol=0.1, rtol=0.01)
+
+
+@needs_bfloat16
+def test_products_in_bfloat16_have_few_shapes_whatever_the_messages(gpt2):
     shapes = set()
-    for name in ("addmm", "baddbmm"):
-        original = getattr(torch, name)
 
-        def product(c, a, b, original=original, **options):
-            shapes.add((a.shape, b.shape, a.dtype))
-            return original(c, a, b, **options)
+    class Recorded(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            given = [a for a in args if isinstance(a, torch.Tensor) and a.dtype == torch.bfloat16]
+            if given and any(name in str(func) for name in ("linear", "mm")):
+                shapes.add((str(func), *(tuple(a.shape) for a in given)))
+            return func(*args, **(kwargs or {}))
 
-        monkeypatch.setattr(torch, name, product)
     low = lowered(gpt2, 2, torch.bfloat16)
     generator = torch.Generator().manual_seed(2)
-    with torch.inference_mode():
+    with torch.no_grad(), Recorded():
         for _ in range(100):
             count = int(torch.randint(1, 20, (), generator=generator))
             lengths = torch.randint(1, 32, (count,), generator=generator).tolist()
             low.last_hidden_states(pack([[1] * length for length in lengths]))
-    assert {dtype for *_, dtype in shapes} == {torch.bfloat16}
-    rows = {a[0] for a, _, _ in shapes if len(a) == 2}
+    rows = {given[0][0] for kind, *given in shapes if "linear_pointwise" in kind}
+    assert rows
     assert rows <= {64 * multiple for multiple in range(1, 11)}
-    assert len({a for a, _, _ in shapes if len(a) == 3}) < 40
+    # The products of attention: (messages x heads, longest, ...)
+    batches = {given[-2][:2] for kind, *given in shapes if "bmm" in kind}
+    assert 0 < len(batches) < 80
