@@ -1,13 +1,13 @@
 """Fine-tuning: the whole command against the published recipe and against transformers."""
 
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 import transformers
 
-from benchmarks.world import World, pad, spamgpt
+from benchmarks.world import Run, World, fastest, pad, spamgpt
 from spamgpt.data.batches import shuffled_batches
 from spamgpt.data.tables import read_table
 from spamgpt.gpt2.tokenizer import Tokenizer
@@ -16,6 +16,8 @@ from spamgpt.workspace import Workspace
 EPOCHS, BATCH_SIZE, PADDED_TO = 5, 8, 120
 # Steps of a peer that are timed, after one that is not; the others are taken to be like them.
 STEPS = 6
+# Everything is done so many times, and the fewest seconds count: what disturbs only adds.
+TIMES = 3
 
 
 def measure(world: World) -> Iterator[tuple[str, str]]:
@@ -23,10 +25,12 @@ def measure(world: World) -> Iterator[tuple[str, str]]:
     folder = world.folder
     spamgpt("fetch", "--dataset", world.messages, "--model", world.model, folder=folder)
     spamgpt("prepare", "--balance", folder=folder)
-    spamgpt("cache", "--clear", folder=folder)
     options = ("finetune", "--epochs", EPOCHS, "--batch-size", BATCH_SIZE, "--select", "last")
-    cold = spamgpt(*options, folder=folder)
-    warm = spamgpt(*options, "--learning-rate", 1e-4, folder=folder)
+    runs: dict[str, list[Run]] = {"cold": [], "warm": []}
+    for _ in range(TIMES):
+        spamgpt("cache", "--clear", folder=folder)
+        runs["cold"].append(spamgpt(*options, folder=folder))
+        runs["warm"].append(spamgpt(*options, "--learning-rate", 1e-4, folder=folder))
 
     workspace = Workspace(folder / "workspace")
     train = read_table(workspace.newest("prepared").file("train.csv"))
@@ -44,11 +48,12 @@ def measure(world: World) -> Iterator[tuple[str, str]]:
         "transformers, dynamic padding (its steps alone)",
         f"{dynamic:,.0f} s (from {STEPS} steps)",
     )
-    for name, run in (("cold", cold), ("warm", warm)):
-        yield f"spamgpt finetune, whole command, {name} cache", f"{run.seconds:,.1f} s"
-        yield "  faster than the published recipe", f"{recipe / run.seconds:.0f} times"
-        yield "  faster than transformers, dynamic padding", f"{dynamic / run.seconds:.0f} times"
-        yield "  peak memory", f"{run.peak_bytes / 1e9:.2f} GB"
+    for name, repeated in runs.items():
+        seconds, most = min(run.seconds for run in repeated), max(run.seconds for run in repeated)
+        yield f"spamgpt finetune, whole command, {name} cache", f"{seconds:,.1f} s (to {most:,.1f})"
+        yield "  faster than the published recipe", f"{recipe / seconds:.0f} times"
+        yield "  faster than transformers, dynamic padding", f"{dynamic / seconds:.0f} times"
+        yield "  peak memory", f"{max(run.peak_bytes for run in repeated) / 1e9:.2f} GB"
 
 
 def _seconds_a_step(
@@ -68,14 +73,15 @@ def _seconds_a_step(
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=5e-5, weight_decay=0.1)
     model.train()
-    taken = []
-    for batch in shuffled_batches(len(token_ids), BATCH_SIZE, seed=1, epoch=1)[: STEPS + 1]:
+    batches = shuffled_batches(len(token_ids), BATCH_SIZE, seed=1, epoch=1)[: STEPS + 1]
+
+    def step(batch: list[int]) -> None:
         chosen = [token_ids[index] for index in batch]
-        started = time.perf_counter()
         logits = model(input_ids=pad(chosen, length_of(chosen), padding)).logits
         loss = F.cross_entropy(logits, labels[batch])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        taken.append(time.perf_counter() - started)
-    return sum(taken[1:]) / STEPS
+
+    step(batches[0])
+    return sum(fastest(TIMES, partial(step, batch)) for batch in batches[1:]) / STEPS

@@ -64,7 +64,7 @@ class PackedTokens:
         if recurring:
             messages, longest = _recurring(messages), _recurring(longest)
         padded = values.new_zeros(messages * longest, values.shape[1])
-        padded = padded.index_copy(0, self.message * longest + self.position, values)
+        padded.index_copy_(0, self.message * longest + self.position, values)
         return padded.unflatten(0, (messages, longest))
 
     def unpad(self, padded: Tensor) -> Tensor:
