@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -78,12 +79,11 @@ def roc_chart(
     with _chart("roc") as (figure, svg):
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], linestyle=(0, (2, 3)), color=_MUTED, linewidth=1)
-        for label, colour in _curves(labels, positive_label):
-            is_label = np.array([each == label for each in truth])
-            if is_label.all() or not is_label.any():
+        for curve in _curves(truth, probabilities, labels, positive_label):
+            if curve.is_label.all():
                 continue
-            lost, recall, _ = roc_curve(is_label, probabilities[:, list(labels).index(label)])
-            axes.plot(lost, recall, color=colour, label=_short(label))
+            lost, recall, _ = roc_curve(curve.is_label, curve.probability)
+            axes.plot(lost, recall, color=curve.colour, label=_short(curve.label))
         _mark(axes, operating_point)
         _unit_square(axes)
         others = "others" if len(labels) > 2 else _other(labels, positive_label)
@@ -103,17 +103,13 @@ def precision_recall_chart(
     """Precision against recall, as `roc_chart`; `operating_point` is (recall, precision)."""
     with _chart("precision-recall") as (figure, svg):
         axes = figure.subplots()
-        for label, colour in _curves(labels, positive_label):
-            is_label = np.array([each == label for each in truth])
-            if not is_label.any():
-                continue
+        for curve in _curves(truth, probabilities, labels, positive_label):
             if len(labels) == 2:
-                share = float(is_label.mean())
+                share = float(curve.is_label.mean())
                 axes.axhline(share, linestyle=(0, (2, 3)), color=_MUTED, linewidth=1)
-            precision, recall, _ = precision_recall_curve(
-                is_label, probabilities[:, list(labels).index(label)]
-            )
-            axes.step(recall, precision, where="post", color=colour, label=_short(label))
+            precision, recall, _ = precision_recall_curve(curve.is_label, curve.probability)
+            name = _short(curve.label)
+            axes.step(recall, precision, where="post", color=curve.colour, label=name)
         _mark(axes, operating_point)
         _unit_square(axes)
         axes.set_xlabel("recall" if len(labels) > 2 else f"{_short(positive_label)} caught")
@@ -289,10 +285,25 @@ def _for_a_page(svg: str, name: str) -> str:
     )
 
 
-def _curves(labels: Sequence[str], positive_label: str) -> list[tuple[str, str]]:
-    """The labels that get a curve, each with its colour; more than six curves nobody can read."""
+@dataclass(frozen=True)
+class _Curve:
+    """A label against the rest: (messages,) whether each is of it, and its probability."""
+
+    label: str
+    colour: str
+    is_label: npt.NDArray[np.bool_]
+    probability: Probabilities
+
+
+def _curves(
+    truth: Sequence[str], probabilities: Probabilities, labels: Sequence[str], positive_label: str
+) -> Iterator[_Curve]:
+    """The curves of labels that occur; of two labels one, and more than six nobody can read."""
     wanted = [positive_label] if len(labels) == 2 else list(labels)[: len(_SERIES)]
-    return list(zip(wanted, _SERIES, strict=False))
+    for label, colour in zip(wanted, _SERIES, strict=False):
+        is_label = np.array([each == label for each in truth], dtype=bool)
+        if is_label.any():
+            yield _Curve(label, colour, is_label, probabilities[:, list(labels).index(label)])
 
 
 def _mark(axes: Axes, point: tuple[float, float] | None) -> None:

@@ -261,15 +261,19 @@ def _train(
     from spamgpt.classifier import (
         CONFIG_FILE,
         TRAINED_FILE,
+        ClassifierConfig,
         load_model,
+        positive_label,
     )
     from spamgpt.data.seen import SEEN_FILE
     from spamgpt.device import resolve_device
+    from spamgpt.evaluation.decision import fit_decision
     from spamgpt.evaluation.plots import draw_curves
     from spamgpt.gpt2.classifier import GPT2Classifier
     from spamgpt.gpt2.folder import CARD_FILE
     from spamgpt.gpt2.unfreezing import unfreeze
     from spamgpt.gpt2.weights import write_weights
+    from spamgpt.inference import classify
     from spamgpt.training.interruption import stop_on_interrupt
     from spamgpt.training.loop import EpochRecord, Training, TrainingInterrupted
 
@@ -321,10 +325,19 @@ def _train(
         history.to_csv(draft.folder / "history.csv", index=False, lineterminator="\n")
         draw_curves(history, training.kept_epoch, draft.folder / "curves.png")
         write_weights(training.trained_tensors(), draft.folder / TRAINED_FILE)
-        config, calibration, scores = _calibrate(planned, training, splits["validation"])
+        validation = splits["validation"]
+        logits = classify(model, validation.messages, device, trunk=validation.trunk)
+        untuned = ClassifierConfig(
+            labels=planned.labels,
+            positive_label=positive_label(planned.labels),
+            threshold=0.5,
+            unfreeze=settings.unfreeze,
+        )
+        fitted = fit_decision(untuned, logits, validation.labels.numpy(), settings.max_ham_loss)
+        config = fitted.config
         config.write(draft.folder / CONFIG_FILE)
         _keep_seen(planned.prepared, draft.folder / SEEN_FILE)
-        card = _card(planned, training, config, scores, gpt2.config.n_positions)
+        card = _card(planned, training, config, fitted.scores, gpt2.config.n_positions)
         (draft.folder / CARD_FILE).write_text(card, encoding="utf-8")
         draft.counts.update(
             trained_parameters=planned.trained_parameters,
@@ -335,67 +348,10 @@ def _train(
                 for name, value in asdict(training.history[training.kept_epoch - 1]).items()
                 if name != "epoch"
             },
-            calibration=calibration,
+            calibration=fitted.record,
             device=str(device),
         )
     return draft.artifact
-
-
-def _calibrate(
-    planned: Plan, training: "Training", validation: "LabelledMessages"
-) -> "tuple[ClassifierConfig, dict[str, Any], dict[str, float]]":
-    """Fits temperature and threshold to the validation split; what that did, and the scores."""
-    import numpy as np
-
-    from spamgpt.classifier import ClassifierConfig, positive_label
-    from spamgpt.evaluation.calibration import calibration_error, fit_temperature
-    from spamgpt.evaluation.thresholds import (
-        operating_points,
-        parse_share,
-        with_best_f1,
-        with_ham_loss,
-    )
-    from spamgpt.inference import classify
-
-    logits = classify(training.model, validation.messages, training.device, trunk=validation.trunk)
-    truth = validation.labels.numpy()
-    config = ClassifierConfig(
-        labels=planned.labels,
-        positive_label=positive_label(planned.labels),
-        threshold=0.5,
-        unfreeze=planned.settings.unfreeze,
-    )
-    before = config.probabilities(logits)
-    config = replace(config, temperature=fit_temperature(logits.double().numpy(), truth))
-    after = config.probabilities(logits)
-    found: dict[str, Any] = {
-        "temperature": config.temperature,
-        "ece_before": calibration_error(truth, before),
-        "ece": calibration_error(truth, after),
-    }
-    if len(planned.labels) == 2:
-        positive = planned.labels.index(config.positive_label)
-        points = operating_points(truth == positive, after[:, positive])
-        most = planned.settings.max_ham_loss
-        point = (
-            with_best_f1(points, after[:, positive])
-            if most is None
-            else with_ham_loss(points, parse_share(most))
-        )
-        config = replace(config, threshold=point.threshold)
-        found |= {
-            "threshold": point.threshold,
-            "recall": point.recall,
-            "ham_lost": point.ham_lost,
-            "f1": point.f1,
-        }
-    decided = [config.labels.index(label) for label in config.decide(after)]
-    scores = {
-        "accuracy": float((truth == decided).mean()),
-        "loss": float(-np.log(after[range(len(truth)), truth].clip(1e-15)).mean()),
-    }
-    scores |= {name: found[name] for name in ("f1", "recall", "ece") if name in found}
-    return config, found, scores
 
 
 def _keep_seen(prepared: Artifact, path: Path) -> None:
