@@ -80,7 +80,11 @@ class FusedProjection(nn.Module):
     @staticmethod
     def fits(device: torch.device) -> bool:
         """Whether a device computes this."""
-        return device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return (
+            device.type == "cpu"
+            and torch.backends.mkldnn.is_available()
+            and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs) -> (n, outputs)."""
