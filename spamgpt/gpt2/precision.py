@@ -72,8 +72,7 @@ class FusedProjection(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor, activated: bool) -> None:
         super().__init__()
-        weight = weight.to(self.dtype).t().contiguous()
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight)
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.to(self.dtype).t())
         self._bias = bias.to(self.dtype)
         self._activation = "gelu" if activated else "none"
 

@@ -1,6 +1,8 @@
 """finetune: swaps the head, freezes, trains, and keeps what training changed."""
 
 import json
+import math
+import time
 from collections.abc import Mapping, Set
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from spamgpt.training.loop import LabelledMessages, Recipe, Training
 
 STAGE = "finetune"
+# Seconds of training that a run which is killed may lose, beside the epoch under way.
+_CHECKPOINT_INTERVAL = 10.0
 _FINETUNING = 'Write, for example: {"last-block": {"epochs": 5, "learning_rate": 5e-5}}'
 Select = Literal["best", "last"]
 
@@ -302,10 +306,16 @@ def _train(
                 f"{record.validation_accuracy:.2%}",
             )
 
+        saved = -math.inf
+
         def after_epoch(record: EpochRecord) -> None:
+            nonlocal saved
             show(record)
             # Also after the last: should the disk be full then, nothing has to be trained again.
-            checkpoint.save(training.state_dict())
+            last = record.epoch == settings.epochs
+            if last or time.monotonic() - saved > _CHECKPOINT_INTERVAL:
+                checkpoint.save(training.state_dict())
+                saved = time.monotonic()
 
         for record in training.history:
             show(record)

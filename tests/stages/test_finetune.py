@@ -231,6 +231,20 @@ def test_a_full_disk_at_the_end_costs_no_training(workspace, monkeypatch):
     assert resumed.digest == workspace.newest("classifiers", "v1").digest
 
 
+@pytest.mark.parametrize(("interval", "saved_after"), [(0, [1, 2, 3, 4]), (3600, [1, 4])])
+def test_checkpoints_are_after_the_first_and_the_last_epoch_and_now_and_then(
+    workspace, monkeypatch, interval, saved_after
+):
+    saved = []
+    monkeypatch.setattr(finetune, "_CHECKPOINT_INTERVAL", interval)
+    monkeypatch.setattr(
+        "spamgpt.training.checkpoint.Checkpoint.save",
+        lambda self, state: saved.append(len(state["history"])),
+    )
+    finetune.run(FinetuneSettings(epochs=4, device="cpu"), workspace)
+    assert saved == saved_after
+
+
 def validation_scores(artifact: Artifact, workspace: Workspace):
     table = read_table(workspace.root / "prepared" / "v1" / "validation.csv")
     classifier = SpamClassifier.from_artifact(workspace, artifact, "cpu")
