@@ -61,3 +61,10 @@ def calibration_gaps(truth: npt.NDArray[np.intp], probabilities: Floats, bins: i
     gaps = np.zeros((len(truth), bins))
     gaps[range(len(truth)), column] = confidence - correct
     return gaps
+
+
+def log_losses(truth: npt.NDArray[np.intp], probabilities: Floats) -> Floats:
+    """(messages,) nats; clipped as scikit-learn does."""
+    tiny = np.finfo(np.float64).eps
+    losses: Floats = -np.log(np.clip(probabilities[range(len(truth)), truth], tiny, 1 - tiny))
+    return losses

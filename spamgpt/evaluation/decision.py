@@ -8,7 +8,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from spamgpt.classifier import ClassifierConfig
-from spamgpt.evaluation.calibration import calibration_error, fit_temperature
+from spamgpt.evaluation.calibration import calibration_error, fit_temperature, log_losses
 from spamgpt.evaluation.thresholds import (
     operating_points,
     parse_share,
@@ -68,7 +68,7 @@ def fit_decision(
     decided = [config.labels.index(label) for label in config.decide(after)]
     scores = {
         "accuracy": float((truth == decided).mean()),
-        "loss": float(-np.log(after[range(len(truth)), truth].clip(1e-15)).mean()),
+        "loss": float(log_losses(truth, after).mean()),
     }
     scores |= {name: record[name] for name in ("f1", "recall", "ece") if name in record}
     return FittedDecision(config, record, scores)

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spamgpt.evaluation.calibration import ECE_BINS, Floats, calibration_gaps
+from spamgpt.evaluation.calibration import ECE_BINS, Floats, calibration_gaps, log_losses
 from spamgpt.evaluation.metrics import (
     OF_A_LABEL,
     SCALARS,
     Outcome,
-    log_losses,
     squared_errors,
 )
 

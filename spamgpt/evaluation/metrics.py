@@ -150,10 +150,3 @@ def squared_errors(truth: npt.NDArray[np.intp], probabilities: Floats) -> Floats
     errors = probabilities - np.eye(probabilities.shape[1])[truth]
     squared: Floats = (errors**2).sum(axis=1)
     return squared / 2 if probabilities.shape[1] == 2 else squared
-
-
-def log_losses(truth: npt.NDArray[np.intp], probabilities: Floats) -> Floats:
-    """(messages,) nats; clipped as scikit-learn does."""
-    tiny = np.finfo(np.float64).eps
-    losses: Floats = -np.log(np.clip(probabilities[range(len(truth)), truth], tiny, 1 - tiny))
-    return losses

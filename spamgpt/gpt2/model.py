@@ -182,7 +182,7 @@ class Block(nn.Module):
         return last + self.mlp(self._normed(self.ln_2, last))
 
     def _normed(self, norm: nn.LayerNorm, x: Tensor) -> Tensor:
-        # The projections may be in a lower precision than the norms and the sums (`lower`).
+        # The projections may be in a lower precision than the norms and the sums (`lowered`).
         return norm(x).to(self.mlp.c_fc.dtype)
 
 

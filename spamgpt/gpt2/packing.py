@@ -64,13 +64,16 @@ class PackedTokens:
         if recurring:
             messages, longest = _recurring(messages), _recurring(longest)
         padded = values.new_zeros(messages * longest, values.shape[1])
-        padded.index_copy_(0, self.message * longest + self.position, values)
+        padded.index_copy_(0, self._places(longest), values)
         return padded.unflatten(0, (messages, longest))
 
     def unpad(self, padded: Tensor) -> Tensor:
         """(messages, longest, channels) -> (tokens, channels), the inverse of `pad`."""
-        place = self.message * padded.shape[1] + self.position
-        return padded.flatten(0, 1).index_select(0, place)
+        return padded.flatten(0, 1).index_select(0, self._places(padded.shape[1]))
+
+    def _places(self, longest: int) -> Tensor:
+        """(tokens,) where each token stands if every message takes so many rows."""
+        return self.message * longest + self.position
 
 
 def _recurring(size: int) -> int:
