@@ -8,7 +8,7 @@ import transformers
 
 from benchmarks import finetune, limit, predict, scaling, start_up
 from benchmarks.world import World, machine
-from spamgpt.sources.bundled import MESSAGES_FILE
+from spamgpt.bundled import MESSAGES_FILE
 
 BENCHMARKS = {
     "finetune": finetune,

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import torch
 
 from benchmarks.world import GPT2_SHAPE, World, fastest, precisions, spamgpt
-from spamgpt.classifier import SpamClassifier
+from spamgpt.classifier.inference import classify
+from spamgpt.classifier.model import SpamClassifier
 from spamgpt.data.batches import TokenizedMessages, tokenize
 from spamgpt.data.tables import read_table
-from spamgpt.inference import classify
 from spamgpt.workspace import Workspace
 
 # As the widest product of a block: tokens x n_embd times n_embd x 4 n_embd.

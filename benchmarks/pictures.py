@@ -1,14 +1,10 @@
 """Takes the README's pictures, of report and terminal, from a real run on what is bundled.
 
-python -m benchmarks.pictures [--check]
-
-`docs/pictures.json` records what they were taken of; --check says whether that is what is here now.
+python -m benchmarks.pictures
 """
 
 import argparse
-import hashlib
 import io
-import json
 import os
 import re
 import shlex
@@ -20,23 +16,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 REPORT_PICTURE, TERMINAL_PICTURE = DOCS / "report.webp", DOCS / "terminal.svg"
-RECORD = DOCS / "pictures.json"
-
-# A change of these may change what is seen.
-SEEN = (
-    "benchmarks/pictures.py",
-    "spamgpt/evaluation/*.py",
-    "spamgpt/evaluation/templates/*",
-    "spamgpt/explanation.py",
-    "spamgpt/cli/answers.py",
-    "spamgpt/cli/evaluate.py",
-    "spamgpt/cli/highlights.py",
-    "spamgpt/cli/predict.py",
-    "spamgpt/cli/scores.py",
-    "spamgpt/cli/screen.py",
-    "spamgpt/assets/messages.csv",
-    "spamgpt/assets/mini/*",
-)
 BEFORE = "spamgpt run --offline --quiet"
 SHOWN = ("spamgpt evaluate", "spamgpt predict --explain messages.txt")
 REPORTED = "spamgpt evaluate --baseline"
@@ -53,13 +32,7 @@ MOST_BYTES = 150_000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pictures", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only say whether they are current")
-    if parser.parse_args().check:
-        changed = outdated()
-        if changed:
-            sys.exit(f"The pictures are older than {', '.join(changed)}: {parser.prog}")
-        return
+    argparse.ArgumentParser(prog="python -m benchmarks.pictures", description=__doc__).parse_args()
     DOCS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -76,23 +49,6 @@ def main() -> None:
         print(f"{picture.relative_to(ROOT)}  {size / 1000:.0f} kB")
         if size > MOST_BYTES:
             sys.exit(f"{picture} has more than {MOST_BYTES / 1000:.0f} kB.")
-    RECORD.write_text(json.dumps(digests(), indent=2) + "\n", encoding="utf-8")
-
-
-def digests() -> dict[str, str]:
-    """The SHA-256 of each file that a picture may depend on."""
-    files = sorted({path for pattern in SEEN for path in ROOT.glob(pattern) if path.is_file()})
-    return {
-        path.relative_to(ROOT).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-    }
-
-
-def outdated() -> list[str]:
-    """The files that are not what they were when the pictures were taken."""
-    recorded = json.loads(RECORD.read_text(encoding="utf-8"))
-    now = digests()
-    return sorted(name for name in recorded.keys() | now if recorded.get(name) != now.get(name))
 
 
 def _run(command: str, folder: Path) -> str:

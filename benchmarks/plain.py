@@ -8,7 +8,8 @@ import transformers
 from torch import Tensor, nn
 
 from benchmarks.world import pad
-from spamgpt.classifier import SpamClassifier, load_model
+from spamgpt.classifier.inference import classify
+from spamgpt.classifier.model import SpamClassifier, load_model
 from spamgpt.data.batches import shuffled_batches, tokenize
 from spamgpt.data.rows import LABEL, TEXT
 from spamgpt.data.tables import read_table
@@ -16,7 +17,6 @@ from spamgpt.device import Precision
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.gpt2.unfreezing import unfreeze
-from spamgpt.inference import classify
 from spamgpt.training.schedule import learning_rate_factor
 from spamgpt.workspace import Artifact, Workspace
 

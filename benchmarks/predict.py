@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from benchmarks.world import World, precisions, spamgpt
-from spamgpt.classifier import SpamClassifier
+from spamgpt.classifier.model import SpamClassifier
 
 MESSAGES = 5_000
 # Messages that the pipeline is timed on; the others are taken to be like them.

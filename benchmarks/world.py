@@ -11,13 +11,13 @@ from pathlib import Path
 
 import torch
 
+from spamgpt.bundled import MINI_FOLDER
 from spamgpt.data.tables import read_labelled_file
 from spamgpt.device import Precision, resolve_precision
 from spamgpt.errors import UsageError
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.folder import CONFIG_FILE, TOKENIZER_FILES, WEIGHTS_FILE
 from spamgpt.gpt2.weights import random_weights, write_weights
-from spamgpt.sources.bundled import MINI_FOLDER
 from spamgpt.workspace import Workspace
 
 GPT2_SHAPE = GPT2Config(n_layer=12, n_head=12, n_embd=768)

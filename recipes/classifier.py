@@ -15,14 +15,14 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from spamgpt.classifier import CONFIG_FILE, TRAINED_FILE
-from spamgpt.cli.screen import ScreenReporter
+from spamgpt.bundled import CLASSIFIER_FOLDER, MESSAGES_FILE, MESSAGES_NAME
+from spamgpt.classifier.model import CONFIG_FILE, TRAINED_FILE
+from spamgpt.cli.output.screen import ScreenReporter
 from spamgpt.data.rows import LABEL, TEXT
 from spamgpt.data.splits import SPLITS
 from spamgpt.data.tables import read_labelled_file, read_table, write_table
 from spamgpt.gpt2.folder import CARD_FILE
 from spamgpt.gpt2.weights import write_weights
-from spamgpt.sources.bundled import CLASSIFIER_FOLDER, MESSAGES_FILE, MESSAGES_NAME
 from spamgpt.stages import evaluate, fetch, finetune, prepare
 from spamgpt.stages.pipeline import read_metrics
 from spamgpt.workspace import Artifact, Workspace

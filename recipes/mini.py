@@ -13,11 +13,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from spamgpt.cli.screen import ScreenReporter
+from spamgpt.bundled import MINI_FOLDER
+from spamgpt.cli.output.screen import ScreenReporter
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.folder import CARD_FILE, CONFIG_FILE, MODEL_FILES
 from spamgpt.gpt2.model import GPT2
-from spamgpt.sources.bundled import MINI_FOLDER
 from spamgpt.stages import pretrain
 from spamgpt.workspace import Artifact, Workspace
 

@@ -10,7 +10,7 @@ Importing the package imports no torch; using the classifier does.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from spamgpt.classifier import SpamClassifier
+    from spamgpt.classifier.model import SpamClassifier
 
 __version__ = "0.1.0"
 __all__ = ["SpamClassifier", "__version__"]
@@ -18,7 +18,7 @@ __all__ = ["SpamClassifier", "__version__"]
 
 def __getattr__(name: str) -> object:
     if name == "SpamClassifier":
-        from spamgpt.classifier import SpamClassifier
+        from spamgpt.classifier.model import SpamClassifier
 
         return SpamClassifier
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

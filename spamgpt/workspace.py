@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,6 +39,9 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "evaluations": ("evaluation", "spamgpt evaluate"),
     "predictions": ("saved predictions", "spamgpt predict --save"),
 }
+# The metadata of a settings field that changes how a result is made, and not the result.
+NO_EFFECT: Mapping[str, bool] = {"affects_result": False}
+
 _NAMED_KINDS = ("datasets", "models")
 _VERSION = re.compile(r"v([1-9][0-9]*)")
 _DRAFT = ".draft-"
@@ -367,6 +370,12 @@ class Workspace:
 
     def _lock(self) -> FileLock:
         return FileLock(self.root / _LOCK)
+
+
+def result_settings(settings: "DataclassInstance") -> dict[str, Any]:
+    """The settings that change what a stage makes: all but those marked NO_EFFECT."""
+    without = {f.name for f in fields(settings) if not f.metadata.get("affects_result", True)}
+    return {name: value for name, value in asdict(settings).items() if name not in without}
 
 
 def sha256(path: Path) -> str:

@@ -146,8 +146,8 @@ def mails() -> list[bytes]:
     import html
     import quopri
 
+    from spamgpt.bundled import MESSAGES_FILE
     from spamgpt.data.tables import read_table
-    from spamgpt.sources.bundled import MESSAGES_FILE
 
     encoders = {
         "8bit": lambda data: data,

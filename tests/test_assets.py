@@ -11,13 +11,13 @@ from safetensors import safe_open
 
 import spamgpt
 from spamgpt import SpamClassifier
-from spamgpt.classifier import TRAINED_FILE, ClassifierConfig
+from spamgpt.bundled import CLASSIFIER_FOLDER, MESSAGES_FILE, MESSAGES_NAME, MINI_FOLDER
+from spamgpt.classifier.model import TRAINED_FILE, ClassifierConfig
 from spamgpt.data.tables import read_labelled_file, read_table
 from spamgpt.evaluation.metrics import Outcome, measure
 from spamgpt.gpt2.folder import FINETUNING_FILE, WEIGHTS_FILE, load_folder
 from spamgpt.gpt2.language_model import next_token_loss
 from spamgpt.gpt2.packing import pack
-from spamgpt.sources.bundled import CLASSIFIER_FOLDER, MESSAGES_FILE, MESSAGES_NAME, MINI_FOLDER
 from spamgpt.stages import fetch, prepare
 from spamgpt.stages.finetune import PUBLISHED_RECIPE
 from spamgpt.workspace import Workspace

@@ -35,7 +35,7 @@ def command(
     debug: DebugOption = False,
 ) -> None:
     """List what the workspace holds and what was made from what, or show a model card."""
-    from spamgpt.cli.screen import ScreenReporter, show_json, show_result
+    from spamgpt.cli.output.screen import ScreenReporter, show_json, show_result
 
     store = Workspace(workspace)
     if name is not None:
@@ -74,8 +74,8 @@ def command(
 
 
 def _show_card(name: str, workspace: Workspace, json: bool) -> None:
-    from spamgpt.cli.screen import show_json, show_markdown
-    from spamgpt.sources.bundled import CLASSIFIER_FOLDER, MINI_FOLDER, MINI_NAME
+    from spamgpt.bundled import CLASSIFIER_FOLDER, MINI_FOLDER, MINI_NAME
+    from spamgpt.cli.output.screen import show_json, show_markdown
     from spamgpt.stages.predict import BUNDLED
 
     bundled = {MINI_NAME: MINI_FOLDER, BUNDLED: CLASSIFIER_FOLDER}
@@ -102,7 +102,7 @@ def _show_card(name: str, workspace: Workspace, json: bool) -> None:
 
 
 def _describe(artifact: Artifact, verified: bool) -> str:
-    from spamgpt.cli.screen import local_time
+    from spamgpt.cli.output.screen import local_time
 
     manifest = artifact.manifest
     size = sum(file["size"] for file in manifest["files"].values())

@@ -26,7 +26,7 @@ def command(
 
     Nothing is lost by clearing; the next fine-tuning computes it again.
     """
-    from spamgpt.cli.screen import local_time, show_json, show_result
+    from spamgpt.cli.output.screen import local_time, show_json, show_result
     from spamgpt.training.cache import ArrayCache
 
     cache = ArrayCache(Workspace(workspace).cache)

@@ -42,8 +42,8 @@ def command(
     equally good ones would differ by so much. Without --prepared, the messages are those of the
     first classifier's data.
     """
-    from spamgpt.cli.scores import show_comparison
-    from spamgpt.cli.screen import ScreenReporter, show_json
+    from spamgpt.cli.output.scores import show_comparison
+    from spamgpt.cli.output.screen import ScreenReporter, show_json
 
     settings = settings_from(CompareSettings, locals())
     found = run(settings, Workspace(workspace), ScreenReporter(quiet))

@@ -48,8 +48,8 @@ def command(
     Intervals hold the true score 95 times in 100, had other messages been drawn. What a filter
     would catch is told for several shares of good messages lost.
     """
-    from spamgpt.cli.scores import show_metrics, tell_report
-    from spamgpt.cli.screen import ScreenReporter, show_json, warn_of_substitutions
+    from spamgpt.cli.output.scores import show_metrics, tell_report
+    from spamgpt.cli.output.screen import ScreenReporter, show_json, warn_of_substitutions
 
     settings = settings_from(EvaluateSettings, locals())
     reporter = ScreenReporter(quiet)

@@ -39,7 +39,7 @@ def command(
     has is not downloaded again. HF_ENDPOINT names a mirror of the Hub. A data file has the columns
     label and text (others are kept); other names are chosen in prepare.
     """
-    from spamgpt.cli.screen import ScreenReporter, show_json, show_result
+    from spamgpt.cli.output.screen import ScreenReporter, show_json, show_result
 
     settings = settings_from(FetchSettings, locals())
     messages, gpt2 = run(settings, Workspace(workspace), ScreenReporter(quiet))

@@ -68,7 +68,7 @@ def command(
     recipe. Ctrl-C keeps what was learnt; --resume goes on from there
     and ends with the weights an uninterrupted run would have had.
     """
-    from spamgpt.cli.screen import (
+    from spamgpt.cli.output.screen import (
         ScreenReporter,
         show_json,
         show_result,

@@ -213,7 +213,7 @@ def reports_errors(command: Callable[Parameters, None]) -> Callable[Parameters, 
 
 
 def _show_error(error: Exception) -> int:
-    from spamgpt.cli.screen import stderr_console
+    from spamgpt.cli.output.screen import stderr_console
     from spamgpt.printable import printable
 
     shown = as_user_error(error)

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from spamgpt.cli.answers import OutputFormat, Shape, Summary, shape_of, write_answers
 from spamgpt.cli.options import (
     DEFAULT_WORKSPACE,
     NO_ANSWER,
@@ -20,6 +19,7 @@ from spamgpt.cli.options import (
     reports_errors,
     settings_from,
 )
+from spamgpt.cli.output.answers import OutputFormat, Shape, Summary, shape_of, write_answers
 from spamgpt.errors import MissingInputError, UsageError
 from spamgpt.reporting import Reporter
 from spamgpt.stages.predict import (
@@ -161,7 +161,7 @@ def command(
     The probability shown is that of the label given, of unsure that of spam. A line is answered
     even if it is empty, a mail even if it is broken; of a mail the subject and the text are read.
     """
-    from spamgpt.cli.screen import ScreenReporter
+    from spamgpt.cli.output.screen import ScreenReporter
 
     reporter = ScreenReporter(quiet)
     shape = shape_of("jsonl" if json and format == "auto" else format, only is not None)

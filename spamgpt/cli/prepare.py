@@ -45,7 +45,7 @@ def command(
 
     Repeated texts are dropped before the split, so that the test holds no message seen in training.
     """
-    from spamgpt.cli.screen import (
+    from spamgpt.cli.output.screen import (
         ScreenReporter,
         show_json,
         show_result,

@@ -103,7 +103,7 @@ def command(
     Text files hold a document a line, JSONL and CSV files one in each `text`. Ctrl-C keeps what was
     learnt; the same command with --resume goes on.
     """
-    from spamgpt.cli.screen import (
+    from spamgpt.cli.output.screen import (
         ScreenReporter,
         show_json,
         show_result,

@@ -83,7 +83,7 @@ def command(
     A stage whose result is there already, made with the same settings from the same inputs, is
     skipped. The seed is that of every stage.
     """
-    from spamgpt.cli.screen import ScreenReporter, show_json, warn_of_substitutions
+    from spamgpt.cli.output.screen import ScreenReporter, show_json, warn_of_substitutions
 
     settings = PipelineSettings(
         settings_from(FetchSettings, locals()),
@@ -114,9 +114,9 @@ def command(
 def _show(step: Step, reporter: Reporter) -> None:
     from spamgpt.cli.fetch import describe_dataset, describe_model
     from spamgpt.cli.finetune import describe_classifier
+    from spamgpt.cli.output.scores import show_metrics, tell_report
+    from spamgpt.cli.output.screen import show_result
     from spamgpt.cli.prepare import describe_prepared
-    from spamgpt.cli.scores import show_metrics, tell_report
-    from spamgpt.cli.screen import show_result
 
     if step.skipped:
         names = " and ".join(artifact.reference for artifact in step.artifacts)
@@ -147,7 +147,7 @@ def _summary(step: Step) -> dict[str, Any]:
 
 def _show_predictions(evaluation: Artifact) -> None:
     """A few messages that the evaluation scored, with their answers."""
-    from spamgpt.cli.answers import table_writer
+    from spamgpt.cli.output.answers import table_writer
     from spamgpt.data.rows import LABEL, TEXT
     from spamgpt.data.tables import read_table
 

@@ -15,10 +15,10 @@ from urllib.parse import unquote, urlsplit
 import pooch
 import requests
 
+from spamgpt.bundled import MESSAGES_FILE, MESSAGES_NAME
 from spamgpt.data.rows import LINES, format_of
 from spamgpt.errors import IntegrityError, MissingInputError, NetworkError
 from spamgpt.reporting import Reporter
-from spamgpt.sources.bundled import MESSAGES_FILE, MESSAGES_NAME
 from spamgpt.workspace import artifact_name, sha256
 
 # An archive that unpacks to more is taken for an attack ("zip bomb").

@@ -27,6 +27,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
+from spamgpt.bundled import MINI_FOLDER, MINI_NAME
 from spamgpt.errors import IntegrityError, MissingInputError, NetworkError, UsageError
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.folder import (
@@ -38,7 +39,6 @@ from spamgpt.gpt2.folder import (
     WEIGHTS_FILE,
 )
 from spamgpt.reporting import Reporter
-from spamgpt.sources.bundled import MINI_FOLDER, MINI_NAME
 from spamgpt.workspace import artifact_name, sha256
 
 

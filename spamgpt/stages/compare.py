@@ -42,7 +42,7 @@ def run(settings: CompareSettings, workspace: Workspace, reporter: Reporter = SI
 
     Raises UsageError, MissingInputError, IntegrityError or BadDataError.
     """
-    from spamgpt.classifier import SpamClassifier
+    from spamgpt.classifier.model import SpamClassifier
     from spamgpt.evaluation.intervals import intervals, mcnemar, resample
     from spamgpt.evaluation.metrics import measure
 

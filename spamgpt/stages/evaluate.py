@@ -13,10 +13,10 @@ from spamgpt.workspace import Artifact, Workspace, library_versions
 if TYPE_CHECKING:
     import pandas as pd
 
-    from spamgpt.classifier import SpamClassifier
+    from spamgpt.classifier.model import SpamClassifier
     from spamgpt.evaluation.label_errors import Suspect
     from spamgpt.evaluation.metrics import Outcome
-    from spamgpt.evaluation.report import LineageStep, Mistake, Report
+    from spamgpt.evaluation.report.content import LineageStep, Mistake, Report
 
 Split = Literal["test", "validation", "train"]
 
@@ -46,10 +46,10 @@ def run(
 
     Raises UsageError, MissingInputError, IntegrityError or BadDataError.
     """
-    from spamgpt.classifier import SpamClassifier
+    from spamgpt.classifier.model import SpamClassifier
     from spamgpt.data.rows import LABEL, TEXT
     from spamgpt.data.tables import write_table
-    from spamgpt.evaluation.report import REPORT_FILE, render
+    from spamgpt.evaluation.report.content import REPORT_FILE, render
 
     artifact = workspace.newest("classifiers", settings.classifier)
     prepared = prepared_for(artifact, settings.prepared, workspace)
@@ -222,9 +222,9 @@ def _report(
     import pandas as pd
 
     import spamgpt
+    from spamgpt.classifier.explanation import METHOD
     from spamgpt.data.rows import TEXT
-    from spamgpt.evaluation.report import Report, surest_mistakes
-    from spamgpt.explanation import METHOD
+    from spamgpt.evaluation.report.content import Report, surest_mistakes
 
     surest = surest_mistakes(
         list(table[TEXT]), outcome.truth, outcome.predicted, outcome.scores, outcome.labels
@@ -260,8 +260,8 @@ def _report(
 
 def _explained(mistake: "Mistake", classifier: "SpamClassifier") -> "Mistake":
     """The mistake with what drove its answer."""
-    from spamgpt.evaluation.report import Highlight
-    from spamgpt.explanation import explain
+    from spamgpt.classifier.explanation import explain
+    from spamgpt.evaluation.report.content import Highlight
 
     spans = explain(classifier, mistake.text, mistake.predicted)
     highlights = [Highlight(span.start, span.end, span.weight) for span in spans]
@@ -285,7 +285,7 @@ def _suspects(artifact: Artifact, workspace: Workspace) -> "tuple[list[Suspect] 
 
 def _lineage(artifact: Artifact, workspace: Workspace) -> "list[LineageStep]":
     """What an artifact stands on, first things first, and itself."""
-    from spamgpt.evaluation.report import LineageStep
+    from spamgpt.evaluation.report.content import LineageStep
 
     steps = []
     for entry in artifact.manifest["inputs"]:

@@ -6,9 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from spamgpt.bundled import MESSAGES_FILE, MESSAGES_NAME, MINI_FOLDER, MINI_NAME
 from spamgpt.errors import NetworkError
 from spamgpt.reporting import SILENT, Reporter
-from spamgpt.sources.bundled import MESSAGES_FILE, MESSAGES_NAME, MINI_FOLDER, MINI_NAME
 from spamgpt.workspace import Artifact, Draft, Workspace, sha256
 
 Weights = Literal["pretrained", "random"]

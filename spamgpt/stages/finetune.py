@@ -18,7 +18,7 @@ from spamgpt.workspace import Artifact, Workspace, library_versions
 if TYPE_CHECKING:
     import torch
 
-    from spamgpt.classifier import ClassifierConfig
+    from spamgpt.classifier.model import ClassifierConfig
     from spamgpt.gpt2.classifier import GPT2Classifier
     from spamgpt.gpt2.tokenizer import Tokenizer
     from spamgpt.gpt2.unfreezing import Part
@@ -262,7 +262,8 @@ def _train(
 ) -> Artifact:
     import pandas as pd
 
-    from spamgpt.classifier import (
+    from spamgpt.classifier.inference import classify
+    from spamgpt.classifier.model import (
         CONFIG_FILE,
         TRAINED_FILE,
         ClassifierConfig,
@@ -277,7 +278,6 @@ def _train(
     from spamgpt.gpt2.folder import CARD_FILE
     from spamgpt.gpt2.unfreezing import unfreeze
     from spamgpt.gpt2.weights import write_weights
-    from spamgpt.inference import classify
     from spamgpt.training.interruption import stop_on_interrupt
     from spamgpt.training.loop import EpochRecord, Training, TrainingInterrupted
 
@@ -382,8 +382,8 @@ def _card(
     context: int,
 ) -> str:
     """The classifier's model card, from what this run has recorded."""
+    from spamgpt.cards.classifier import ClassifierCard, license_of, render_card
     from spamgpt.gpt2.folder import CARD_FILE
-    from spamgpt.training.card import ClassifierCard, license_of, render_card
 
     model, prepared = planned.model, planned.prepared
     licence = None

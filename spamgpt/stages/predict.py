@@ -15,8 +15,8 @@ from spamgpt.errors import UsageError
 from spamgpt.workspace import Workspace
 
 if TYPE_CHECKING:
-    from spamgpt.classifier import Scores, SpamClassifier
-    from spamgpt.explanation import Span
+    from spamgpt.classifier.explanation import Span
+    from spamgpt.classifier.model import Scores, SpamClassifier
 
 InputFormat = Literal["auto", "lines", "tsv", "csv", "jsonl", "eml", "mbox"]
 
@@ -109,7 +109,7 @@ class Prediction:
     def _explained(self) -> dict[str, object]:
         if self.explanation is None:
             return {}
-        from spamgpt.explanation import METHOD
+        from spamgpt.classifier.explanation import METHOD
 
         spans = [
             {
@@ -150,7 +150,7 @@ def run(
     gets each answer at once and a fast one is batched. Memory does not grow with the input. Raises
     MissingInputError, IntegrityError, UsageError, or BadDataError naming file and line.
     """
-    from spamgpt.classifier import SpamClassifier
+    from spamgpt.classifier.model import SpamClassifier
 
     artifact = None
     if settings.classifier != BUNDLED and (settings.classifier or workspace.folders("classifiers")):
@@ -163,7 +163,7 @@ def run(
     _check_limits(settings, classifier.labels)
 
     def batches() -> Iterator[list[Prediction]]:
-        from spamgpt.data.streams import as_they_come
+        from spamgpt.data.prefetch import as_they_come
 
         with ExitStack() as stack:
             saved = None
@@ -297,7 +297,7 @@ class _Recent:
         """What `SpamClassifier.score` gives."""
         import numpy as np
 
-        from spamgpt.classifier import Scores
+        from spamgpt.classifier.model import Scores
 
         keys = [
             blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
@@ -351,7 +351,7 @@ def _answer(
 
 
 def _explanation(classifier: "SpamClassifier", text: str, label: str) -> "list[Span]":
-    from spamgpt.explanation import explain
+    from spamgpt.classifier.explanation import explain
 
     return explain(
         classifier, text, label if label in classifier.labels else classifier.config.positive_label

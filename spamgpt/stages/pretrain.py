@@ -110,7 +110,7 @@ def _train(
 ) -> Artifact:
     import torch
 
-    from spamgpt.classifier import load_model
+    from spamgpt.classifier.model import load_model
     from spamgpt.data.corpus import read_corpus
     from spamgpt.device import resolve_device, resolve_precision
     from spamgpt.gpt2.config import GPT2Config

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spamgpt.classifier.inference import classify, logits_of
 from spamgpt.data.batches import TokenizedMessages, shuffled_batches
 from spamgpt.errors import SpamgptError
 from spamgpt.gpt2.classifier import GPT2Classifier
-from spamgpt.inference import classify, logits_of
 from spamgpt.reporting import Reporter
 from spamgpt.training.optimizer import AdamW
 from spamgpt.training.schedule import Schedule, learning_rate_factor

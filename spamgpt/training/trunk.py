@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from spamgpt.data.batches import TokenizedMessages, batches_by_length, tokens_per_batch
+from spamgpt.gpt2.backends.precision import lowered
 from spamgpt.gpt2.model import GPT2
-from spamgpt.gpt2.precision import lowered
 from spamgpt.reporting import Reporter, Task
 from spamgpt.training.cache import Array, ArrayCache
 

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spamgpt.bundled import MINI_FOLDER
 from spamgpt.data.batches import (
     TokenizedMessages,
     batches_by_length,
@@ -10,7 +11,6 @@ from spamgpt.data.batches import (
     tokenize_in_windows,
 )
 from spamgpt.gpt2.tokenizer import Tokenizer
-from spamgpt.sources.bundled import MINI_FOLDER
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from spamgpt.bundled import MESSAGES_FILE
 from spamgpt.data.mail import (
     begins_an_mbox,
     fields_of,
@@ -17,7 +18,6 @@ from spamgpt.data.mail import (
     with_header,
 )
 from spamgpt.data.tables import read_table
-from spamgpt.sources.bundled import MESSAGES_FILE
 
 FROM = b"From me@mail.example Mon Nov 23 08:00:00 2026\n"
 

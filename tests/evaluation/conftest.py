@@ -11,7 +11,13 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from benchmarks.browser import Browser
 from spamgpt.evaluation.label_errors import Suspect
-from spamgpt.evaluation.report import Highlight, LineageStep, Mistake, Report, surest_mistakes
+from spamgpt.evaluation.report.content import (
+    Highlight,
+    LineageStep,
+    Mistake,
+    Report,
+    surest_mistakes,
+)
 
 HISTORY = pd.DataFrame(
     {

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
+from spamgpt.bundled import MESSAGES_FILE
 from spamgpt.data.tables import read_labelled_file
 from spamgpt.errors import BadDataError
 from spamgpt.evaluation.baselines import LINEAR_SVM, LOGISTIC, MAJORITY, baselines
 from spamgpt.evaluation.metrics import measure
-from spamgpt.sources.bundled import MESSAGES_FILE
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss
 
 from spamgpt import SpamClassifier
+from spamgpt.classifier.explanation import explain
 from spamgpt.data.tables import read_table
 from spamgpt.errors import BadDataError, IntegrityError, MissingInputError
-from spamgpt.explanation import explain
 from spamgpt.reporting import Reporter
 from spamgpt.stages import evaluate, fetch, finetune, prepare
 from spamgpt.stages.evaluate import EvaluateSettings

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 
-from spamgpt.classifier import ClassifierConfig, SpamClassifier
+from spamgpt.classifier.model import ClassifierConfig, SpamClassifier
 from spamgpt.data.tables import read_table
 from spamgpt.errors import IntegrityError, Interrupted, MissingInputError, UsageError
 from spamgpt.evaluation.calibration import calibration_error, fit_temperature

@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 import transformers
 
+from spamgpt.classifier.inference import classify
 from spamgpt.data.batches import TokenizedMessages, shuffled_batches
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.unfreezing import trained_blocks, unfreeze
 from spamgpt.gpt2.weights import random_weights
-from spamgpt.inference import classify
 from spamgpt.reporting import SILENT
 from spamgpt.training.cache import ArrayCache
 from spamgpt.training.loop import LabelledMessages, Recipe, Training

@@ -4,7 +4,7 @@ from itertools import count
 
 import pytest
 
-from spamgpt.data.streams import as_they_come
+from spamgpt.data.prefetch import as_they_come
 
 
 def test_all_items_come_in_order_and_no_batch_is_too_large():

@@ -33,7 +33,7 @@ def show_metrics(evaluation: Artifact, metrics: Mapping[str, Any]) -> None:
     """Everything that `evaluate` says, most important first."""
     from rich.text import Text
 
-    from spamgpt.cli.screen import stdout_console
+    from spamgpt.cli.output.screen import stdout_console
 
     console = stdout_console()
     judged = evaluation.manifest["inputs"][0]["artifact"]
@@ -69,7 +69,7 @@ def show_metrics(evaluation: Artifact, metrics: Mapping[str, Any]) -> None:
 
 def tell_report(evaluation: Artifact, reporter: Reporter) -> None:
     """Where the page lies; evaluations of older versions have none."""
-    from spamgpt.evaluation.report import REPORT_FILE
+    from spamgpt.evaluation.report.content import REPORT_FILE
 
     if REPORT_FILE in evaluation.files:
         reporter.note(f"Report, for a browser: {evaluation.folder / REPORT_FILE}")
@@ -81,7 +81,7 @@ def show_comparison(
     """A row for each classifier, and one for each pair of them."""
     from rich.text import Text
 
-    from spamgpt.cli.screen import stdout_console
+    from spamgpt.cli.output.screen import stdout_console
 
     console = stdout_console()
     console.print(Text(printable(title), style="bold"), soft_wrap=True)

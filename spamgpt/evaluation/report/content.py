@@ -200,7 +200,7 @@ def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("spamgpt.evaluation"),
+        loader=PackageLoader("spamgpt.evaluation.report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -623,7 +623,7 @@ def _suspects_note(report: Report) -> str:
 def _charts(report: Report) -> dict[str, Any]:
     from markupsafe import Markup
 
-    from spamgpt.evaluation import charts
+    from spamgpt.evaluation.report import charts
 
     given = (report.truth, report.probabilities, report.labels, report.positive_label)
     lost, recall, precision = _point_in_use(report)
@@ -643,7 +643,7 @@ def _charts(report: Report) -> dict[str, Any]:
 def _training_charts(report: Report) -> Iterator[dict[str, Any]]:
     from markupsafe import Markup
 
-    from spamgpt.evaluation.charts import training_chart
+    from spamgpt.evaluation.report.charts import training_chart
 
     if report.history is None or report.kept_epoch is None:
         return

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-_ASSETS = Path(__file__).parents[1] / "assets"
+_ASSETS = Path(__file__).parent / "assets"
 
 # SMS and short e-mails, two in five spam, written for this project: columns label, kind, text.
 MESSAGES_NAME = "bundled-messages"

@@ -49,7 +49,7 @@ def render_card(card: ClassifierCard) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("spamgpt.training"),
+        loader=PackageLoader("spamgpt.cards"),
         # Markdown, not HTML: what is put in goes through `as_markdown` instead.
         autoescape=False,
         finalize=as_markdown,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spamgpt.classifier import SpamClassifier
+from spamgpt.classifier.inference import classify
+from spamgpt.classifier.model import SpamClassifier
 from spamgpt.data.batches import tokenize_in_windows
-from spamgpt.inference import classify
 
 # Zeiler & Fergus 2014 (for images), Li, Monroe, Jurafsky 2016 (for words).
 METHOD = "occlusion: the log-odds of the label given, less those without the word"

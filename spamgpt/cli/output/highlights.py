@@ -8,7 +8,7 @@ from spamgpt.printable import printable
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from spamgpt.explanation import Span
+    from spamgpt.classifier.explanation import Span
 
 # How many words are listed, and how many are underlined, for screens without colours.
 LISTED = 5
@@ -21,7 +21,7 @@ _AGAINST = (160, 225, 255), (80, 160, 255)
 
 def top_words(text: str, spans: Sequence["Span"]) -> str:
     """The words that spoke most for the answer, with their weights: `prize (+2.1), free (+1.3)`."""
-    from spamgpt.explanation import top
+    from spamgpt.classifier.explanation import top
 
     return ", ".join(
         f"{' '.join(text[span.start : span.end].split())} ({span.weight:+.1f})"
@@ -36,7 +36,7 @@ def marked(text: str, spans: Sequence["Span"]) -> "Text":
     """
     from rich.text import Text
 
-    from spamgpt.explanation import top
+    from spamgpt.classifier.explanation import top
 
     weightiest = max((abs(span.weight) for span in spans), default=0.0)
     listed = top(spans, LISTED)

@@ -12,18 +12,18 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from spamgpt.bundled import CLASSIFIER_FOLDER, MINI_FOLDER
+from spamgpt.classifier.inference import classify
 from spamgpt.data.batches import tokenize_in_windows
 from spamgpt.device import Device, Precision, resolve_device, resolve_precision
 from spamgpt.errors import IntegrityError
+from spamgpt.gpt2.backends.precision import lowered
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.folder import MODEL_FILES, WEIGHTS_FILE, load_folder
 from spamgpt.gpt2.model import GPT2
-from spamgpt.gpt2.precision import lowered
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.gpt2.unfreezing import trained_blocks
-from spamgpt.inference import classify
 from spamgpt.reporting import SILENT, Reporter
-from spamgpt.sources.bundled import CLASSIFIER_FOLDER, MINI_FOLDER
 from spamgpt.workspace import MANIFEST, Artifact, Workspace
 
 CONFIG_FILE = "config.json"

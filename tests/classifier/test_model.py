@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import spamgpt
 from spamgpt import SpamClassifier
-from spamgpt.classifier import ClassifierConfig, positive_label
+from spamgpt.classifier.model import ClassifierConfig, positive_label
 from spamgpt.errors import IntegrityError, MissingInputError
 
 MESSAGES = ["WIN a FREE prize now!! 7", "see you later 8", "", "é😀", "ok at home " * 9]

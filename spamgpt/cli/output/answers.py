@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from spamgpt.cli.highlights import marked, top_words
+from spamgpt.cli.output.highlights import marked, top_words
 from spamgpt.printable import printable
 from spamgpt.stages.predict import UNSURE, Answers, Prediction
 
 if TYPE_CHECKING:
-    from spamgpt.explanation import Span
+    from spamgpt.classifier.explanation import Span
 
 OutputFormat = Literal["auto", "text", "tsv", "jsonl", "csv"]
 
@@ -208,7 +208,7 @@ def table_writer() -> Callable[..., None]:
     """
     from rich.text import Text
 
-    from spamgpt.cli.screen import stdout_console
+    from spamgpt.cli.output.screen import stdout_console
 
     console = stdout_console()
     console.print(Text(f"{'label':8}  {'prob.':>6}  message", style="bold"))

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spamgpt import SpamClassifier
-from spamgpt.explanation import LONGEST, MOST, explain, top
-from spamgpt.sources.bundled import MESSAGES_FILE
+from spamgpt.bundled import MESSAGES_FILE
+from spamgpt.classifier.explanation import LONGEST, MOST, explain, top
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from spamgpt.evaluation.report import Highlight, Mistake, render, surest_mistakes
+from spamgpt.evaluation.report.content import Highlight, Mistake, render, surest_mistakes
 
 
 class Outline(HTMLParser):

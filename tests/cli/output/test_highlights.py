@@ -3,8 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from spamgpt.cli.highlights import marked, top_words
-from spamgpt.explanation import Span
+from spamgpt.classifier.explanation import Span
+from spamgpt.cli.output.highlights import marked, top_words
 
 TEXT = "a free\x1b[31m [bold]prize see you"
 SPANS = [

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from spamgpt.evaluation import charts
+from spamgpt.evaluation.report import charts
 
 LABELS = ["ham", "spam"]
 TRUTH = ["ham", "spam"] * 20

@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 from huggingface_hub import ModelCard
 
+from spamgpt.cards.classifier import ClassifierCard, as_markdown, license_of, render_card
 from spamgpt.stages import fetch, finetune, prepare
-from spamgpt.training.card import ClassifierCard, as_markdown, license_of, render_card
 from spamgpt.training.loop import EpochRecord
 from spamgpt.workspace import Workspace
 

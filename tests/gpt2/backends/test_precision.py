@@ -3,10 +3,10 @@ import torch
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from spamgpt.gpt2.backends.precision import FusedProjection, QuantizedProjection, lowered
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.model import GPT2, Projection, causal_attention
 from spamgpt.gpt2.packing import pack
-from spamgpt.gpt2.precision import FusedProjection, QuantizedProjection, lowered
 from spamgpt.gpt2.weights import load_gpt2, random_weights, write_weights
 
 exact_in_int8 = pytest.mark.skipif(

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from spamgpt.cli.scores import show_metrics
+from spamgpt.cli.output.scores import show_metrics
 from spamgpt.stages import evaluate, fetch, finetune, prepare
 from spamgpt.workspace import Workspace
 

@@ -1,0 +1,1 @@
+"""Model cards, made from what a run recorded."""

@@ -1,0 +1,1 @@
+"""What makes the model fast on one kind of processor."""
