@@ -15,7 +15,7 @@ from spamgpt.errors import BadDataError, MissingInputError, UsageError
 from spamgpt.gpt2.packing import PackedTokens, pack
 from spamgpt.gpt2.tokenizer import Tokenizer
 
-_SUFFIXES = (".txt", ".jsonl", ".ndjson", ".csv")
+_SUFFIXES = (".txt", ".jsonl", ".ndjson", ".csv", ".tsv")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Source:
 
 
 def find_sources(paths: Sequence[Path], weights: Mapping[str, float]) -> list[Source]:
-    """The files of a corpus; of folders all `.txt`, `.jsonl` and `.csv`, plain or `.gz`.
+    """The files of a corpus; of folders all text, JSONL, CSV and TSV files, plain or `.gz`.
 
     A source is named after its file. `weights` are by name, 1 where none is given, and 0 leaves a
     source out. Raises MissingInputError or UsageError.
@@ -49,7 +49,9 @@ def find_sources(paths: Sequence[Path], weights: Mapping[str, float]) -> list[So
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found = (p for p in path.rglob("*") if PurePath(plain_name(p)).suffix in _SUFFIXES)
+            found = (
+                p for p in path.rglob("*") if PurePath(plain_name(p)).suffix.lower() in _SUFFIXES
+            )
             files += sorted(found)
         elif path.is_file():
             files.append(path)

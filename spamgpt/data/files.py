@@ -24,7 +24,7 @@ _LOOK_EVERY = 0.2
 
 def plain_name(path: Path) -> str:
     """The name of a file without its `.gz`."""
-    return path.name.removesuffix(".gz")
+    return path.stem if path.suffix.lower() == ".gz" else path.name
 
 
 def format_of(path: Path) -> str:
@@ -69,7 +69,7 @@ def find_files(paths: Sequence[Path], any_name: bool = False) -> tuple[list[Path
             raise MissingInputError(
                 f"There are no messages in {path}.",
                 "It needs files called .eml, .mbox, .txt, .csv, .tsv or .jsonl; "
-                "--input-format eml takes files of every name.",
+                "`input_format=eml` takes files of every name.",
             )
         found += taken
     return found, left_out
@@ -96,7 +96,7 @@ def _is_visible_file(path: Path) -> bool:
 
 
 def _tells_a_format(path: Path) -> bool:
-    known = format_of(path) != rows.LINES or Path(plain_name(path)).suffix == _LINES_SUFFIX
+    known = format_of(path) != rows.LINES or Path(plain_name(path)).suffix.lower() == _LINES_SUFFIX
     if known or not os.access(path, os.R_OK):
         return known
     try:
@@ -121,7 +121,7 @@ def lines_of(path: Path) -> Generator[bytes]:
 
 
 def _opened(path: Path) -> BinaryIO:
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         return cast(BinaryIO, gzip.open(path, "rb"))
     return path.open("rb")
 

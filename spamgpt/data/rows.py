@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import PurePath
 
 from spamgpt.errors import BadDataError
@@ -20,13 +21,15 @@ TEXT, LABEL = "text", "label"
 _LONGEST_CSV_FIELD = 10_000_000
 
 
-# The first line of a TSV file is a header if it has words alone, one of them such a name.
+# The first line of a TSV file may be a header if it has words alone, one of them such a name.
 _WORD = re.compile(r"[A-Za-z_][\w.-]*")
 _COLUMN_NAME = re.compile(
     "id|labels?|text|messages?|msg|sms|body|subject|content|e?mail|category|class|target|sender|"
     "from|date|time|source",
     re.IGNORECASE,
 )
+# How many lines are looked at where the first one alone does not tell.
+_LINES_AHEAD = 100
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,9 @@ def read_rows(
 
     - `lines`: a message a line, the field `text`.
     - `tsv`: fields between tabs, quotes are ordinary characters. The first line holds the names if
-      `text_column` is one of them or if it reads like names (`id`, `body`); otherwise the fields
-      are `label` and `text`, and further tabs belong to the text. The latter is the layout of the
-      SMS Spam Collection.
+      it reads like names (`id`, `body`, or a `text_column` of one's own) and the lines after it do
+      not show that it is a message, too; otherwise the fields are `label` and `text`, and further
+      tabs belong to the text. The latter is the layout of the SMS Spam Collection.
     - `csv`: RFC 4180 with a header line.
     - `jsonl`: an object a line; null counts as absent, other values than strings as their JSON.
 
@@ -114,27 +117,45 @@ def _read_lines(source: _Source) -> Iterator[Row]:
 
 
 def _read_tsv(source: _Source) -> Iterator[Row]:
-    names: list[str] | None = None
-    header = None
-    for number, raw, text in source:
-        text = text.removesuffix("\r")
-        if names is None:
-            names = text.split("\t")
-            if source.text_column in names or _reads_like_names(names):
-                _check_names(source, number, names)
-                header = raw
-                continue
-            names = [LABEL, TEXT]
-        fields = text.split("\t", len(names) - 1)
-        yield Row(number, raw, _named(source, number, names, fields), header=header)
+    lines = ((number, raw, text.removesuffix("\r")) for number, raw, text in source)
+    first = next(lines, None)
+    if first is None:
+        return
+    number, header, text = first
+    names = text.split("\t")
+    ahead: list[tuple[int, bytes, str]] = []
+    is_header = _names_columns(names, source.text_column)
+    if is_header is None:
+        ahead = list(islice(lines, _LINES_AHEAD))
+        is_header = not _is_label(names[0], [text.split("\t", 1)[0] for _, _, text in ahead])
+    if is_header:
+        _check_names(source, number, names)
+    else:
+        names = [LABEL, TEXT]
+        ahead.insert(0, first)
+    for number, raw, text in chain(ahead, lines):
+        fields = _named(source, number, names, text.split("\t", len(names) - 1))
+        yield Row(number, raw, fields, header=header if is_header else None)
 
 
-def _reads_like_names(cells: list[str]) -> bool:
-    return (
+def _names_columns(cells: list[str], text_column: str) -> bool | None:
+    """Whether a first line names the columns; None if it alone does not tell."""
+    if text_column != TEXT and text_column in cells:
+        return True
+    reads_like_names = (
         len(cells) > 1
         and all(map(_WORD.fullmatch, cells))
         and any(map(_COLUMN_NAME.fullmatch, cells))
     )
+    if not reads_like_names and TEXT not in cells:
+        return False
+    # Of `n<TAB>message` and `ham<TAB>message` only the first is a header.
+    return True if _COLUMN_NAME.fullmatch(cells[0]) else None
+
+
+def _is_label(cell: str, below: list[str]) -> bool:
+    """Whether a column's first cell is one of its values, and not its name."""
+    return cell in below or {each.casefold() for each in (cell, *below)} <= {"ham", "spam"}
 
 
 def _read_csv(source: _Source) -> Iterator[Row]:

@@ -37,6 +37,16 @@ def test_the_same_documents_come_out_of_every_format(tmp_path):
         assert list(source.documents()) == texts
 
 
+def test_of_a_folder_tables_between_tabs_and_names_in_capitals_are_read_too(tmp_path):
+    (tmp_path / "a.tsv").write_text("ham\tsee you\nspam\tWIN\n")
+    (tmp_path / "B.TXT").write_text("loud\n")
+    (tmp_path / "C.JSONL.GZ").write_bytes(gzip.compress(b'{"text": "packed"}\n'))
+    (tmp_path / "d.png").write_bytes(b"no text")
+    sources = find_sources([tmp_path], {})
+    documents = {source.name: list(source.documents()) for source in sources}
+    assert documents == {"a": ["see you", "WIN"], "B": ["loud"], "C": ["packed"]}
+
+
 def test_sources_are_weighed_by_name_and_a_weight_of_0_leaves_one_out(tmp_path):
     for name in ("a", "b"):
         (tmp_path / f"{name}.txt").write_text("text\n")

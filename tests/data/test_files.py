@@ -29,6 +29,7 @@ def maildir(folder, *names: str):
         ("a.MBOX", "mbox"),
         ("a.mbox.gz", "mbox"),
         ("a.csv.gz", "csv"),
+        ("A.CSV.GZ", "csv"),
         ("a.txt", "lines"),
         ("cur/a", "lines"),
     ],
@@ -87,6 +88,7 @@ def test_gzip_is_unpacked_and_a_damaged_one_told_after_the_lines_before(tmp_path
     whole = gzip.compress(b"".join(b"line %d\n" % n for n in range(20_000)))
     path.write_bytes(whole)
     assert sum(1 for _ in lines_of(path)) == 20_000
+    assert sum(1 for _ in lines_of(path.rename(tmp_path / "A.TXT.GZ"))) == 20_000
     for damaged in (whole[: len(whole) // 2], b"not gzip at all"):
         path.write_bytes(damaged)
         with pytest.raises(BadDataError, match=r"a\.txt\.gz cannot be unpacked"):

@@ -66,6 +66,37 @@ def test_a_tsv_header_is_known_without_the_text_column():
     assert texts("ham\tok\nham\tmy body hurts\n", "tsv") == ["ok", "my body hurts"]
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["ham\tmessage"],
+        ["ham\tmessage", "spam\tWIN"],
+        ["Ham\ttext", "Spam\tWIN"],
+        ["work\tmessage", "home\tmilk", "work\tcall me"],
+        ["ham\tbody\tsubject", "ham\tok"],
+    ],
+)
+def test_a_first_message_of_a_tsv_that_reads_like_names_is_not_lost(lines):
+    found = rows("\n".join(lines) + "\n", "tsv")
+    assert [row.raw.decode() for row in found] == lines
+    assert [row.fields["label"] for row in found] == [line.split("\t")[0] for line in lines]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["spam\ttext", "1\tWIN", "0\tok"],
+        ["n\tmessage", "1\tham", "2\tspam"],
+        ["label\ttext", "label\tlabels are values, too"],
+        ["text"],
+    ],
+)
+def test_a_tsv_header_is_told_by_the_lines_below_it(lines):
+    found = rows("\n".join(lines) + "\n", "tsv")
+    assert [row.raw.decode() for row in found] == lines[1:]
+    assert all(row.header == lines[0].encode() for row in found)
+
+
 def test_rows_know_the_line_that_names_their_columns():
     assert [row.header for row in rows('text,"n"\r\nhi,1\r\n', "csv")] == [b'text,"n"\r']
     assert [row.header for row in rows("text\tn\nhi\t1\n", "tsv")] == [b"text\tn"]
