@@ -71,5 +71,5 @@ def as_user_error(error: Exception) -> SpamgptError:
         )
     return SpamgptError(
         f"Unexpected {type(error).__name__}: {error}",
-        "Run the command again with --debug and report the traceback it shows.",
+        "Run the command again with `debug=True` and report the traceback it shows.",
     )

@@ -13,19 +13,20 @@ import typer
 from typer.core import TyperGroup
 
 import spamgpt
+from spamgpt.cli.output.wording import speak_of
 
 # Each command's file and what it does, in the order in which one meets them.
 SUMMARIES: Mapping[str, str] = {
-    "run": "Go through all stages on your messages, or with --offline on bundled ones.",
-    "fetch": "Bring a labelled data set and a pretrained GPT-2 into the workspace.",
-    "prepare": "Split a data set into training, validation and test messages.",
-    "finetune": "Train a classifier: swap the head, freeze all but the last part, fine-tune.",
-    "evaluate": "Score a classifier on labelled messages, by default the test split.",
-    "compare": "Score classifiers side by side on the same messages.",
-    "predict": "Classify messages, one a line, in order, as they come.",
-    "pretrain": "Train a language model on unlabelled text, to be fine-tuned later.",
-    "artifacts": "List what the workspace holds and what was made from what; show model cards.",
-    "cache": "Show or clear what is kept only to save time.",
+    "run": "Run all stages on your messages, or on bundled ones with --offline.",
+    "fetch": "Get a labelled data set and a pretrained GPT-2.",
+    "prepare": "Split a data set into training, validation and test sets.",
+    "finetune": "Train a classifier: replace the head, freeze most blocks, train the rest.",
+    "evaluate": "Measure how well a classifier does, by default on the test split.",
+    "compare": "Compare classifiers on the same messages.",
+    "predict": "Classify messages from files or standard input, as they arrive.",
+    "pretrain": "Train a language model on unlabelled text, to fine-tune it later.",
+    "artifacts": "List the artifacts of a workspace and their origins; show model cards.",
+    "cache": "Show or clear files that are kept only to save time.",
 }
 
 
@@ -63,19 +64,25 @@ class _Group(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return list(SUMMARIES)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            speak_of(command.params)
+        return name, command, rest
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Written plainly: what draws boxes takes longer to import than all the rest."""
         formatter.write_usage(ctx.command_path, "COMMAND [OPTIONS] [ARGUMENTS]")
         formatter.write_paragraph()
         formatter.write_text(
-            "Turn a pre-trained GPT-2 into a text classifier, spam or ham first of all."
+            "Turn a pretrained GPT-2 into a text classifier, for spam or any other labels."
         )
         formatter.write_paragraph()
         formatter.write_text(
-            "Five stages, each writing a versioned artifact into the workspace: "
-            "fetch, prepare, finetune, evaluate, predict."
+            "There are five stages: fetch, prepare, finetune, evaluate, predict. Each writes a "
+            "versioned artifact to the workspace."
         )
-        with formatter.section("Begin with"):
+        with formatter.section("Try"):
             formatter.write_text("spamgpt run --offline")
             formatter.write_text("cat messages.txt | spamgpt predict")
         with formatter.section("Commands"):
@@ -84,7 +91,7 @@ class _Group(TyperGroup):
             formatter.write_dl(
                 [
                     ("--version", "Show the version."),
-                    ("-h, --help", "Show this, or COMMAND --help."),
+                    ("-h, --help", "Show this help; for a command: spamgpt COMMAND --help."),
                 ]
             )
 
@@ -123,6 +130,7 @@ def _paragraphs(docstring: str | None) -> str:
 
 
 def main() -> None:
+    """Runs the command line; ends with SystemExit."""
     _open_closed_streams()
     app(prog_name="spamgpt")
 

@@ -30,14 +30,18 @@ def command(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Bring a labelled data set and a pretrained GPT-2 into the workspace.
+    """Get a labelled data set and a pretrained GPT-2.
 
-    Where gpt2 or the SMS Spam Collection cannot be reached and nothing was named, the bundled mini
-    and bundled-messages stand in, with a warning.
+    spamgpt fetch --offline
 
-    Downloads are checked against published hashes; what the workspace or the Hugging Face cache
-    has is not downloaded again. HF_ENDPOINT names a mirror of the Hub. A data file has the columns
-    label and text (others are kept); other names are chosen in prepare.
+    spamgpt fetch --dataset tickets.csv --model gpt2-medium
+
+    If the SMS Spam Collection or gpt2 cannot be reached and you did not ask for it by name,
+    bundled-messages or mini is used instead, with a warning.
+
+    Downloads are verified against published hashes. Nothing that the workspace or the Hugging Face
+    cache holds is downloaded again. To use a mirror of the Hub, set HF_ENDPOINT. A data file needs
+    the columns label and text; if yours have other names, give these to prepare.
     """
     from spamgpt.cli.output.screen import ScreenReporter, show_json, show_result
 

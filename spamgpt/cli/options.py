@@ -30,44 +30,42 @@ WorkspaceOption = Annotated[
         "--workspace",
         "-w",
         envvar="SPAMGPT_WORKSPACE",
-        help="The folder that holds all artifacts.",
+        help="Folder that holds all artifacts.",
         show_default="./workspace",
     ),
 ]
 DEFAULT_WORKSPACE = Path("workspace")
-QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress and no notes, only results and warnings.")
-]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="The result as one JSON object on standard output.")
-]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show results and warnings only.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 DeviceOption = Annotated[
-    Device, typer.Option("--device", help="Where to compute; auto: on a GPU if there is one.")
+    Device, typer.Option("--device", help="Device to compute on. auto: a GPU if there is one.")
 ]
 TrainingPrecisionOption = Annotated[
     TrainingPrecision,
-    typer.Option("--precision", help="auto: bf16 where the machine is made for it, else fp32."),
+    typer.Option("--precision", help="auto: bf16 where the hardware supports it, else fp32."),
 ]
 PrecisionOption = Annotated[
     Precision,
     typer.Option(
         "--precision",
-        help="auto: bf16 where the machine is made for it, else fp32. int8: fastest on processors "
-        "with AVX512-VNNI; probabilities move by hundredths.",
+        help="auto: bf16 where the hardware supports it, else fp32. int8: fastest on CPUs with "
+        "AVX512-VNNI; probabilities change by a few hundredths.",
     ),
 ]
 SeedOption = Annotated[
     int,
-    typer.Option("--seed", min=0, max=2**31 - 1, help="The same seed gives the same result."),
+    typer.Option(
+        "--seed", min=0, max=2**31 - 1, help="Random seed. The same seed gives the same result."
+    ),
 ]
 
 # What is fetched.
 DatasetOption = Annotated[
     str | None,
     typer.Option(
-        help="sms-spam-collection, bundled-messages (written for spamgpt), a CSV, TSV or JSONL "
-        "file (or the raw SMSSpamCollection), or a URL.",
+        help="sms-spam-collection, bundled-messages (written for spamgpt), or a CSV, TSV or JSONL "
+        "file (also .gz or .zip) by path or URL.",
         show_default="sms-spam-collection, else bundled-messages",
     ),
 ]
@@ -81,30 +79,30 @@ ModelOption = Annotated[
 ]
 WeightsOption = Annotated[
     Weights,
-    typer.Option(help="random: only the model's shape and tokenizer, with fresh weights."),
+    typer.Option(help="random: keep the model's shape and tokenizer, start with new weights."),
 ]
 OfflineOption = Annotated[
     bool,
-    typer.Option("--offline", help="Take what is bundled; do not try the network."),
+    typer.Option("--offline", help="Use the bundled data set and model, no network."),
 ]
 
 # How it is prepared.
 BalanceOption = Annotated[
     bool,
-    typer.Option("--balance", help="Keep as many messages of each label as the rarest has."),
+    typer.Option("--balance", help="Reduce every label to as many messages as the rarest has."),
 ]
 SplitOption = Annotated[
-    str, typer.Option("--split", help="Training, validation and test shares in percent.")
+    str, typer.Option("--split", help="Percentages of training, validation and test messages.")
 ]
 KeepDuplicatesOption = Annotated[
     bool,
-    typer.Option("--keep-duplicates", help="Keep repeated texts (they leak into the test)."),
+    typer.Option("--keep-duplicates", help="Keep duplicate texts, which leak into the test split."),
 ]
 StratifyOption = Annotated[
-    bool, typer.Option(help="Give every split the labels in the same proportion.")
+    bool, typer.Option(help="Keep the proportions of the labels in every split.")
 ]
-TextColumnOption = Annotated[str, typer.Option(help="The column that holds the messages.")]
-LabelColumnOption = Annotated[str, typer.Option(help="The column that holds the labels.")]
+TextColumnOption = Annotated[str, typer.Option(help="Column that holds the messages.")]
+LabelColumnOption = Annotated[str, typer.Option(help="Column that holds the labels.")]
 
 # How it is trained.
 UnfreezeOption = Annotated[
@@ -161,23 +159,30 @@ CacheLimitOption = Annotated[
 ]
 
 
-# What is judged.
-SplitNameOption = Annotated[Split, typer.Option("--split", help="Which split.")]
+# What is scored.
+SplitNameOption = Annotated[Split, typer.Option("--split", help="Split to score.")]
 PreparedOption = Annotated[
     str | None,
     typer.Option(
-        "--prepared", help="Which prepared data (v1).", show_default="what it was trained on"
+        "--prepared",
+        help="Prepared data to take the split from (v1).",
+        show_default="the classifier's own",
     ),
 ]
 
 
 def settings_from(kind: type[Settings], options: Mapping[str, Any], **instead: object) -> Settings:
-    """The settings whose fields have the names of a command's options, given as its `locals()`.
+    """The settings made of a command's options, given as its `locals()`.
 
-    What is given by keyword replaces an option; a field that is neither has its default.
+    What is given by keyword replaces an option. A field that is neither does not get its default,
+    or a misspelt option would go unnoticed: it raises TypeError.
     """
     values = {**options, **instead}
-    return kind(**{f.name: values[f.name] for f in fields(kind) if f.name in values})
+    names = [f.name for f in fields(kind)]
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise TypeError(f"{kind.__name__} gets no {', '.join(missing)} from the command")
+    return kind(**{name: values[name] for name in names})
 
 
 # The status of a command whose other ones (0, 1, 2) are answers.
@@ -214,12 +219,15 @@ def reports_errors(command: Callable[Parameters, None]) -> Callable[Parameters, 
 
 def _show_error(error: Exception) -> int:
     from spamgpt.cli.output.screen import stderr_console
+    from spamgpt.cli.output.wording import in_options
     from spamgpt.printable import printable
 
     shown = as_user_error(error)
     console = stderr_console()
-    console.print("error:", style="bold red", end=" ")
-    console.print(printable(shown.message), markup=False, highlight=False, soft_wrap=True)
-    console.print(" hint:", style="bold", end=" ")
-    console.print(printable(shown.hint), markup=False, highlight=False, soft_wrap=True)
+    for name, style, text in (
+        ("error:", "bold red", shown.message),
+        (" hint:", "bold", shown.hint),
+    ):
+        console.print(name, style=style, end=" ")
+        console.print(printable(in_options(text)), markup=False, highlight=False, soft_wrap=True)
     return shown.exit_status

@@ -27,7 +27,7 @@ from spamgpt.workspace import Artifact, Workspace
 @reports_errors
 def command(
     dataset: Annotated[
-        str | None, typer.Option(help="Which data set (name or name/v1).", show_default="newest")
+        str | None, typer.Option(help="Data set to split (name or name/v1).", show_default="newest")
     ] = None,
     balance: BalanceOption = PrepareSettings.balance,
     split: SplitOption = PrepareSettings.split,
@@ -41,9 +41,9 @@ def command(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Split a data set into training, validation and test messages.
+    """Split a data set into training, validation and test sets.
 
-    Repeated texts are dropped before the split, so that the test holds no message seen in training.
+    Duplicate texts are removed before the split, so that no test message was seen in training.
     """
     from spamgpt.cli.output.screen import (
         ScreenReporter,

@@ -27,8 +27,8 @@ class Shares:
         shares = cls(*map(int, match.groups())) if match else cls(0, 0, 0)
         if 0 in (parts := (shares.train, shares.validation, shares.test)) or sum(parts) != 100:
             raise UsageError(
-                f"--split {text} is not three shares that add up to 100.",
-                "Give training, validation and test in percent: --split 70/10/20",
+                f"`split={text}` is not three shares that add up to 100.",
+                "Give training, validation and test in percent: `split=70/10/20`",
             )
         return shares
 
@@ -86,6 +86,6 @@ def split(
             raise BadDataError(
                 f"The messages cannot be split in proportion ({error}). The rarest label is "
                 f"{counts.index[-1]!r} with {counts.iloc[-1]}.",
-                "Use --no-stratify, or give more messages of that label.",
+                "Use `stratify=False`, or give more messages of that label.",
             ) from error
     return {name: part.reset_index(drop=True) for name, part in zip(SPLITS, parts, strict=True)}

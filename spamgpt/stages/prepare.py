@@ -89,13 +89,13 @@ def _labelled_messages(dataset: Artifact, settings: PrepareSettings) -> "pd.Data
     chosen = {settings.label_column: LABEL, settings.text_column: TEXT}
     if len(chosen) < 2:
         raise UsageError(
-            "--text-column and --label-column are the same.", "Name two different columns."
+            "`text_column` and `label_column` are the same.", "Name two different columns."
         )
     for column, role in chosen.items():
         if column not in table:
             raise BadDataError(
                 f"{path} has no column {column!r}; it has {', '.join(map(repr, table.columns))}.",
-                f"Name the column that holds the {role}: --{role}-column NAME",
+                f"Name the column that holds the {role}: `{role}_column=NAME`",
             )
     require_labels(table, settings.label_column, str(path))
     others = [column for column in table.columns if column not in (*chosen, *chosen.values())]

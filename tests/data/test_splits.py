@@ -86,7 +86,7 @@ def test_shares_are_read():
 def test_too_few_messages_of_a_label_are_named():
     with pytest.raises(BadDataError, match="'spam' with 1") as caught:
         split(messages(50, 1), SHARES, 123, stratify=True)
-    assert "--no-stratify" in caught.value.hint
+    assert "`stratify=False`" in caught.value.hint
 
 
 def test_too_few_messages_are_refused():

@@ -85,7 +85,7 @@ def test_the_columns_are_chosen_by_name_and_others_pass_through(workspace, tmp_p
         BadDataError, match="no column 'label'; it has 'when', 'v1', 'v2'"
     ) as caught:
         prepare.run(PrepareSettings(), workspace)
-    assert "--label-column" in caught.value.hint
+    assert "`label_column=NAME`" in caught.value.hint
 
 
 def test_a_missing_label_is_named_with_file_and_line(workspace, tmp_path, make_model):

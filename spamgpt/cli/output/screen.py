@@ -19,6 +19,7 @@ from rich.progress import (
 from rich.progress import Task as RichTask
 from rich.text import Text
 
+from spamgpt.cli.output.wording import in_options
 from spamgpt.printable import printable
 from spamgpt.reporting import Reporter, Task
 from spamgpt.workspace import Artifact
@@ -34,10 +35,12 @@ class _Console(Console):
 
 
 def stderr_console() -> Console:
+    """The console of notes, warnings, errors and progress."""
     return _Console(stderr=True, highlight=False, emoji=False)
 
 
 def stdout_console() -> Console:
+    """The console of results."""
     return _Console(highlight=False, emoji=False)
 
 
@@ -74,6 +77,7 @@ def local_time(moment: datetime) -> str:
 
 
 def show_json(value: Any) -> None:
+    """Prints a value as JSON on one line of standard output."""
     print(json.dumps(value, ensure_ascii=False))
 
 
@@ -86,15 +90,19 @@ class ScreenReporter(Reporter):
         self.shows_progress = self._console.is_terminal and not quiet
 
     def note(self, text: str) -> None:
+        """Shows a line, unless the command is to be quiet."""
         if not self._quiet:
-            self._console.print(printable(text), markup=False, soft_wrap=True)
+            self._console.print(printable(in_options(text)), markup=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
+        """Shows a line that stands out, always."""
         self._console.print(
-            f"warning: {printable(text)}", style="yellow", markup=False, soft_wrap=True
+            f"warning: {printable(in_options(text))}", style="yellow", markup=False, soft_wrap=True
         )
 
     def table(self, *columns: str) -> Callable[..., None]:
+        """Shows the names of the columns; the function returned shows a row below them."""
+
         def row(*cells: str) -> None:
             first, *others = (
                 cell.ljust(len(column)) if index == 0 else cell.rjust(len(column))
@@ -107,6 +115,7 @@ class ScreenReporter(Reporter):
 
     @contextmanager
     def task(self, description: str, total: int, unit: str) -> Iterator[Task]:
+        """Shows a progress bar on a terminal, a line now and then elsewhere."""
         if self._quiet:
             yield Task()
         elif not self.shows_progress:
