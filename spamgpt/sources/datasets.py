@@ -1,6 +1,7 @@
 """Labelled data sets: the SMS Spam Collection, and whatever a user names by path or URL."""
 
 import errno
+import gzip
 import logging
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ import pooch
 import requests
 
 from spamgpt.bundled import MESSAGES_FILE, MESSAGES_NAME
+from spamgpt.data.files import plain_name
 from spamgpt.data.rows import LINES, format_of
 from spamgpt.errors import IntegrityError, MissingInputError, NetworkError
 from spamgpt.reporting import Reporter
@@ -25,7 +27,7 @@ from spamgpt.workspace import artifact_name, sha256
 LARGEST_UNPACKED = 100_000_000
 # Seconds to connect and to wait for the next bytes.
 _TIMEOUT = (5, 10)
-_OTHER_ARCHIVE = "Use another mirror, or give a copy that you trust: --dataset FILE"
+_OTHER_ARCHIVE = "Use another mirror, or give a copy that you trust: `dataset=FILE`"
 # What zipfile lets through for archives that are damaged, encrypted or packed in unknown ways.
 _DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
 
@@ -70,8 +72,9 @@ def obtain_dataset(
 ) -> FetchedDataset:
     """Gets a data set by the name of a published or bundled one, by URL, or by the path of a file.
 
-    `folder` takes downloads and what is unpacked. A zip archive must hold the published collection
-    or a single data file. Raises NetworkError, IntegrityError or MissingInputError.
+    `folder` takes downloads and what is unpacked: a gzip file, or a zip archive, which must hold
+    the published collection or a single data file. Raises NetworkError, IntegrityError or
+    MissingInputError.
     """
     if source == published.name:
         return _download_published(published, folder, reporter)
@@ -93,6 +96,8 @@ def obtain_dataset(
         file = _unpack(file, member, folder, origin)
         if member == published.member:
             _check_published(published, file, origin)
+    elif _is_gzip(file):
+        file = _gunzip(file, folder, origin)
     if sha256(file) == published.sha256:
         return FetchedDataset(published.name, file, origin)
     return FetchedDataset(artifact_name(file.stem), file, origin)
@@ -118,7 +123,7 @@ def _download_published(
     raise kind(
         f"The data set {published.name} could not be had from any of {len(failures)} addresses: "
         + " ".join(error.message for error in failures),
-        "Check the network, or give a mirror or a copy: --dataset URL or --dataset FILE",
+        "Check the network, or give a mirror or a copy: `dataset=URL` or `dataset=FILE`",
     )
 
 
@@ -147,7 +152,7 @@ def _download(url: str, folder: Path, reporter: Reporter) -> Path:
     except (requests.RequestException, ValueError) as error:
         raise NetworkError(
             f"{url} could not be downloaded: {_reason(error)}.",
-            "Check the network and the address, or give a local file: --dataset FILE",
+            "Check the network and the address, or give a local file: `dataset=FILE`",
         ) from error
     return Path(path)
 
@@ -174,6 +179,28 @@ def _is_zip(file: Path) -> bool:
     """Whether a file is a zip archive, or the beginning of one that lost its end on the way."""
     with file.open("rb") as start:
         return start.read(4) == b"PK\x03\x04" or zipfile.is_zipfile(file)
+
+
+def _is_gzip(file: Path) -> bool:
+    with file.open("rb") as start:
+        return start.read(2) == b"\x1f\x8b"
+
+
+def _gunzip(file: Path, folder: Path, origin: str) -> Path:
+    """Writes what a gzip file holds into a folder of its own in `folder`, under the plain name."""
+    target = Path(tempfile.mkdtemp(dir=folder)) / plain_name(file)
+    try:
+        with gzip.open(file) as packed, target.open("wb") as unpacked:
+            while part := packed.read(1 << 20):
+                unpacked.write(part)
+                if unpacked.tell() > LARGEST_UNPACKED:
+                    raise IntegrityError(
+                        f"{origin} unpacks to more than the {LARGEST_UNPACKED:,} bytes allowed.",
+                        "Unpack it yourself and give the file that you trust: `dataset=FILE`",
+                    )
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise IntegrityError(f"{origin} cannot be unpacked: {error}.", _OTHER_ARCHIVE) from error
+    return target
 
 
 def _data_member(archive: Path, published: PublishedDataset, origin: str) -> str:

@@ -29,7 +29,7 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from spamgpt.bundled import MINI_FOLDER, MINI_NAME
 from spamgpt.errors import IntegrityError, MissingInputError, NetworkError, UsageError
-from spamgpt.gpt2.config import GPT2Config
+from spamgpt.gpt2.config import GPT2Config, ModelFormatError
 from spamgpt.gpt2.folder import (
     COMPANION_FILES,
     CONFIG_FILE,
@@ -37,6 +37,7 @@ from spamgpt.gpt2.folder import (
     MODEL_FILES,
     TOKENIZER_FILES,
     WEIGHTS_FILE,
+    load_folder,
 )
 from spamgpt.reporting import Reporter
 from spamgpt.workspace import artifact_name, sha256
@@ -104,9 +105,14 @@ class FetchedModel:
     origin: str
 
 
+def is_published(source: str) -> bool:
+    """Whether a model's files are known by their hashes: those of GPT-2, and what is bundled."""
+    return source in PUBLISHED_MODELS or source == MINI_NAME
+
+
 def model_name(source: str) -> str:
     """The artifact name of a model; raises UsageError or MissingInputError for an unknown one."""
-    if source in PUBLISHED_MODELS or source == MINI_NAME:
+    if is_published(source):
         return source
     if source.startswith("hf:"):
         return artifact_name(_parse_repository(source).repository.replace("/", "--"))
@@ -147,6 +153,15 @@ def obtain_model(
     return _from_folder(Path(source), wanted, folder)
 
 
+def check_model(folder: Path, origin: str) -> None:
+    """Tries to load a model; raises ModelFormatError, which names its origin, if it is no GPT-2."""
+    try:
+        load_folder(folder)
+    except ModelFormatError as error:
+        # The folder is a draft that will be gone: the message names where the files came from.
+        raise ModelFormatError(str(error).replace(str(folder), origin)) from error
+
+
 def _wanted(with_weights: bool) -> list[str]:
     return [CONFIG_FILE, *TOKENIZER_FILES] + [WEIGHTS_FILE] * with_weights
 
@@ -155,7 +170,7 @@ def _parse_repository(source: str) -> HubModel:
     match = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)@([\w./-]+)", source)
     if not match:
         raise UsageError(
-            f"--model {source} does not name a repository and a revision.",
+            f"`model={source}` does not name a repository and a revision.",
             "Write hf:owner/name@revision, the revision being a commit, tag or branch.",
         )
     return HubModel(source, match[1], match[2], {})
@@ -169,7 +184,7 @@ def _from_folder(source: Path, wanted: Sequence[str], folder: Path) -> FetchedMo
     if missing:
         hint = "It needs " + ", ".join(MODEL_FILES)
         if missing == [WEIGHTS_FILE]:
-            hint += "; for a model without weights, use --weights random"
+            hint += "; for a model without weights, use `weights=random`"
         raise MissingInputError(f"{source} has no {', '.join(missing)}.", hint + ".")
     # A model card tells of the weights.
     companions = COMPANION_FILES if WEIGHTS_FILE in wanted else (FINETUNING_FILE,)
@@ -199,7 +214,7 @@ def _from_hub(
             raise IntegrityError(
                 f"{model.repository}: {name} is not the published file: SHA-256 is "
                 f"{digests[name]}, expected {expected}.",
-                "Try again or without HF_ENDPOINT, or give a folder that you trust: --model FOLDER",
+                "Try again or without HF_ENDPOINT, or give a folder that you trust: `model=FOLDER`",
             )
         if name == CONFIG_FILE:
             GPT2Config.from_file(cached)
@@ -211,7 +226,8 @@ def _from_hub(
 def _heard_by(reporter: Reporter) -> Iterator[None]:
     """Hands what the library logs, such as that it tries again, to the reporter.
 
-    It would write it to standard error: with --quiet too, and with what a server put into it.
+    It would write it to standard error, where even a quiet command shows it, with all that a
+    server put into it.
     """
     library = logging.getLogger("huggingface_hub")
     handlers = library.handlers
@@ -233,7 +249,7 @@ class _Notes(logging.Handler):
 
 def _download(model: HubModel, name: str) -> Path:
     """The path of a file in the Hub's cache, downloaded if need be (a broken transfer resumes)."""
-    hint = "Check the network, set HF_ENDPOINT to a mirror, or give a local folder: --model FOLDER"
+    hint = "Check the network, set HF_ENDPOINT to a mirror, or give a local folder: `model=FOLDER`"
     try:
         if not isinstance(
             try_to_load_from_cache(model.repository, name, revision=model.revision), str

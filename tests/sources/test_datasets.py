@@ -94,7 +94,7 @@ def test_both_failures_are_told_in_one_line(obtain, server):
     assert server.url + OFFICIAL in caught.value.message
     assert server.url + BACKUP in caught.value.message
     assert "\n" not in caught.value.message
-    assert "--dataset" in caught.value.hint
+    assert "`dataset=URL`" in caught.value.hint
     assert caught.value.exit_status == 5
 
 

@@ -234,7 +234,7 @@ def test_what_a_local_folder_lacks_is_named(target, make_model):
     source = make_model(weights=False)
     with pytest.raises(MissingInputError, match=r"has no model\.safetensors") as caught:
         obtain_model(str(source), target, SILENT)
-    assert "--weights random" in caught.value.hint
+    assert "`weights=random`" in caught.value.hint
     (source / "vocab.json").unlink()
     with pytest.raises(MissingInputError, match=r"has no vocab\.json\."):
         obtain_model(str(source), target, SILENT, with_weights=False)

@@ -1,3 +1,4 @@
+import gzip
 import json
 import socket
 import tempfile
@@ -68,6 +69,40 @@ def test_every_format_gives_the_same_data_set(workspace, tmp_path, make_model, n
     assert dataset.name == "data"
     rows = dataset.file("messages.csv").read_text()
     assert rows == '"label","text"\n"ham","see ""you"" at 5"\n"spam","WIN"\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("data.csv.gz", 'label,text\nham,"see ""you"" at 5"\nspam,WIN\n'),
+        ("DATA.TSV.GZ", 'label\ttext\nham\tsee "you" at 5\nspam\tWIN\n'),
+        (
+            "data.jsonl.gz",
+            '{"label":"ham","text":"see \\"you\\" at 5"}\n{"label":"spam","text":"WIN"}',
+        ),
+        ("data.txt.gz", 'ham\tsee "you" at 5\nspam\tWIN\n'),
+        ("data", 'ham\tsee "you" at 5\nspam\tWIN\n'),
+    ],
+)
+def test_a_gzip_file_is_read_as_what_it_holds(workspace, tmp_path, make_model, name, content):
+    (tmp_path / name).write_bytes(gzip.compress(content.encode()))
+    dataset, _ = fetch.run(settings(tmp_path / name, make_model()), workspace)
+    assert dataset.reference == "datasets/data/v1"
+    assert dataset.counts["origin"] == str(tmp_path / name)
+    rows = dataset.file("messages.csv").read_text()
+    assert rows == '"label","text"\n"ham","see ""you"" at 5"\n"spam","WIN"\n'
+
+
+def test_a_damaged_or_endless_gzip_file_is_refused(workspace, tmp_path, make_model):
+    whole, model = gzip.compress(b"ham\tsee you\n" * 1000), make_model()
+    for content, message in (
+        (whole[: len(whole) // 2], "cannot be unpacked"),
+        (gzip.compress(bytes(100_000_001)), "more than the 100,000,000"),
+    ):
+        (tmp_path / "data.csv.gz").write_bytes(content)
+        with pytest.raises(IntegrityError, match=rf"data\.csv\.gz .*{message}"):
+            fetch.run(settings(tmp_path / "data.csv.gz", model), workspace)
+    assert not workspace.root.exists()
 
 
 def test_the_whole_real_collection_is_read(workspace, sms_collection, make_model):
