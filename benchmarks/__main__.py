@@ -20,6 +20,7 @@ BENCHMARKS = {
 
 
 def main() -> None:
+    """Runs the benchmarks that were named and prints their tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="+", choices=["all", *BENCHMARKS])
     parser.add_argument("--messages", type=Path, default=MESSAGES_FILE, help="labelled messages")

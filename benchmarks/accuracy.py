@@ -65,6 +65,7 @@ def fine_tuned(
     seed: int,
     workspace: Workspace,
 ) -> Scores:
+    """The scores on the test split of mini, or of its shape started at random, for one seed."""
     *_, last = run(_settings(dataset, weights, balance, finetune, seed), workspace)
     metrics = read_metrics(last.artifact)
     return {"accuracy": metrics["accuracy"], "spam F1": metrics["labels"]["spam"]["f1"]}
@@ -80,6 +81,7 @@ def linear(prepared: Artifact) -> Scores:
 
 
 def rows(dataset: Path, seeds: Sequence[int], workspace: Workspace) -> Iterator[str]:
+    """The lines of the README's table."""
     yield "| splits | model | accuracy | spam F1 |"
     yield "|---|---|---:|---:|"
     for balance in (True, False):
@@ -105,6 +107,7 @@ def rows(dataset: Path, seeds: Sequence[int], workspace: Workspace) -> Iterator[
 
 
 def fast_and_plain(dataset: Path, seeds: Sequence[int], workspace: Workspace) -> Iterator[str]:
+    """The lines of the table that compares spamgpt's way of training with the plain one."""
     accuracies: dict[str, list[float]] = {"as spamgpt does": [], "the plain way": []}
     same, apart = [], 0.0
     balance, _, settings = SETTINGS[0]
@@ -141,6 +144,7 @@ def _mean_and_deviation(scores: Sequence[Mapping[str, float]], key: str) -> str:
 
 
 def main() -> None:
+    """Prints one of the two tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path, help="the raw SMSSpamCollection")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 1 to so many")

@@ -95,7 +95,9 @@ class Browser:
         return base64.b64decode(shot["data"])
 
     def run(self, script: str) -> Any:
+        """The value that a script returns in the page."""
         return self._driver.execute_script(script)
 
     def quit(self) -> None:
+        """Ends the browser."""
         self._driver.quit()

@@ -32,6 +32,7 @@ MOST_BYTES = 150_000
 
 
 def main() -> None:
+    """Draws the pictures into the folder of the documents."""
     argparse.ArgumentParser(prog="python -m benchmarks.pictures", description=__doc__).parse_args()
     DOCS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:

@@ -21,6 +21,7 @@ MESSAGES = "WINNER! Claim your free prize now, call 09061701461\nsee you at 7 th
 
 
 def main() -> None:
+    """Prints each command and what it answers."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "messages.txt").write_text(MESSAGES)

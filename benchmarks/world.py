@@ -32,10 +32,12 @@ class World:
 
     @property
     def model(self) -> Path:
+        """The folder of the model."""
         return self.folder / "gpt2-random"
 
     @property
     def texts(self) -> list[str]:
+        """The messages without their labels."""
         return list(read_labelled_file(self.messages)["text"])
 
     def make_model(self, tokenizer: Path | None) -> None:
@@ -72,6 +74,8 @@ class World:
 
 @dataclass(frozen=True)
 class Run:
+    """What a command took, and what it wrote on standard output."""
+
     seconds: float
     peak_bytes: int
     out: str
@@ -103,6 +107,7 @@ def command(*arguments: object, folder: Path, stdin: Path | None = None) -> Run:
 
 
 def spamgpt(*arguments: object, folder: Path, stdin: Path | None = None) -> Run:
+    """Runs the installed spamgpt with these arguments, as `command` does."""
     executable = Path(sys.executable).with_name("spamgpt")
     return command(executable, *arguments, folder=folder, stdin=stdin)
 

@@ -55,6 +55,7 @@ def joined(parts: list[Artifact], workspace: Workspace) -> Artifact:
 
 
 def scores(metrics: dict[str, Any], name: str) -> str:
+    """A row of the card's table."""
     (ham_right, ham_lost), (spam_missed, spam_caught) = metrics["confusion_matrix"]
     spam = metrics["labels"]["spam"]
     return (
@@ -78,6 +79,7 @@ def mistakes(evaluation: Artifact) -> str:
 
 
 def card(classifier: Artifact, evaluations: list[Artifact]) -> str:
+    """The model card, made of what the evaluations found."""
     sms, bundled = (read_metrics(evaluation) for evaluation in evaluations)
     settings = classifier.settings
     return f"""---
@@ -117,6 +119,7 @@ own messages before you let a filter throw anything away: `spamgpt run --dataset
 
 
 def main(collection: str) -> None:
+    """Trains the bundled classifier on both data sets and puts it into the package."""
     reporter = ScreenReporter()
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "workspace")

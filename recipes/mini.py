@@ -144,6 +144,7 @@ The exact command (`recipes/mini.py` runs it):
 
 
 def main(corpus: str, folder: str) -> None:
+    """Pre-trains mini, unless the folder holds it already, and puts it into the package."""
     workspace = Workspace(Path(folder))
     if not workspace.folders("models"):
         pretrain.run(settings(corpus), workspace, ScreenReporter())
