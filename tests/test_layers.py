@@ -18,7 +18,8 @@ BELOW = {
     "stages": {"evaluation", "training", "cards", "sources", "classifier", "data", "gpt2"},
     "evaluation": {"classifier", "data", "gpt2"},
     "training": {"classifier", "data", "gpt2"},
-    "cards": {"evaluation", "classifier", "data", "gpt2"},
+    # A card tells what training and evaluation recorded.
+    "cards": {"evaluation", "training", "classifier", "data", "gpt2"},
     "sources": {"data", "gpt2"},
     "classifier": {"data", "gpt2"},
     "data": {"gpt2"},
