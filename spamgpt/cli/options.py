@@ -45,6 +45,15 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback o
 DeviceOption = Annotated[
     Device, typer.Option("--device", help="Where to compute; auto: on a GPU if there is one.")
 ]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        help="CPU threads to compute with.",
+        show_default="the machine's cores; of more than four, all but one",
+    ),
+]
 TrainingPrecisionOption = Annotated[
     TrainingPrecision,
     typer.Option("--precision", help="auto: bf16 where the machine is made for it, else fp32."),
