@@ -7,10 +7,17 @@
 Importing the package imports no torch; using the classifier does.
 """
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from spamgpt.classifier.model import SpamClassifier
+
+# torch's threads wait for each other after each of many short products. Waiting busily, as is their
+# default, they take the processor from the very thread that they wait for once any other process
+# computes. The runtime reads this when torch is loaded, hence here.
+if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 __version__ = "0.1.0"
 __all__ = ["SpamClassifier", "__version__"]

@@ -1,5 +1,8 @@
-"""Which processor computes: `auto`, `cpu`, `cuda` or `mps`; and in which precision."""
+"""Which processor computes, with how many threads of it, and in which precision."""
 
+import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from spamgpt.errors import UsageError
@@ -20,27 +23,89 @@ def resolve_device(name: Device) -> "torch.device":
     if name == "auto":
         return torch.device(next((kind for kind, present in available.items() if present), "cpu"))
     if not available.get(name, True):
-        raise UsageError(f"This machine has no {name} device.", "Use --device auto.")
+        raise UsageError(f"This machine has no {name} device.", "Use `device=auto`.")
     return torch.device(name)
 
 
 def resolve_precision(name: Precision, device: "torch.device") -> "torch.dtype":
     """The type of a precision, `auto` being bfloat16 where the device is made for it.
 
-    Raises UsageError for int8 where the device is not made for it.
+    Raises UsageError for int8 where the device is not made for it or torch's operators are not
+    usable.
     """
     import torch
 
     if name == "int8":
+        from spamgpt.gpt2.backends.projections import quantized_projections_work
+
         if not _int8_is_exact(device):
             raise UsageError(
                 "int8 is for processors that sum 8-bit products exactly (AVX512-VNNI).",
-                "Use --precision auto.",
+                "Use `precision=auto`.",
+            )
+        if not quantized_projections_work():
+            raise UsageError(
+                f"torch {torch.__version__} does not compute int8 products on this processor.",
+                "Use `precision=auto`.",
             )
         return torch.int8
     if name == "auto":
         name = "bf16" if _bfloat16_is_fast(device) else "fp32"
     return torch.bfloat16 if name == "bf16" else torch.float32
+
+
+def set_threads(threads: int | None) -> None:
+    """Sets with how many threads the CPU computes; None: as many as leave room for others.
+
+    Takes effect before torch is loaded, without loading it, and for a number also afterwards. None
+    leaves what OMP_NUM_THREADS says. The last bits of what is computed depend on the number.
+    """
+    if threads is None:
+        cores = _cores()
+        default = default_threads(cores, _cpu_quota())
+        chosen = os.environ.keys() & {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}
+        if default == cores or chosen or "torch" in sys.modules:
+            return
+        threads = default
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(threads)
+        return
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if threads > _cores():  # which MKL takes for a mistake unless told otherwise
+        os.environ.setdefault("MKL_DYNAMIC", "FALSE")
+
+
+def default_threads(cores: int, quota: float | None) -> int:
+    """The threads for so many cores, of which a container may use `quota`.
+
+    All threads wait for the slowest: with one on a core that is shared with another process, the
+    others idle half of the time. So of more than four cores one is left to others.
+    """
+    room = cores - 1 if cores > 4 else cores
+    return room if quota is None else max(1, min(room, int(quota)))
+
+
+def _cores() -> int:
+    """The cores that this process may run on; two threads of a core count once, as for torch."""
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    cpus = os.sched_getaffinity(0)
+    topology = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    try:
+        return len({Path(topology.format(cpu)).read_text() for cpu in cpus})
+    except OSError:
+        return len(cpus)
+
+
+def _cpu_quota() -> float | None:
+    """The CPUs' worth of time that a container (cgroup version 2) may use; None: all."""
+    try:
+        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return int(limit) / int(period)
+    except (OSError, ValueError):  # none, or "max"
+        return None
 
 
 def _bfloat16_is_fast(device: "torch.device") -> bool:

@@ -1,6 +1,7 @@
 """What the package brings along: the messages, the model mini, and the classifier."""
 
 import json
+import logging
 import re
 import zlib
 from collections import defaultdict
@@ -55,6 +56,19 @@ def test_no_two_share_more_than_half_of_their_word_trigrams(messages):
         for earlier, count in shared.items():
             fewer = min(len(own), len(all_trigrams[earlier]))
             assert count / fewer <= 0.5, messages["text"].iloc[[earlier, index]].tolist()
+
+
+def test_transformers_loads_mini_without_a_warning(caplog):
+    import transformers
+
+    logger = logging.getLogger("transformers")  # which hands nothing on to its parents
+    logger.addHandler(caplog.handler)
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(MINI_FOLDER)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(MINI_FOLDER)
+    assert model.config.eos_token_id == model.config.bos_token_id == tokenizer.eos_token_id
+    logger.removeHandler(caplog.handler)
+    assert not caplog.records
 
 
 def test_addresses_are_of_domains_that_nobody_owns(messages):

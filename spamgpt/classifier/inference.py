@@ -45,7 +45,7 @@ def classify(
     `after_batch` is called with the number of messages of each batch that is done.
     """
     logits = torch.empty(len(messages), model.head.out_features)
-    for batch in batches_by_length(messages, tokens_per_batch(device)):
+    for batch in batches_by_length(messages, tokens_per_batch(device, model.gpt2.config.n_embd)):
         logits[batch] = logits_of(model, messages, batch, device, trunk).float().cpu()
         after_batch(len(batch))
     return logits

@@ -14,10 +14,12 @@ from spamgpt.cli.options import (
     PreparedOption,
     QuietOption,
     SplitNameOption,
+    ThreadsOption,
     WorkspaceOption,
     reports_errors,
     settings_from,
 )
+from spamgpt.device import set_threads
 from spamgpt.stages.compare import CompareSettings, run
 from spamgpt.workspace import Workspace
 
@@ -31,6 +33,7 @@ def command(
     prepared: PreparedOption = None,
     precision: PrecisionOption = CompareSettings.precision,
     device: DeviceOption = CompareSettings.device,
+    threads: ThreadsOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     quiet: QuietOption = False,
     json: JsonOption = False,
@@ -42,6 +45,7 @@ def command(
     equally good ones would differ by so much. Without --prepared, the messages are those of the
     first classifier's data.
     """
+    set_threads(threads)
     from spamgpt.cli.output.scores import show_comparison
     from spamgpt.cli.output.screen import ScreenReporter, show_json
 

@@ -13,10 +13,12 @@ from spamgpt.cli.options import (
     PreparedOption,
     QuietOption,
     SplitNameOption,
+    ThreadsOption,
     WorkspaceOption,
     reports_errors,
     settings_from,
 )
+from spamgpt.device import set_threads
 from spamgpt.stages.evaluate import EvaluateSettings, run
 from spamgpt.workspace import Workspace
 
@@ -38,6 +40,7 @@ def command(
     ] = EvaluateSettings.baseline,
     precision: PrecisionOption = EvaluateSettings.precision,
     device: DeviceOption = EvaluateSettings.device,
+    threads: ThreadsOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     quiet: QuietOption = False,
     json: JsonOption = False,
@@ -48,6 +51,7 @@ def command(
     Intervals hold the true score 95 times in 100, had other messages been drawn. What a filter
     would catch is told for several shares of good messages lost.
     """
+    set_threads(threads)
     from spamgpt.cli.output.scores import show_metrics, tell_report
     from spamgpt.cli.output.screen import ScreenReporter, show_json, warn_of_substitutions
 

@@ -19,6 +19,7 @@ from spamgpt.cli.options import (
     ScheduleOption,
     SeedOption,
     SelectOption,
+    ThreadsOption,
     TrainingPrecisionOption,
     UnfreezeOption,
     WeightDecayOption,
@@ -26,6 +27,7 @@ from spamgpt.cli.options import (
     reports_errors,
     settings_from,
 )
+from spamgpt.device import set_threads
 from spamgpt.stages.finetune import FinetuneSettings, plan, run, show_plan
 from spamgpt.workspace import Artifact, Workspace
 
@@ -57,6 +59,7 @@ def command(
         bool, typer.Option("--dry-run", help="Only show what would be trained.")
     ] = False,
     device: DeviceOption = FinetuneSettings.device,
+    threads: ThreadsOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     quiet: QuietOption = False,
     json: JsonOption = False,
@@ -68,6 +71,7 @@ def command(
     recipe. Ctrl-C keeps what was learnt; --resume goes on from there
     and ends with the weights an uninterrupted run would have had.
     """
+    set_threads(threads)
     from spamgpt.cli.output.screen import (
         ScreenReporter,
         show_json,

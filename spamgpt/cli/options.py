@@ -41,6 +41,15 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback o
 DeviceOption = Annotated[
     Device, typer.Option("--device", help="Device to compute on. auto: a GPU if there is one.")
 ]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        help="CPU threads to compute with.",
+        show_default="the machine's cores; of more than four, all but one",
+    ),
+]
 TrainingPrecisionOption = Annotated[
     TrainingPrecision,
     typer.Option("--precision", help="auto: bf16 where the hardware supports it, else fp32."),

@@ -15,11 +15,13 @@ from spamgpt.cli.options import (
     DeviceOption,
     PrecisionOption,
     QuietOption,
+    ThreadsOption,
     WorkspaceOption,
     reports_errors,
     settings_from,
 )
 from spamgpt.cli.output.answers import OutputFormat, Shape, Summary, shape_of, write_answers
+from spamgpt.device import set_threads
 from spamgpt.errors import MissingInputError, UsageError
 from spamgpt.reporting import Reporter
 from spamgpt.stages.predict import (
@@ -140,6 +142,7 @@ def command(
     ] = None,
     precision: PrecisionOption = PredictSettings.precision,
     device: DeviceOption = PredictSettings.device,
+    threads: ThreadsOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     quiet: QuietOption = False,
     json: Annotated[bool, typer.Option("--json", help="Short for --format jsonl.")] = False,
@@ -161,6 +164,7 @@ def command(
     The probability shown is that of the label given, of unsure that of spam. A line is answered
     even if it is empty, a mail even if it is broken; of a mail the subject and the text are read.
     """
+    set_threads(threads)
     from spamgpt.cli.output.screen import ScreenReporter
 
     reporter = ScreenReporter(quiet)

@@ -12,11 +12,13 @@ from spamgpt.cli.options import (
     JsonOption,
     QuietOption,
     SeedOption,
+    ThreadsOption,
     TrainingPrecisionOption,
     WorkspaceOption,
     reports_errors,
     settings_from,
 )
+from spamgpt.device import set_threads
 from spamgpt.errors import UsageError
 from spamgpt.stages.pretrain import PretrainSettings, Size, StoredAs, run
 from spamgpt.workspace import Workspace
@@ -89,6 +91,7 @@ def command(
         bool, typer.Option("--resume", help="Go on with the interrupted run of these options.")
     ] = False,
     device: DeviceOption = PretrainSettings.device,
+    threads: ThreadsOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     quiet: QuietOption = False,
     json: JsonOption = False,
@@ -103,6 +106,7 @@ def command(
     Text files hold a document a line, JSONL and CSV files one in each `text`. Ctrl-C keeps what was
     learnt; the same command with --resume goes on.
     """
+    set_threads(threads)
     from spamgpt.cli.output.screen import (
         ScreenReporter,
         show_json,

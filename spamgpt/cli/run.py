@@ -25,6 +25,7 @@ from spamgpt.cli.options import (
     SplitOption,
     StratifyOption,
     TextColumnOption,
+    ThreadsOption,
     TrainingPrecisionOption,
     UnfreezeOption,
     WeightDecayOption,
@@ -33,6 +34,7 @@ from spamgpt.cli.options import (
     reports_errors,
     settings_from,
 )
+from spamgpt.device import set_threads
 from spamgpt.reporting import Reporter
 from spamgpt.stages.evaluate import EvaluateSettings
 from spamgpt.stages.fetch import FetchSettings
@@ -69,6 +71,7 @@ def command(
     cache_limit: CacheLimitOption = FinetuneSettings.cache_limit,
     seed: SeedOption = FinetuneSettings.seed,
     device: DeviceOption = FinetuneSettings.device,
+    threads: ThreadsOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     quiet: QuietOption = False,
     json: JsonOption = False,
@@ -83,6 +86,7 @@ def command(
     A stage whose result is there already, made with the same settings from the same inputs, is
     skipped. The seed is that of every stage.
     """
+    set_threads(threads)
     from spamgpt.cli.output.screen import ScreenReporter, show_json, warn_of_substitutions
 
     settings = PipelineSettings(

@@ -10,9 +10,12 @@ import torch
 from spamgpt.gpt2.packing import PackedTokens, pack
 from spamgpt.gpt2.tokenizer import Tokenizer
 
-# Enough to keep the matrix products busy; a processor is faster with what fits its caches.
-TOKENS_PER_BATCH = 4096
-TOKENS_PER_BATCH_ON_CPU = 2048
+# A CPU is fastest with what fits its caches; on a GPU every call costs, so that few are better, up
+# to where the matrix products fill it. Other devices share the memory of the machine.
+_ON_CPU, _ON_GPU, _ELSEWHERE = 2_048, 32_768, 4_096
+# Hidden states, the three times wider ones of attention and the four times wider ones of the MLP,
+# some of them twice, in float32.
+_BYTES_PER_TOKEN_AND_WIDTH = 16 * 4
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,21 @@ def tokenize_in_windows(texts: Sequence[str], tokenizer: Tokenizer, context: int
     return Windows(messages, np.array(offsets), starts)
 
 
-def tokens_per_batch(device: torch.device) -> int:
-    """How many tokens a device best computes with at once."""
-    return TOKENS_PER_BATCH_ON_CPU if device.type == "cpu" else TOKENS_PER_BATCH
+def tokens_per_batch(device: torch.device, n_embd: int = 768) -> int:
+    """How many tokens a device best computes with at once, for a model of width `n_embd`.
+
+    On a GPU no more than take a quarter of the memory that is free; a power of two, so that the
+    batches, and with them the last bits of the answers, do not change with every free byte.
+    """
+    if device.type == "cpu":
+        return _ON_CPU
+    if device.type != "cuda":
+        return _ELSEWHERE
+    free, _ = torch.cuda.mem_get_info(device)
+    # What torch keeps for itself without using it.
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    fitting = free // 4 // (_BYTES_PER_TOKEN_AND_WIDTH * n_embd)
+    return min(_ON_GPU, max(_ON_CPU, 1 << max(0, fitting.bit_length() - 1)))
 
 
 def batches_by_length(messages: TokenizedMessages, most_tokens: int) -> Iterator[list[int]]:

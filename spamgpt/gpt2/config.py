@@ -15,6 +15,7 @@ class GPT2Config:
     """The hyper-parameters of one GPT-2, under the names of its `config.json`.
 
     `n_positions` is the context length in tokens, `n_embd` the width of the hidden states.
+    `eos_token_id` is the id of `<|endoftext|>`, which also begins a text; None if it is not known.
     """
 
     n_layer: int
@@ -23,6 +24,7 @@ class GPT2Config:
     vocab_size: int = 50257
     n_positions: int = 1024
     layer_norm_epsilon: float = 1e-5
+    eos_token_id: int | None = None
 
     @classmethod
     def from_file(cls, path: Path) -> "GPT2Config":
@@ -37,15 +39,17 @@ class GPT2Config:
     def from_dict(cls, values: Mapping[str, object]) -> "GPT2Config":
         """Takes the values of a `config.json`; raises ModelFormatError naming what does not fit."""
         _refuse_other_architectures(values)
+        vocab_size = _positive_integer(values, "vocab_size", default=cls.vocab_size)
         config = cls(
             n_layer=_positive_integer(values, "n_layer", most=1_000),
             n_head=_positive_integer(values, "n_head"),
             n_embd=_positive_integer(values, "n_embd"),
-            vocab_size=_positive_integer(values, "vocab_size", default=cls.vocab_size),
+            vocab_size=vocab_size,
             n_positions=_positive_integer(values, "n_positions", default=cls.n_positions),
             layer_norm_epsilon=_small_number(
                 values, "layer_norm_epsilon", default=cls.layer_norm_epsilon
             ),
+            eos_token_id=_token_id(values, "eos_token_id", vocab_size),
         )
         if config.n_embd % config.n_head:
             raise ModelFormatError(
@@ -55,7 +59,12 @@ class GPT2Config:
 
     def to_dict(self) -> dict[str, object]:
         """The values of a `config.json` that `transformers` reads as the same model."""
-        return {"model_type": "gpt2", "activation_function": "gelu_new", **asdict(self)}
+        return {
+            "model_type": "gpt2",
+            "activation_function": "gelu_new",
+            **asdict(self),
+            "bos_token_id": self.eos_token_id,
+        }
 
 
 def read_json_object(path: Path) -> dict[str, object]:
@@ -121,3 +130,11 @@ def _small_number(values: Mapping[str, object], name: str, *, default: float) ->
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 1:
         raise ModelFormatError(f"{name} is {value!r}, not a number between 0 and 1")
     return float(value)
+
+
+def _token_id(values: Mapping[str, object], name: str, vocab_size: int) -> int | None:
+    """An id of the vocabulary; None for anything else, since no answer depends on it."""
+    value = values.get(name)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < vocab_size:
+        return value
+    return None

@@ -4,102 +4,40 @@ Modules and parameters bear the names of the published weight files, and project
 (in, out) layout, so that a memory-mapped file serves as the parameters without a copy. There is no
 dropout: the classification recipe trains without it. There is no vocabulary-wide output layer
 either, since a classifier never reads it.
+
+A block uses its projections only through `Projection`'s two methods: a module that has both, such
+as an adapter, can take the place of any of them.
 """
 
 import math
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from spamgpt.gpt2.backends.attention import causal_attention, compiled_by_shape
+from spamgpt.gpt2.backends.products import linear
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.packing import PackedTokens
 
 
 class Projection(nn.Module):
-    """A linear layer whose weight is stored as (in, out), the layout of GPT-2's files."""
+    """A linear layer whose weight is stored as (inputs, outputs), the layout of GPT-2's files."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(inputs, outputs))
         self.bias = nn.Parameter(torch.empty(outputs))
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """What goes in and comes out."""
-        return self.weight.dtype
-
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs) -> (n, outputs)."""
-        if _ThinProduct.suits(x):
-            thin: Tensor = _ThinProduct.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
-            return thin
-        return torch.addmm(self.bias, x, self.weight)
+        return linear(x, self.weight, self.bias)
 
+    def effective_weights(self) -> tuple[Tensor, Tensor]:
+        """The weight (inputs, outputs) and bias (outputs,) with which a call is x weight + bias.
 
-class _ThinProduct(torch.autograd.Function):
-    """x weight + bias for few rows, as in a step of training, where reading weight takes longest.
-
-    oneDNN reads it up to twice as fast as the library that torch calls by itself.
-    """
-
-    @staticmethod
-    def suits(x: Tensor) -> bool:
-        return (
-            torch.is_grad_enabled()
-            and len(x) <= 32
-            and (x.device.type, x.dtype) == ("cpu", torch.float32)
-            and torch.backends.mkldnn.is_available()
-        )
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return _product(x, weight.t(), bias)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        of_x, of_weight, of_bias = ctx.needs_input_grad
-        return (
-            _product(grad, weight) if of_x else None,
-            _product(x.t(), grad.t()) if of_weight else None,
-            grad.sum(0) if of_bias else None,
-        )
-
-
-def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-    """(n, k), (m, k) -> a b^T + bias, (n, m)."""
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
-    return product
-
-
-def compiled_by_shape(x: Tensor) -> bool:
-    """Whether products with x are compiled for each new shape, which costs time and is kept.
-
-    oneDNN does so for bfloat16 on processors and keeps half a megabyte for each. Packed messages
-    hardly ever have the same shape twice; rounded up, shapes recur.
-    """
-    return x.dtype == torch.bfloat16 and x.device.type == "cpu"
-
-
-def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(query key^T / sqrt(width)) value, each token seeing none behind itself.
-
-    All four are (messages, heads, longest, width).
-    """
-    if not compiled_by_shape(query):
-        return F.scaled_dot_product_attention(query, key, value, is_causal=True)
-    # torch's fused kernel takes two to ten times as long as this in bfloat16 on processors.
-    messages, _, longest, width = query.shape
-    hidden = query.new_full((longest, longest), -math.inf).triu(1)
-    scores = torch.baddbmm(
-        hidden, query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2), alpha=width**-0.5
-    )
-    return (scores.softmax(2) @ value.flatten(0, 1)).unflatten(0, (messages, -1))
+        An adapter adds its own part: weight + A B, for example (Hu et al. 2022, LoRA).
+        """
+        return self.weight, self.bias
 
 
 class Attention(nn.Module):
@@ -131,8 +69,9 @@ class Attention(nn.Module):
         same to all of a message's scores, which softmax takes out again. So every weight is used
         once a message, however long.
         """
-        query_weight, key_weight, value_weight = self.c_attn.weight.split(self.n_embd, dim=1)
-        query_bias, _, value_bias = self.c_attn.bias.split(self.n_embd)
+        weight, bias = self.c_attn.effective_weights()
+        query_weight, key_weight, value_weight = weight.split(self.n_embd, dim=1)
+        query_bias, _, value_bias = bias.split(self.n_embd)
         query = self._by_head(torch.addmm(query_bias, x[packed.last], query_weight))
         query = query @ self._by_head(key_weight).transpose(1, 2)  # (n_head, messages, n_embd)
         padded = packed.pad(x)
@@ -151,6 +90,8 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
+    """Two projections with a GELU between them, each token for itself."""
+
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
         self.c_fc = Projection(config.n_embd, 4 * config.n_embd)
@@ -158,6 +99,7 @@ class MLP(nn.Module):
         self.c_proj = Projection(4 * config.n_embd, config.n_embd)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(tokens, n_embd) -> (tokens, n_embd)."""
         return self.c_proj(self.act(self.c_fc(x)))
 
 
@@ -173,17 +115,13 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, packed: PackedTokens) -> Tensor:
         """(tokens, n_embd) -> (tokens, n_embd)."""
-        x = x + self.attn(self._normed(self.ln_1, x), packed)
-        return x + self.mlp(self._normed(self.ln_2, x))
+        x = x + self.attn(self.ln_1(x), packed)
+        return x + self.mlp(self.ln_2(x))
 
     def last_only(self, x: Tensor, packed: PackedTokens) -> Tensor:
         """(tokens, n_embd) -> (messages, n_embd): what `forward` gives at each last token."""
-        last = x[packed.last] + self.attn.last_only(self._normed(self.ln_1, x), packed)
-        return last + self.mlp(self._normed(self.ln_2, last))
-
-    def _normed(self, norm: nn.LayerNorm, x: Tensor) -> Tensor:
-        # The projections may be in a lower precision than the norms and the sums (`lowered`).
-        return norm(x).to(self.mlp.c_fc.dtype)
+        last = x[packed.last] + self.attn.last_only(self.ln_1(x), packed)
+        return last + self.mlp(self.ln_2(last))
 
 
 def _embedding(rows: int, width: int) -> nn.Embedding:
@@ -214,14 +152,14 @@ class GPT2(nn.Module):
         return self.ln_f(x)
 
     def hidden_states_after(
-        self, packed: PackedTokens, depth: int, start: int = 0, x: Tensor | None = None
+        self, packed: PackedTokens, depth: int, start: int = 0, hidden_states: Tensor | None = None
     ) -> Tensor:
-        """What the first `depth` blocks give, in float32 whatever their own precision.
+        """What the first `depth` blocks give: (tokens, n_embd), float32 also where they are not.
 
-        (tokens, n_embd), or (messages, n_embd), the last tokens alone, if these are all blocks.
-        With `x`, the output of the first `start` blocks, only those after them are run.
+        After all blocks it is (messages, n_embd), the last token of each message alone. With
+        `hidden_states`, the output of the first `start` blocks, only those after them are run.
         """
-        x = self.embed(packed) if x is None else x
+        x = self.embed(packed) if hidden_states is None else hidden_states
         for block in self.blocks(start, min(depth, self.config.n_layer - 1)):
             x = block(x, packed)
         return self.blocks(-1)[0].last_only(x, packed) if depth == self.config.n_layer else x
@@ -238,4 +176,5 @@ class GPT2(nn.Module):
         return self.ln_f(trunk)
 
     def blocks(self, start: int, stop: int | None = None) -> list[Block]:
+        """The blocks from `start` up to `stop`, counted as in a slice."""
         return [block for block in self.h[start:stop] if isinstance(block, Block)]

@@ -25,6 +25,7 @@ class PackedTokens:
         return len(self.offsets) - 1
 
     def to(self, device: torch.device) -> "PackedTokens":
+        """The same on a device."""
         return PackedTokens(self.token_ids.to(device), self.offsets.to(device))
 
     @cached_property
@@ -34,6 +35,7 @@ class PackedTokens:
 
     @cached_property
     def longest(self) -> int:
+        """The number of tokens of the longest message."""
         return int(self.lengths.max())
 
     @cached_property

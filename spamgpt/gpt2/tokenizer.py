@@ -53,6 +53,11 @@ class Tokenizer:
         """One more than the highest token id."""
         return self.encoding.n_vocab
 
+    @property
+    def end_of_text(self) -> int:
+        """The id of `<|endoftext|>`."""
+        return self.encoding.eot_token
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of each text, at least one id each."""
         return [self._encode(text) or [self.encoding.eot_token] for text in texts]

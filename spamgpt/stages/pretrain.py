@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -208,7 +208,8 @@ def _train(
                 f"Stopped after {run.tokens:,} tokens; what was learnt is kept.",
                 "Go on with the same command and --resume.",
             ) from None
-        (draft.folder / CONFIG_FILE).write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+        written = replace(config, eos_token_id=tokenizer.end_of_text).to_dict()
+        (draft.folder / CONFIG_FILE).write_text(json.dumps(written, indent=2) + "\n")
         _write_model(settings, run, draft.folder)
         described = _describe_sources(sources, training_part, held_out)
         draft.counts.update(

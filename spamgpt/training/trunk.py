@@ -166,7 +166,8 @@ def _compute(
     with ExitStack() as stack:
         targets = [stored.at(depth) for depth in depths if depth > begin]
         arrays = [stack.enter_context(target.writing(cache)) for target in targets]
-        for batch in batches_by_length(stored.messages, tokens_per_batch(device)):
+        most_tokens = tokens_per_batch(device, gpt2.config.n_embd)
+        for batch in batches_by_length(stored.messages, most_tokens):
             packed = stored.messages.pack(batch).to(device)
             reached, x = begin, None if known is None else known.rows(batch).to(device)
             for target, array in zip(targets, arrays, strict=True):

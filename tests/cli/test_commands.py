@@ -99,6 +99,27 @@ def test_an_error_cannot_steer_the_terminal(spamgpt, tmp_path):
     assert r"\u001b[31mred" in result.err
 
 
+@pytest.mark.parametrize(
+    "command", ["finetune", "pretrain", "evaluate", "compare", "predict", "run"]
+)
+def test_every_command_that_computes_takes_the_number_of_threads(spamgpt, command):
+    assert "--threads" in spamgpt(command, "--help").out
+    assert spamgpt(command, "--threads", 0).status == 2
+
+
+def test_a_command_computes_with_the_threads_it_is_given(spamgpt, tmp_path):
+    import torch
+
+    before = torch.get_num_threads()
+    (tmp_path / "texts").write_text("free\n")
+    arguments = (tmp_path / "texts", "--classifier", "bundled", "--threads", before + 1)
+    try:
+        assert spamgpt("predict", *arguments).status == 0
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_stages_follow_each_other(spamgpt, tmp_path, make_model, messages_file):
     workspace = ("-w", tmp_path / "workspace")
     fetched = spamgpt("fetch", "--dataset", messages_file, "--model", make_model(), *workspace)

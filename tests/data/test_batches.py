@@ -1,4 +1,7 @@
+from types import SimpleNamespace
+
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +12,7 @@ from spamgpt.data.batches import (
     shuffled_batches,
     tokenize,
     tokenize_in_windows,
+    tokens_per_batch,
 )
 from spamgpt.gpt2.tokenizer import Tokenizer
 
@@ -74,3 +78,24 @@ def test_epochs_and_seeds_differ():
     first = shuffled_batches(50, 8, seed=1, epoch=1)
     assert first != shuffled_batches(50, 8, seed=1, epoch=2)
     assert first != shuffled_batches(50, 8, seed=2, epoch=1)
+
+
+def test_a_gpu_computes_with_as_many_tokens_as_its_memory_and_the_width_allow(monkeypatch):
+    free = 0
+    cuda = SimpleNamespace(
+        mem_get_info=lambda device: (free, 80 << 30),
+        memory_reserved=lambda device: 3 << 20,
+        memory_allocated=lambda device: 2 << 20,
+    )
+    monkeypatch.setattr(torch, "cuda", cuda)
+    device = torch.device("cuda")
+    assert tokens_per_batch(torch.device("cpu"), 768) == 2_048
+    free = 70 << 30
+    assert tokens_per_batch(device, 768) == tokens_per_batch(device, 1600) == 32_768
+    free = 4 << 30
+    narrow, wide = tokens_per_batch(device, 768), tokens_per_batch(device, 1600)
+    assert 2_048 < wide < narrow < 32_768
+    free -= 1 << 20  # a little less is no other batch
+    assert tokens_per_batch(device, 768) == narrow
+    free = 0
+    assert tokens_per_batch(device, 768) == 2_048

@@ -69,6 +69,12 @@ def test_fewer_than_two_labels_are_refused(labels):
         GPT2Classifier(small_gpt2(), labels)
 
 
+def test_an_unknown_pooling_is_refused():
+    assert GPT2Classifier(small_gpt2(), 2, pooling="last").pooling == "last"
+    with pytest.raises(ValueError, match="pooling 'middle' is none of last"):
+        GPT2Classifier(small_gpt2(), 2, pooling="middle")
+
+
 @pytest.mark.parametrize("seed", [123, 7])
 def test_the_head_starts_as_a_linear_layer_made_right_after_seeding(seed):
     torch.manual_seed(seed)

@@ -23,27 +23,40 @@ def test_the_published_file_is_read(tmp_path):
         vocab_size=50257,
         n_positions=1024,
         layer_norm_epsilon=1e-5,
+        eos_token_id=50256,
     )
 
 
 def test_what_transformers_saves_is_read(make_reference, shape):
     _, folder = make_reference()
-    assert GPT2Config.from_file(folder / "config.json") == GPT2Config(**shape)
+    assert GPT2Config.from_file(folder / "config.json") == GPT2Config(
+        **shape, eos_token_id=shape["vocab_size"] - 1
+    )
 
 
 def test_transformers_reads_what_is_written_as_the_same_model(tmp_path, shape):
     import transformers
 
-    config = GPT2Config(**shape)
+    config = GPT2Config(**shape, eos_token_id=3)
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
     reread = transformers.AutoConfig.from_pretrained(tmp_path)
     assert isinstance(reread, transformers.GPT2Config)
     assert {name: getattr(reread, name) for name in shape} == shape
     assert reread.activation_function == "gelu_new"
+    assert (reread.bos_token_id, reread.eos_token_id) == (3, 3)
+
+
+def test_the_id_of_the_end_token_is_read_if_it_is_one_and_written_even_if_it_is_not():
+    for value in (50, -1, True, "7", [7], None):
+        config = GPT2Config.from_dict(SMALL | {"vocab_size": 50, "eos_token_id": value})
+        assert config.eos_token_id is None
+        # What is missing would be GPT-2's own for transformers.
+        assert config.to_dict().items() >= {"eos_token_id": None, "bos_token_id": None}.items()
+    assert GPT2Config.from_dict(SMALL | {"eos_token_id": 7}).eos_token_id == 7
 
 
 def test_what_is_written_is_read_again(shape):
-    config = GPT2Config(**shape)
+    config = GPT2Config(**shape, eos_token_id=0)
     assert GPT2Config.from_dict(config.to_dict()) == config
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 from torch.testing import assert_close
 
 from spamgpt.gpt2.config import GPT2Config
@@ -68,26 +69,57 @@ def test_gradients_of_the_short_path_are_those_of_the_plain_path(gpt2, messages)
     assert_close(short, plain)
 
 
-@pytest.mark.parametrize("rows", [1, 8, 32])
-def test_a_thin_product_and_its_gradients_are_those_of_the_usual_one(rows, monkeypatch):
-    projection = Projection(48, 40)
-    torch.nn.init.normal_(projection.weight)
-    torch.nn.init.normal_(projection.bias)
-    x = torch.randn(rows, 48, requires_grad=True)
-    wanted = torch.rand(rows, 40)
+class LowRank(nn.Module):
+    """An adapter as LoRA is: what it wraps, and a low-rank product beside it."""
 
-    def outcome():
-        product = projection(x)
-        tensors = [x, projection.weight, projection.bias]
-        return product, torch.autograd.grad((product * wanted).sum(), tensors)
+    def __init__(self, projection: Projection, rank: int = 2) -> None:
+        super().__init__()
+        self.projection = projection
+        inputs, outputs = projection.weight.shape
+        self.a = nn.Parameter(torch.empty(inputs, rank))
+        self.b = nn.Parameter(torch.empty(rank, outputs))
 
-    found = outcome()
-    assert "ThinProduct" in type(found[0].grad_fn).__name__
-    monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: False)
-    assert_close(found, outcome(), atol=1e-5, rtol=1e-5)
-    monkeypatch.undo()
-    projection.requires_grad_(False)  # then only the input has a gradient
-    assert_close(torch.autograd.grad((projection(x) * wanted).sum(), x)[0], found[1][0])
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.projection(x) + x @ self.a @ self.b
+
+    def effective_weights(self) -> tuple[torch.Tensor, torch.Tensor]:
+        weight, bias = self.projection.effective_weights()
+        return weight + self.a @ self.b, bias
+
+
+@pytest.fixture
+def adapted(gpt2) -> GPT2:
+    """A GPT-2 with an adapter in the place of every projection, in float64."""
+    names = [name for name, module in gpt2.named_modules() if isinstance(module, Projection)]
+    generator = torch.Generator().manual_seed(6)
+    for name in names:
+        adapter = LowRank(gpt2.get_submodule(name))
+        for parameter in (adapter.a, adapter.b):
+            nn.init.normal_(parameter, 0, 0.3, generator=generator)
+        gpt2.set_submodule(name, adapter)
+    return gpt2.double()
+
+
+def test_an_adapter_can_take_the_place_of_every_projection(adapted, messages):
+    packed = pack(messages)
+    adapters = [module for module in adapted.modules() if isinstance(module, LowRank)]
+    assert len(adapters) == 4 * adapted.config.n_layer
+    plain = adapted(packed)
+    short = adapted.last_hidden_states(packed)
+    assert_close(short, plain[packed.last], atol=1e-9, rtol=0)
+
+    def gradients(outcome):
+        parameters = [parameter for adapter in adapters for parameter in (adapter.a, adapter.b)]
+        return torch.autograd.grad(outcome.pow(2).sum(), parameters)
+
+    of_plain = gradients(plain[packed.last])
+    assert all(gradient.abs().max() > 0 for gradient in of_plain)
+    assert_close(gradients(short), of_plain)
+    with torch.no_grad():  # and as if the adapters had been merged into the weights
+        for adapter in adapters:
+            adapter.projection.weight += adapter.a @ adapter.b
+            adapter.a.zero_()
+    assert_close(adapted.last_hidden_states(packed), short, atol=1e-9, rtol=0)
 
 
 @torch.no_grad()

@@ -51,6 +51,8 @@ def test_a_new_model_is_a_folder_that_the_stages_and_transformers_read(
     assert artifact.manifest["stage"] == "pretrain"
     ours, tokenizer = load_folder(artifact.folder)
     theirs = transformers.GPT2Model.from_pretrained(artifact.folder).eval()
+    ends = {"bos_token_id": tokenizer.end_of_text, "eos_token_id": tokenizer.end_of_text}
+    assert theirs.config.to_dict().items() >= ends.items()
     (ids,) = tokenizer.encode(["see you at 7"])
     with torch.no_grad():
         torch.testing.assert_close(

@@ -1,0 +1,116 @@
+"""Projections in a lower precision: each takes the place of one of the model's through its call.
+
+Whatever precision goes in, bfloat16 comes out.
+"""
+
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spamgpt.gpt2.backends.selfcheck import agrees
+
+# Rows of a product that is compiled for its shape are rounded up to a multiple of this.
+_ROWS = 64
+
+
+def _with_recurring_rows(x: Tensor) -> Tensor:
+    """(n, channels) -> the same with rows of zeros behind, up to a number that recurs.
+
+    See `compiled_by_shape`.
+    """
+    return F.pad(x, (0, 0, 0, -len(x) % _ROWS))
+
+
+class LowProjection(nn.Module):
+    """A projection in bfloat16 by plain torch."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight.to(torch.bfloat16), requires_grad=False)
+        self.bias = nn.Parameter(bias.to(torch.bfloat16), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, inputs) -> (n, outputs)."""
+        return torch.addmm(self.bias, x.to(self.weight.dtype), self.weight)
+
+
+class FusedProjection(nn.Module):
+    """A projection in bfloat16, with the activation after it if there is one, as one operation.
+
+    oneDNN has the weights in the layout that suits the processor, and applies the activation while
+    the product is still in its cache; both as torch's own compiler would have it.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, activated: bool) -> None:
+        super().__init__()
+        low = weight.to(torch.bfloat16)
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(low.t())
+        self._bias = bias.to(torch.bfloat16)
+        self._activation = "gelu" if activated else "none"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, inputs) -> (n, outputs)."""
+        rows = _with_recurring_rows(x.to(torch.bfloat16))
+        return torch.ops.mkldnn._linear_pointwise(
+            rows, self._weight, self._bias, self._activation, [], "tanh"
+        )[: len(x)]
+
+
+@cache
+def fused_projections_work() -> bool:
+    """Whether this processor computes a FusedProjection, and rightly; tried once in a process."""
+
+    def expected(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return F.gelu(torch.addmm(bias, x, weight), approximate="tanh")
+
+    def fused(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            raise NotImplementedError
+        return FusedProjection(weight, bias, activated=True)(x)
+
+    return agrees(fused, expected, tolerance=0.05)
+
+
+class QuantizedProjection(nn.Module):
+    """A projection whose matrix product is in 8-bit integers; what comes out is bfloat16.
+
+    Weights have a scale for each output and inputs one for each token, both symmetric (Dettmers et
+    al. 2022, LLM.int8(), section 2.1). The product is oneDNN's, as torch's own quantisation calls
+    it on processors: it takes unsigned inputs, so theirs are moved up by 128.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        weight = weight.float()
+        self._scales = (weight.abs().amax(0) / 127).clamp(min=1e-12)
+        rounded = (weight / self._scales).round().to(torch.int8)
+        self._packed = torch.ops.onednn.qlinear_prepack(rounded.t().contiguous(), None)
+        self._zeros = torch.zeros(len(bias), dtype=torch.int32)
+        self._bias = bias.to(torch.bfloat16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, inputs) -> (n, outputs)."""
+        x = x.to(torch.bfloat16)
+        # Not 127: bfloat16 rounds the scale, and beyond 127 a number would wrap round.
+        scale = 126.5 / x.abs().amax(1, keepdim=True).clamp_(min=1e-6)
+        rounded = _with_recurring_rows((x * scale).round_().add_(128).to(torch.uint8))
+        product = torch.ops.onednn.qlinear_pointwise(
+            *(rounded, 1.0, 128, self._packed, self._scales, self._zeros),
+            *(None, 1.0, 0, torch.bfloat16, "none", [], ""),
+        )
+        return torch.addcmul(self._bias, product[: len(x)], scale.reciprocal())
+
+
+@cache
+def quantized_projections_work() -> bool:
+    """Whether a QuantizedProjection is computed here, and rightly; tried once in a process."""
+
+    def quantized(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return QuantizedProjection(weight, bias)(x)
+
+    def expected(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return torch.addmm(bias, x, weight)
+
+    return agrees(quantized, expected, tolerance=0.1)

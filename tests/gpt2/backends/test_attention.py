@@ -1,0 +1,21 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from spamgpt.gpt2.backends.attention import causal_attention
+
+
+@pytest.mark.parametrize("longest", [1, 7, 64])
+def test_attention_in_bfloat16_is_that_in_float32_but_for_rounding(longest):
+    generator = torch.Generator().manual_seed(longest)
+    shape = (3, 4, longest, 16)
+    query, key, value = (torch.randn(shape, generator=generator) for _ in range(3))
+    exact = causal_attention(query, key, value)
+    low = causal_attention(*(x.bfloat16() for x in (query, key, value)))
+    assert low.dtype == torch.bfloat16
+    assert_close(low.float(), exact, atol=0.03, rtol=0.03)
+    # Nothing behind a token is seen from it.
+    changed = value.clone()
+    changed[:, :, -1] += 100
+    again = causal_attention(query.bfloat16(), key.bfloat16(), changed.bfloat16())
+    assert torch.equal(again[:, :, :-1], low[:, :, :-1])
