@@ -57,6 +57,15 @@ PrecisionOption = Annotated[
         "with AVX512-VNNI; probabilities move by hundredths.",
     ),
 ]
+MaxBatchTokensOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-batch-tokens",
+        min=1,
+        help="Tokens to compute at once; fewer take less memory.",
+        show_default="what suits the device",
+    ),
+]
 SeedOption = Annotated[
     int,
     typer.Option("--seed", min=0, max=2**31 - 1, help="The same seed gives the same result."),
