@@ -89,6 +89,27 @@ def test_answers_are_saved_when_asked(workspace):
     assert artifact.manifest["inputs"][0]["artifact"] == "classifiers/v1"
 
 
+def test_answers_of_a_stream_that_is_closed_are_kept(workspace):
+    inputs = [("a.txt", io.BytesIO(b"see you\n" * 600))]
+    found = predict.run(PredictSettings(device="cpu", save=True), workspace, inputs)
+    first = next(found.batches)
+    assert found.saved is None
+    found.batches.close()
+    assert found.saved is not None
+    assert found.saved.counts == {"messages": len(first), "stopped": True}
+    lines = found.saved.file("predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [answer.to_dict() for answer in first]
+
+
+def test_answers_before_an_error_are_not_kept(workspace):
+    inputs = [("a.jsonl", io.BytesIO(b'{"text": "fine"}\nbroken\n'))]
+    found = predict.run(PredictSettings(device="cpu", save=True), workspace, inputs)
+    with pytest.raises(BadDataError, match="line 2"):
+        list(found.batches)
+    assert found.saved is None
+    assert not (workspace.root / "predictions").exists()
+
+
 def test_nothing_is_written_unasked(workspace):
     before = sorted(workspace.root.rglob("*"))
     answers(workspace, ("a.txt", "one\n"))
