@@ -35,6 +35,7 @@ class Command(TyperCommand):
     """Options that do not exist must not look like an answer where the exit status is one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As every command, but for the exit status of an error."""
         exit_code = "--exit-code" in args
         try:
             return super().parse_args(ctx, args)

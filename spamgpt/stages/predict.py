@@ -2,11 +2,9 @@
 
 import json
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import chain, islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from spamgpt.classifier.predictor import Prediction
@@ -186,77 +184,24 @@ def _answers(
     inputs: Iterable[tuple[str, Iterable[bytes]]],
     predictor: "Predictor",
 ) -> Generator[list[Answer]]:
+    from spamgpt.data.inputs import read_messages
     from spamgpt.data.prefetch import prefetch
 
+    options = settings.input_format, settings.text_column, settings.untold, settings.whole
+    messages = (
+        message for name, lines in inputs for message in read_messages(name, lines, *options)
+    )
     most = MOST_EXPLAINED_AT_ONCE if settings.explain else MOST_AT_ONCE
-    for rows in prefetch(_rows(settings, inputs), most, _bytes_held, MOST_BYTES_AHEAD):
-        predictions = predictor.predict([text for _, text, _ in rows])
+    for batch in prefetch(messages, most, lambda message: message.size, MOST_BYTES_AHEAD):
+        predictions = predictor.predict([message.text for message in batch])
         yield [
-            Answer(row, prediction, others)
-            for (row, _, others), prediction in zip(rows, predictions, strict=True)
+            Answer(message.row, prediction, _renamed(message.others))
+            for message, prediction in zip(batch, predictions, strict=True)
         ]
 
 
-Message = tuple[Row, str, dict[str, object]]  # a row, its text, and the fields it passes on
-
-
-def _rows(
-    settings: PredictSettings, inputs: Iterable[tuple[str, Iterable[bytes]]]
-) -> Iterator[Message]:
-    from spamgpt.data.mail import MAIL_FORMATS
-    from spamgpt.data.rows import LINES, TEXT, bad_row
-
-    for name, stream in inputs:
-        format, rows = _read(settings, name, stream)
-        column = TEXT if format in (LINES, *MAIL_FORMATS) else settings.text_column
-        for row in rows:
-            if column not in row.fields:
-                raise bad_row(name, row.line, f"has no {column!r}, only {', '.join(row.fields)}")
-            others: dict[str, object] = {
-                f"input_{key}" if _OWN_NAME.fullmatch(key) else key: value
-                for key, value in (row.values or row.fields).items()
-                if key != column
-            }
-            yield row, row.fields[column], others
-
-
-def _read(
-    settings: PredictSettings, name: str, lines: Iterable[bytes]
-) -> tuple[str, Iterator[Row]]:
-    """The format of an input and its rows."""
-    from spamgpt.data.files import format_of
-    from spamgpt.data.mail import (
-        EML,
-        MAIL_FORMATS,
-        MBOX,
-        begins_an_mbox,
-        looks_like_mail,
-        read_mails,
-    )
-    from spamgpt.data.rows import LINES, TEXT, read_rows
-
-    format: str = settings.input_format
-    if format == "auto":
-        format = format_of(Path(name))
-        if settings.whole:
-            data = b"".join(lines)
-            lines = [data]
-            format = EML if format == EML or looks_like_mail(data) else LINES
-        elif format == LINES:
-            lines = iter(lines)
-            first = list(islice(lines, 1))
-            lines = chain(first, lines)
-            format = MBOX if first and begins_an_mbox(first[0]) else settings.untold
-    if format in MAIL_FORMATS:
-        return format, read_mails(lines, format, name)
-    # A message that is not UTF-8 gets an answer, too.
-    if settings.whole:
-        data = b"".join(lines)
-        text = data.decode("utf-8", "replace").removeprefix("\ufeff").strip("\r\n")
-        return format, iter([Row(1, data, {TEXT: text}, end=b"")])
-    column = TEXT if format == LINES else settings.text_column
-    return format, read_rows(lines, format, name, column, undecodable="replace")
-
-
-def _bytes_held(message: Message) -> int:
-    return len(message[0].raw) + len(message[1])
+def _renamed(fields: Mapping[str, object]) -> dict[str, object]:
+    return {
+        f"input_{name}" if _OWN_NAME.fullmatch(name) else name: value
+        for name, value in fields.items()
+    }
