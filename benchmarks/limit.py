@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 
 from benchmarks.world import GPT2_SHAPE, World, fastest, precisions, spamgpt
-from spamgpt.classifier.inference import classify
+from spamgpt.classifier.inference import predict_logits
 from spamgpt.classifier.model import SpamClassifier
 from spamgpt.data.batches import TokenizedMessages, tokenize
 from spamgpt.data.tables import read_table
@@ -26,12 +26,12 @@ def measure(world: World) -> Iterator[tuple[str, str]]:
     for name, rate in rates.items():
         yield f"matrix products, {name}", f"{rate / 1e9:,.0f} GFLOP/s"
     for precision in precisions():
-        classifier = SpamClassifier.load(
+        classifier = SpamClassifier.from_pretrained(
             world.folder / "workspace", device="cpu", precision=precision
         )
         messages = tokenize(world.texts[:SAMPLE], classifier.tokenizer, classifier.context)
         seconds = fastest(
-            2, lambda c=classifier, m=messages: classify(c.model, m, torch.device("cpu"))
+            2, lambda c=classifier, m=messages: predict_logits(c.model, m, torch.device("cpu"))
         )
         peer = precision if precision in rates else "bf16"
         yield (

@@ -8,7 +8,7 @@ import transformers
 from torch import Tensor, nn
 
 from benchmarks.world import pad
-from spamgpt.classifier.inference import classify
+from spamgpt.classifier.inference import predict_logits
 from spamgpt.classifier.model import SpamClassifier, load_model
 from spamgpt.data.batches import shuffled_batches, tokenize
 from spamgpt.data.rows import LABEL, TEXT
@@ -51,7 +51,7 @@ def fast_logits(
     texts, truth = _split(classifier, workspace, "test")
     ours = SpamClassifier.from_artifact(workspace, classifier, "cpu", precision)
     messages = tokenize(texts, ours.tokenizer, ours.context)
-    return classify(ours.model, messages, ours.device), truth
+    return predict_logits(ours.model, messages, ours.device), truth
 
 
 def plain_logits(classifier: Artifact, workspace: Workspace) -> tuple[Tensor, Tensor]:

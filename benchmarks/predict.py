@@ -52,7 +52,9 @@ def measure(world: World) -> Iterator[tuple[str, str]]:
 
 def _pipeline_rate(world: World, texts: list[str], dtype: torch.dtype, batch_size: int) -> float:
     """Messages a second of the pipeline, with the same weights."""
-    ours = SpamClassifier.load(world.folder / "workspace", device="cpu", precision="fp32")
+    ours = SpamClassifier.from_pretrained(
+        world.folder / "workspace", device="cpu", precision="fp32"
+    )
     theirs = transformers.GPT2ForSequenceClassification.from_pretrained(
         world.model, num_labels=2, dtype=dtype
     )

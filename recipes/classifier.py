@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from spamgpt.bundled import CLASSIFIER_FOLDER, MESSAGES_FILE, MESSAGES_NAME
-from spamgpt.classifier.model import CONFIG_FILE, TRAINED_FILE
+from spamgpt.classifier.folder import CONFIG_FILE, TRAINED_FILE
 from spamgpt.cli.output.screen import ScreenReporter
 from spamgpt.data.rows import LABEL, TEXT
 from spamgpt.data.splits import SPLITS

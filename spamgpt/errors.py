@@ -65,11 +65,25 @@ def as_user_error(error: Exception) -> SpamgptError:
         return MissingInputError(
             f"{error.strerror}: {error.filename}", "Check the path and its access rights."
         )
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return SpamgptError(
-            "There is not enough memory.", "Use a smaller model or a smaller --batch-size."
+            "There is not enough memory.",
+            "Use a smaller model, a lower `batch_size` or `max_batch_tokens`, or `device=cpu`.",
         )
     return SpamgptError(
         f"Unexpected {type(error).__name__}: {error}",
         "Run the command again with `debug=True` and report the traceback it shows.",
     )
+
+
+# How torch and the libraries under it tell that memory ran out where they have no error for it: of
+# a GPU, of Apple's, of the machine, and of what matrix products need besides.
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that the memory of the machine or of a GPU did not suffice."""
+    # By its name: who has no torch loaded should not load it to look at an error.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)

@@ -13,7 +13,8 @@ from safetensors import safe_open
 import spamgpt
 from spamgpt import SpamClassifier
 from spamgpt.bundled import CLASSIFIER_FOLDER, MESSAGES_FILE, MESSAGES_NAME, MINI_FOLDER
-from spamgpt.classifier.model import TRAINED_FILE, ClassifierConfig
+from spamgpt.classifier.config import ClassifierConfig
+from spamgpt.classifier.folder import TRAINED_FILE
 from spamgpt.data.tables import read_labelled_file, read_table
 from spamgpt.evaluation.metrics import Outcome, measure
 from spamgpt.gpt2.folder import FINETUNING_FILE, WEIGHTS_FILE, load_folder

@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from spamgpt.workspace import Workspace
+
 COMMAND = str(Path(sys.executable).with_name("spamgpt"))
 
 
@@ -149,6 +151,51 @@ def test_a_watched_file_is_followed_through_rotation_until_ctrl_c(trained_worksp
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
         assert re.search(r"messages: \d+ ham, \d+ spam", process.stderr.read().decode())
+
+
+def saved_texts(workspace: Path) -> list[str]:
+    (artifact,) = Workspace(workspace).artifacts("predictions")
+    lines = artifact.file("predictions.jsonl").read_text().splitlines()
+    assert artifact.counts == {"messages": len(lines), "stopped": True}
+    return [json.loads(line)["text"] for line in lines]
+
+
+def test_ctrl_c_keeps_the_answers_of_a_watched_file(trained_workspace, tmp_path):
+    log = tmp_path / "log"
+    log.touch()
+    command = ["predict", "--watch", log, "--save", "-w", trained_workspace]
+    with start(*command) as process:
+        # Until the command stands at the end of the file, lines go unseen.
+        while not select.select([process.stdout], [], [], 0.5)[0]:
+            with log.open("a") as file:
+                file.write("see you\n")
+        answered = [process.stdout.readline()]
+        while select.select([process.stdout], [], [], 1)[0]:
+            answered.append(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+        assert b"Saved: predictions/v1" in process.stderr.read()
+    assert saved_texts(trained_workspace) == ["see you"] * len(answered)
+
+
+def test_ctrl_c_keeps_the_answers_of_a_stream(trained_workspace):
+    with start("predict", "--save", "-w", trained_workspace) as process:
+        process.stdin.write(b"see you\nWIN a FREE prize\n")
+        process.stdin.flush()
+        for _ in range(2):
+            process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    assert saved_texts(trained_workspace) == ["see you", "WIN a FREE prize"]
+
+
+def test_ctrl_c_before_the_first_answer_saves_nothing(trained_workspace):
+    with start("predict", "--save", "-w", trained_workspace) as process:
+        while not list((trained_workspace / "predictions").glob(".draft-*/predictions.jsonl")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    assert not (trained_workspace / "predictions").exists()
 
 
 def test_ctrl_c_while_waiting_for_lines_ends_with_130(trained_workspace):

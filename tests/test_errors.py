@@ -1,6 +1,7 @@
 import errno
 
 import pytest
+import torch
 
 from spamgpt import errors
 from spamgpt.gpt2.config import ModelFormatError
@@ -19,7 +20,13 @@ from spamgpt.gpt2.config import ModelFormatError
         (FileNotFoundError(errno.ENOENT, "No such file", "a.csv"), 3, "a.csv"),
         (PermissionError(errno.EACCES, "Permission denied", "a.csv"), 3, "a.csv"),
         (OSError(errno.ENOSPC, "No space left", "a.csv"), 1, "disk is full while writing a.csv"),
-        (MemoryError(), 1, "memory"),
+        (MemoryError(), 1, "not enough memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), 1, "not enough memory"),
+        (RuntimeError("MPS backend out of memory"), 1, "not enough memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), 1, "not enough memory"),
+        (RuntimeError("[enforce fail] can't allocate memory"), 1, "not enough memory"),
+        (torch.OutOfMemoryError("no more"), 1, "not enough memory"),
+        (RuntimeError("shapes cannot be multiplied"), 1, "Unexpected RuntimeError"),
         (ZeroDivisionError("by zero"), 1, "ZeroDivisionError: by zero"),
     ],
 )

@@ -1,23 +1,24 @@
 """Why a classifier answers as it does: what each word of a message adds to the answer."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spamgpt.classifier.inference import classify
-from spamgpt.classifier.model import SpamClassifier
+from spamgpt.classifier.inference import predict_logits
+from spamgpt.classifier.parts import parts
 from spamgpt.data.batches import tokenize_in_windows
+
+if TYPE_CHECKING:
+    from spamgpt.classifier.model import SpamClassifier
 
 # Zeiler & Fergus 2014 (for images), Li, Monroe, Jurafsky 2016 (for words).
 METHOD = "occlusion: the log-odds of the label given, less those without the word"
 
 # A message is read once for each of its parts, of which it has at most so many, and in a long one
-# as often again for the words of its weightiest parts. A word longer than LONGEST characters (an
-# address, or a script without spaces) is more than one part.
-MOST, LONGEST = 64, 12
-_WORD = re.compile(rf"\s*\S{{1,{LONGEST}}}|\s+")
+# as often again for the words of its weightiest parts.
+MOST = 64
 
 
 @dataclass(frozen=True)
@@ -32,24 +33,25 @@ class Span:
     weight: float
 
 
-def explain(classifier: SpamClassifier, text: str, label: str) -> list[Span]:
+def explain(classifier: "SpamClassifier", text: str, label: str) -> list[Span]:
     """The weight of each part of a text for a label; the spans cover the text, in order.
 
-    A part is a word with the space before it, or in long texts some words. It is left out and the
-    rest is scored; what the label's log-odds lose is its weight. Of a text longer than the context
-    the window that decided is explained; what is around it weighs nothing.
+    A part is a word, a number or a whole address with the space before it, or in long texts some of
+    them. It is left out and the rest is scored; what the label's log-odds lose is its weight. Of a
+    text longer than the context the window that decided is explained; what is around it weighs
+    nothing.
     """
     start, end = _deciding_window(classifier, text, label)
-    words = [match.span() for match in _WORD.finditer(text, start, end)]
-    size = -(-len(words) // MOST) or 1  # words in a part
+    words = parts(text, start, end)
+    size = -(-len(words) // MOST) or 1  # words in a group
     groups = [words[first : first + size] for first in range(0, len(words), size)]
     spans = _weighed(classifier, text[:end], start, [_around(group) for group in groups], label)
     if size > 1:
         strongest = sorted(range(len(spans)), key=lambda index: -abs(spans[index].weight))
         closer = sorted(strongest[: MOST // size])
-        parts = [word for index in closer for word in groups[index]]
+        weightiest = [word for index in closer for word in groups[index]]
         kept = [span for index, span in enumerate(spans) if index not in closer]
-        spans = kept + _weighed(classifier, text[:end], start, parts, label)
+        spans = kept + _weighed(classifier, text[:end], start, weightiest, label)
     around = [Span(*ends, 0.0) for ends in ((0, start), (end, len(text))) if ends[0] < ends[1]]
     return sorted(spans + around, key=lambda span: span.start)
 
@@ -59,14 +61,20 @@ def top(spans: Sequence[Span], count: int) -> list[Span]:
     return sorted((s for s in spans if s.weight > 0), key=lambda s: -s.weight)[:count]
 
 
-def _deciding_window(classifier: SpamClassifier, text: str, label: str) -> tuple[int, int]:
+def _deciding_window(classifier: "SpamClassifier", text: str, label: str) -> tuple[int, int]:
     """The characters of the window whose answer counts most (`ClassifierConfig.combine`)."""
     cut = tokenize_in_windows([text], classifier.tokenizer, classifier.context)
     windows = cut.messages
     if len(windows) == 1:
         return 0, len(text)
     config = classifier.config
-    probabilities = config.probabilities(classify(classifier.model, windows, classifier.device))
+    logits = predict_logits(
+        classifier.model,
+        windows,
+        classifier.device,
+        max_batch_tokens=classifier.max_batch_tokens,
+    )
+    probabilities = config.probabilities(logits)
     deciding = label if len(config.labels) > 2 else config.positive_label
     chosen = int(probabilities[:, config.labels.index(deciding)].argmax())
     (ids,) = classifier.tokenizer.encode([text])
@@ -78,17 +86,21 @@ def _deciding_window(classifier: SpamClassifier, text: str, label: str) -> tuple
 
 
 def _weighed(
-    classifier: SpamClassifier, text: str, start: int, parts: Sequence[tuple[int, int]], label: str
+    classifier: "SpamClassifier",
+    text: str,
+    start: int,
+    places: Sequence[tuple[int, int]],
+    label: str,
 ) -> list[Span]:
-    """What the text from `start` on loses of the label's log-odds without each of the parts."""
-    without = [text[start:first] + text[last:] for first, last in parts]
+    """What the text from `start` on loses of the label's log-odds without each of the places."""
+    without = [text[start:first] + text[last:] for first, last in places]
     column = classifier.labels.index(label)
     probabilities = classifier.predict_proba([text[start:], *without])[:, column]
     probabilities = probabilities.clip(1e-9, 1 - 1e-9)
     log_odds = np.log(probabilities) - np.log1p(-probabilities)
     return [
         Span(first, last, float(log_odds[0] - log_odds[1 + number]))
-        for number, (first, last) in enumerate(parts)
+        for number, (first, last) in enumerate(places)
     ]
 
 

@@ -1,16 +1,25 @@
 """The logits of many messages: what training measures with and what a classifier answers from."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from spamgpt.data.batches import TokenizedMessages, batches_by_length, tokens_per_batch
+from spamgpt.errors import SpamgptError, is_out_of_memory
 from spamgpt.gpt2.classifier import GPT2Classifier
 
-if TYPE_CHECKING:
-    from spamgpt.training.trunk import Trunk
+
+class TrunkOutput(Protocol):
+    """What the first `depth` blocks give for messages, computed before."""
+
+    @property
+    def depth(self) -> int:
+        """How many blocks were run."""
+
+    def rows(self, messages: Sequence[int]) -> Tensor:
+        """(rows, n_embd): what they give for some messages, given by their indices."""
 
 
 def logits_of(
@@ -18,7 +27,7 @@ def logits_of(
     messages: TokenizedMessages,
     batch: Sequence[int],
     device: torch.device,
-    trunk: "Trunk | None" = None,
+    trunk: TrunkOutput | None = None,
 ) -> Tensor:
     """(batch, labels): the logits of some messages, given by their indices.
 
@@ -33,19 +42,67 @@ def logits_of(
 
 
 @torch.inference_mode()
-def classify(
+def predict_logits(
     model: GPT2Classifier,
     messages: TokenizedMessages,
     device: torch.device,
     after_batch: Callable[[int], None] = lambda messages: None,
-    trunk: "Trunk | None" = None,
+    trunk: TrunkOutput | None = None,
+    max_batch_tokens: int | None = None,
 ) -> Tensor:
     """(messages, labels): the logits of each message, in order, as float32 on the CPU.
 
-    `after_batch` is called with the number of messages of each batch that is done.
+    `after_batch` is called with the number of messages of each batch that is done. A batch has at
+    most `max_batch_tokens` tokens, padding counted; None chooses what suits the device. Where the
+    memory does not suffice, batches get smaller; raises SpamgptError if it does not for one
+    message.
     """
     logits = torch.empty(len(messages), model.head.out_features)
-    for batch in batches_by_length(messages, tokens_per_batch(device, model.gpt2.config.n_embd)):
+
+    def compute(batch: Sequence[int]) -> None:
         logits[batch] = logits_of(model, messages, batch, device, trunk).float().cpu()
         after_batch(len(batch))
+
+    suited = tokens_per_batch(device, model.gpt2.config.n_embd)
+    in_batches(compute, messages, max_batch_tokens or suited)
     return logits
+
+
+def in_batches(
+    compute: Callable[[Sequence[int]], None], messages: TokenizedMessages, max_tokens: int
+) -> None:
+    """Calls `compute` with the indices of messages of similar length until all had their turn.
+
+    A batch that does not fit into memory is halved, and so are those after it that are as large.
+    Raises SpamgptError if one message does not fit.
+    """
+    waiting = list(batches_by_length(messages, max_tokens))[::-1]
+    limit: float = float("inf")
+    while waiting:
+        batch = waiting.pop()
+        longest = max(len(messages.token_ids[index]) for index in batch)
+        if len(batch) == 1 or longest * len(batch) <= limit:
+            if _fits(compute, batch):
+                continue
+            if len(batch) == 1:
+                raise SpamgptError(
+                    f"There is not enough memory for one message of {longest:,} tokens.",
+                    "Close other programs, use a smaller model, or compute with `device=cpu`.",
+                )
+            limit = longest * len(batch) / 2
+        middle = (len(batch) + 1) // 2
+        waiting += [batch[middle:], batch[:middle]]
+
+
+def _fits(compute: Callable[[Sequence[int]], None], batch: Sequence[int]) -> bool:
+    """Computes a batch; False if the memory did not suffice."""
+    try:
+        compute(batch)
+        return True
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+    # Only here, where the error no longer holds on to the tensors of the attempt.
+    if torch.accelerator.is_available():
+        torch.accelerator.empty_cache()
+    return False

@@ -62,6 +62,15 @@ PrecisionOption = Annotated[
         "AVX512-VNNI; probabilities change by a few hundredths.",
     ),
 ]
+MaxBatchTokensOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-batch-tokens",
+        min=1,
+        help="Tokens to compute at once; fewer take less memory.",
+        show_default="what suits the device",
+    ),
+]
 SeedOption = Annotated[
     int,
     typer.Option(

@@ -2,17 +2,20 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
+from spamgpt.classifier.predictor import UNSURE
 from spamgpt.cli.options import (
     DEFAULT_WORKSPACE,
     NO_ANSWER,
     DebugOption,
     DeviceOption,
+    MaxBatchTokensOption,
     PrecisionOption,
     QuietOption,
     ThreadsOption,
@@ -24,14 +27,7 @@ from spamgpt.cli.output.answers import OutputFormat, Shape, Summary, shape_of, w
 from spamgpt.device import set_threads
 from spamgpt.errors import MissingInputError, UsageError
 from spamgpt.reporting import Reporter
-from spamgpt.stages.predict import (
-    BUNDLED,
-    UNSURE,
-    Answers,
-    InputFormat,
-    PredictSettings,
-    run,
-)
+from spamgpt.stages.predict import BUNDLED, InputFormat, PredictSettings, run
 from spamgpt.workspace import Workspace
 
 STANDARD_INPUT = "standard input"
@@ -41,6 +37,7 @@ class Command(TyperCommand):
     """Options that do not exist must not look like an answer where the exit status is one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As every command, but for the exit status of an error."""
         exit_code = "--exit-code" in args
         try:
             return super().parse_args(ctx, args)
@@ -141,6 +138,7 @@ def command(
         ),
     ] = None,
     precision: PrecisionOption = PredictSettings.precision,
+    max_batch_tokens: MaxBatchTokensOption = PredictSettings.max_batch_tokens,
     device: DeviceOption = PredictSettings.device,
     threads: ThreadsOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -186,7 +184,8 @@ def command(
     )
     _check_options(settings, paths, shape, format, exit_code)
     answers = run(settings, Workspace(workspace), inputs)
-    _check_labels(answers, only, exit_code, add_header)
+    predictor = answers.predictor
+    _check_labels(predictor.labels, only, exit_code, add_header)
     if answers.classifier == BUNDLED:
         reporter.note(
             "Answered by the bundled classifier (mini, made for English SMS and short mail). "
@@ -196,15 +195,20 @@ def command(
         reporter.warn(text)
     summary = Summary()
     try:
-        write_answers(answers, shape, only, summary)
+        # Closed, and what was answered saved, also where Ctrl-C hits between two answers.
+        with closing(answers.batches):
+            write_answers(answers, shape, only, summary)
     except KeyboardInterrupt:
-        if watch is not None:  # the way to end it
+        if watch is not None or answers.saved:  # the way to end it
             reporter.note(str(summary))
         raise
+    finally:
+        if answers.saved:
+            reporter.note(f"Saved: {answers.saved.reference}")
     if summary.long:
         reporter.note(
-            f"Longer than the model's {answers.context:,} tokens and read in overlapping windows: "
-            f"{summary.long:,}."
+            f"Longer than the model's {predictor.classifier.context:,} tokens and read in "
+            f"overlapping windows: {summary.long:,}."
         )
     if summary.left_out:
         reporter.warn(
@@ -215,7 +219,7 @@ def command(
         reporter.note(str(summary))
     if exit_code:
         (label,) = summary.counts
-        status = {answers.positive_label: 0, UNSURE: 2}.get(label, 1)
+        status = {predictor.positive_label: 0, UNSURE: 2}.get(label, 1)
         raise typer.Exit(status)
 
 
@@ -310,14 +314,14 @@ def _check_options(
         )
 
 
-def _check_labels(answers: Answers, only: str | None, exit_code: bool, add_header: bool) -> None:
+def _check_labels(
+    labels: Sequence[str], only: str | None, exit_code: bool, add_header: bool
+) -> None:
     """Raises UsageError for options that do not go with the labels."""
-    if only is not None and only not in answers.labels:
+    if only is not None and only not in labels:
+        raise UsageError(f"The classifier has no label {only!r}.", f"Use {' or '.join(labels)}.")
+    if (exit_code or add_header) and len(set(labels) - {UNSURE}) > 2:
         raise UsageError(
-            f"The classifier has no label {only!r}.", f"Use {' or '.join(answers.labels)}."
-        )
-    if (exit_code or add_header) and len(set(answers.labels) - {UNSURE}) > 2:
-        raise UsageError(
-            f"--exit-code and --add-header are for two labels, not {', '.join(answers.labels)}.",
+            f"--exit-code and --add-header are for two labels, not {', '.join(labels)}.",
             "--format jsonl has the answer for many.",
         )

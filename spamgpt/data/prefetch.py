@@ -9,16 +9,16 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def as_they_come(
+def prefetch(
     items: Iterable[Item],
-    most: int,
+    max_items: int,
     size: Callable[[Item], int] = lambda item: 0,
-    most_size: float = math.inf,
+    max_size: float = math.inf,
 ) -> Iterator[list[Item]]:
-    """Yields, whenever asked, the items that have come since (at least one, at most `most`).
+    """Yields, whenever asked, the items that have come since (at least one, at most `max_items`).
 
-    A thread reads ahead, by at most `2 * most` items that together have the size `most_size`, or by
-    one that is larger. An error of `items` is raised after all items that came before it were
+    A thread reads ahead, by at most `2 * max_items` items that together have the size `max_size`,
+    or by one that is larger. An error of `items` is raised after all items that came before it were
     yielded.
     """
     changed = threading.Condition()
@@ -33,7 +33,7 @@ def as_they_come(
             for item in items:
                 more = size(item)
                 with changed:
-                    while come and (len(come) >= 2 * most or held + more > most_size):
+                    while come and (len(come) >= 2 * max_items or held + more > max_size):
                         if stopped:
                             return
                         changed.wait()
@@ -54,7 +54,7 @@ def as_they_come(
             with changed:
                 while not come and not ended:
                     changed.wait()
-                batch = [come.popleft() for _ in range(min(most, len(come)))]
+                batch = [come.popleft() for _ in range(min(max_items, len(come)))]
                 held -= sum(map(size, batch))
                 changed.notify()
             if not batch:

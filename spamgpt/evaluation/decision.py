@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from spamgpt.classifier.model import ClassifierConfig
+from spamgpt.classifier.config import ClassifierConfig
 from spamgpt.evaluation.calibration import calibration_error, fit_temperature, log_losses
 from spamgpt.evaluation.thresholds import (
     operating_points,

@@ -3,6 +3,7 @@
 import math
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -32,13 +33,7 @@ def load_gpt2(config: GPT2Config, path: Path) -> GPT2:
         model = GPT2(config)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     weights = read_tensors(path)
-    problems = _differences(expected, {name: tuple(t.shape) for name, t in weights.items()})
-    problems += [
-        f"{name} holds {tensor.dtype}, not plain floating-point numbers"
-        for name, tensor in weights.items()
-        if tensor.dtype not in _DTYPES
-    ]
-    if problems:
+    if problems := differences(expected, weights):
         raise ModelFormatError(f"{path} does not fit its config.json: " + "; ".join(problems))
     # assign: the mapped tensors become the parameters, nothing is copied.
     model.load_state_dict({name: t.float() for name, t in weights.items()}, assign=True)
@@ -107,22 +102,25 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _differences(
-    expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]
-) -> list[str]:
+def differences(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]) -> list[str]:
+    """Why tensors do not fit a model whose tensors have the shapes `expected`; empty if they do."""
     problems = []
     if missing := sorted(expected.keys() - found.keys()):
         problems.append("missing " + _some(missing))
     if surplus := sorted(found.keys() - expected.keys()):
         problems.append("surplus " + _some(surplus))
     wrong = [
-        f"{name} is {found[name]}, expected {shape}"
+        f"{name} is {tuple(found[name].shape)}, expected {shape}"
         for name, shape in expected.items()
-        if name in found and found[name] != shape
+        if name in found and tuple(found[name].shape) != shape
     ]
     if wrong:
         problems.append("wrong shapes: " + _some(wrong))
-    return problems
+    return problems + [
+        f"{name} holds {tensor.dtype}, not plain floating-point numbers"
+        for name, tensor in found.items()
+        if tensor.dtype not in _DTYPES
+    ]
 
 
 def _some(names: list[str], most: int = 8) -> str:

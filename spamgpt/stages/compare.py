@@ -1,7 +1,7 @@
 """compare: several classifiers on the same messages, and whether chance explains who is ahead."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -9,7 +9,7 @@ from spamgpt.device import Device, Precision
 from spamgpt.errors import UsageError
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.stages.evaluate import Split, answer, prepared_for, read_split, seen_in_training
-from spamgpt.workspace import Workspace
+from spamgpt.workspace import NO_EFFECT, Workspace
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class CompareSettings:
     prepared: str | None = None
     split: Split = "test"
     precision: Precision = "auto"
-    device: Device = "auto"
+    max_batch_tokens: int | None = field(default=None, metadata=NO_EFFECT)
+    device: Device = field(default="auto", metadata=NO_EFFECT)
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def run(settings: CompareSettings, workspace: Workspace, reporter: Reporter = SI
     outcomes, scored = {}, []
     for artifact in artifacts:
         classifier = SpamClassifier.from_artifact(
-            workspace, artifact, settings.device, settings.precision
+            workspace, artifact, settings.device, settings.precision, settings.max_batch_tokens
         )
         outcome = answer(classifier, artifact, prepared, table, reporter)
         measured = measure(outcome)

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from spamgpt.device import Device, Precision
 from spamgpt.errors import BadDataError, MissingInputError
 from spamgpt.reporting import SILENT, Reporter
-from spamgpt.workspace import Artifact, Workspace, library_versions
+from spamgpt.workspace import NO_EFFECT, Artifact, Workspace, library_versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,8 @@ class EvaluateSettings:
     split: Split = "test"
     baseline: bool = False
     precision: Precision = "auto"
-    device: Device = "auto"
+    max_batch_tokens: int | None = field(default=None, metadata=NO_EFFECT)
+    device: Device = field(default="auto", metadata=NO_EFFECT)
 
 
 def run(
@@ -55,7 +56,7 @@ def run(
     prepared = prepared_for(artifact, settings.prepared, workspace)
     table = read_split(prepared, settings.split)
     classifier = SpamClassifier.from_artifact(
-        workspace, artifact, settings.device, settings.precision
+        workspace, artifact, settings.device, settings.precision, settings.max_batch_tokens
     )
     outcome = answer(classifier, artifact, prepared, table, reporter)
     metrics = {
@@ -117,7 +118,7 @@ def answer(
             f"{', '.join(unknown)}.",
             f"Evaluate on messages labelled {', '.join(classifier.labels)}.",
         )
-    scores = classifier.score(list(table[TEXT]), reporter)
+    scores = classifier.predictions(list(table[TEXT]), reporter)
     if long := sum(windows > 1 for windows in scores.windows):
         reporter.note(
             f"Longer than the model's {classifier.context:,} tokens and read in overlapping "

@@ -18,7 +18,7 @@ from spamgpt.workspace import Artifact, Workspace, library_versions
 if TYPE_CHECKING:
     import torch
 
-    from spamgpt.classifier.model import ClassifierConfig
+    from spamgpt.classifier.config import ClassifierConfig
     from spamgpt.gpt2.classifier import GPT2Classifier
     from spamgpt.gpt2.tokenizer import Tokenizer
     from spamgpt.gpt2.unfreezing import Part
@@ -262,14 +262,10 @@ def _train(
 ) -> Artifact:
     import pandas as pd
 
-    from spamgpt.classifier.inference import classify
-    from spamgpt.classifier.model import (
-        CONFIG_FILE,
-        TRAINED_FILE,
-        ClassifierConfig,
-        load_model,
-        positive_label,
-    )
+    from spamgpt.classifier.config import ClassifierConfig, positive_label
+    from spamgpt.classifier.folder import CONFIG_FILE, TRAINED_FILE
+    from spamgpt.classifier.inference import predict_logits
+    from spamgpt.classifier.model import load_model
     from spamgpt.data.seen import SEEN_FILE
     from spamgpt.device import resolve_device
     from spamgpt.evaluation.decision import fit_decision
@@ -336,7 +332,7 @@ def _train(
         draw_curves(history, training.kept_epoch, draft.folder / "curves.png")
         write_weights(training.trained_tensors(), draft.folder / TRAINED_FILE)
         validation = splits["validation"]
-        logits = classify(model, validation.messages, device, trunk=validation.trunk)
+        logits = predict_logits(model, validation.messages, device, trunk=validation.trunk)
         untuned = ClassifierConfig(
             labels=planned.labels,
             positive_label=positive_label(planned.labels),

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spamgpt.classifier.inference import classify, logits_of
+from spamgpt.classifier.inference import logits_of, predict_logits
 from spamgpt.data.batches import TokenizedMessages, shuffled_batches
 from spamgpt.errors import SpamgptError
 from spamgpt.gpt2.classifier import GPT2Classifier
@@ -208,7 +208,9 @@ class Training:
 
             measured = []
             for split in (training, validation):
-                logits = classify(self.model, split.messages, self.device, after_batch, split.trunk)
+                logits = predict_logits(
+                    self.model, split.messages, self.device, after_batch, split.trunk
+                )
                 measured.append(F.cross_entropy(logits.double(), split.labels).item())
                 self._check(measured[-1])
                 measured.append((logits.argmax(dim=1) == split.labels).double().mean().item())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from spamgpt import SpamClassifier
 from spamgpt.bundled import MESSAGES_FILE
-from spamgpt.classifier.explanation import LONGEST, MOST, explain, top
+from spamgpt.classifier.explanation import MOST, explain, top
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def bundled() -> SpamClassifier:
 
 @pytest.fixture(scope="module")
 def quick(trained_workspace_template) -> SpamClassifier:
-    return SpamClassifier.load(trained_workspace_template, device="cpu")
+    return SpamClassifier.from_pretrained(trained_workspace_template, device="cpu")
 
 
 def log_odds(probability):
@@ -78,8 +78,10 @@ def test_of_a_long_message_the_window_that_decided_is_explained(monkeypatch, con
     harmless = "see you at seven then, i will bring the bread "
     spam = "WINNER! Claim your free prize now, call 09061701461 "
     text = harmless * 30 + spam + harmless * after
-    score, read = classifier.score, []
-    monkeypatch.setattr(classifier, "score", lambda texts: read.extend(texts) or score(texts))
+    predictions, read = classifier.predictions, []
+    monkeypatch.setattr(
+        classifier, "predictions", lambda texts: read.extend(texts) or predictions(texts)
+    )
     spans = explain(classifier, text, "spam")
     assert "".join(text[s.start : s.end] for s in spans) == text
     best = top(spans, 1)[0]
@@ -90,7 +92,15 @@ def test_of_a_long_message_the_window_that_decided_is_explained(monkeypatch, con
     assert max(len(ids) for ids in classifier.tokenizer.encode(read)) <= context + 2
 
 
-def test_a_long_address_is_more_than_one_part(bundled):
-    spans = explain(bundled, "see http://example.com/a/rather/long/path", "ham")
-    assert len(spans) > 2
-    assert all(s.end - s.start <= LONGEST + 1 for s in spans)
+def test_an_address_is_blamed_as_a_whole(bundled):
+    text = "WIN a prize, claim at http://x.example"
+    spans = explain(bundled, text, "spam")
+    assert " http://x.example" in [text[s.start : s.end] for s in spans]
+
+
+def test_the_answer_itself_is_explained_unless_a_label_is_given(bundled):
+    text = "WINNER! Claim your free prize now, call 09061701461"
+    assert bundled.explain(text) == explain(bundled, text, "spam")
+    assert bundled.explain(text, "ham") == explain(bundled, text, "ham")
+    with pytest.raises(ValueError, match="maybe"):
+        bundled.explain(text, "maybe")

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 import spamgpt
 from spamgpt import SpamClassifier
-from spamgpt.classifier.model import ClassifierConfig, positive_label
 from spamgpt.errors import IntegrityError, MissingInputError
 
 MESSAGES = ["WIN a FREE prize now!! 7", "see you later 8", "", "é😀", "ok at home " * 9]
@@ -14,7 +13,7 @@ MESSAGES = ["WIN a FREE prize now!! 7", "see you later 8", "", "é😀", "ok at 
 
 @pytest.fixture(scope="session")
 def classifier(trained_workspace_template) -> SpamClassifier:
-    return SpamClassifier.load(trained_workspace_template, device="cpu")
+    return SpamClassifier.from_pretrained(trained_workspace_template, device="cpu")
 
 
 def test_it_tells_spam_from_ham(classifier):
@@ -42,24 +41,10 @@ def test_spam_is_found_wherever_it_stands_in_a_long_message():
     bundled = SpamClassifier.bundled(device="cpu")
     harmless = "see you at seven then, i will bring the bread " * 100
     spam = "WINNER! Claim your free prize now, call 09061701461 " * 40
-    scores = bundled.score([harmless, harmless + spam, harmless + spam + harmless])
+    scores = bundled.predictions([harmless, harmless + spam, harmless + spam + harmless])
     assert all(windows > 3 for windows in scores.windows)
     assert bundled.config.decide(scores.probabilities) == ["ham", "spam", "spam"]
     np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1)
-
-
-def test_a_message_is_as_suspicious_as_its_most_suspicious_window():
-    config = ClassifierConfig(["ham", "spam"], "spam", 0.5, "all")
-    of_windows = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
-    combined = config.combine(of_windows, np.array([0, 1, 3, 4]))
-    assert combined.tolist() == [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]]
-
-
-def test_with_more_than_two_labels_the_windows_count_alike():
-    config = ClassifierConfig(["a", "b", "c"], "c", 0.5, "all")
-    of_windows = np.array([[0.6, 0.2, 0.2], [0.2, 0.2, 0.6], [0.0, 1.0, 0.0]])
-    combined = config.combine(of_windows, np.array([0, 2, 3]))
-    np.testing.assert_allclose(combined, [[0.4, 0.2, 0.4], [0, 1, 0]])
 
 
 def test_one_string_is_not_taken_for_a_list_of_letters(classifier):
@@ -73,16 +58,18 @@ def test_no_messages_get_no_answers(classifier):
 
 
 def test_it_loads_from_the_workspace_and_from_its_own_folder(trained_workspace):
-    expected = SpamClassifier.load(trained_workspace).predict_proba(MESSAGES)
+    expected = SpamClassifier.from_pretrained(trained_workspace).predict_proba(MESSAGES)
     folder = trained_workspace / "classifiers" / "v1"
-    np.testing.assert_array_equal(SpamClassifier.load(folder).predict_proba(MESSAGES), expected)
-    named = SpamClassifier.load(str(trained_workspace), "v1")
+    np.testing.assert_array_equal(
+        SpamClassifier.from_pretrained(folder).predict_proba(MESSAGES), expected
+    )
+    named = SpamClassifier.from_pretrained(str(trained_workspace), "v1")
     np.testing.assert_array_equal(named.predict_proba(MESSAGES), expected)
 
 
 def test_a_missing_classifier_is_told(tmp_path):
     with pytest.raises(MissingInputError) as caught:
-        SpamClassifier.load(tmp_path / "nothing")
+        SpamClassifier.from_pretrained(tmp_path / "nothing")
     assert "spamgpt finetune" in caught.value.hint
     assert not (tmp_path / "nothing").exists()
 
@@ -104,26 +91,7 @@ def test_a_damaged_file_is_named(trained_workspace, file):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(IntegrityError, match=path.name):
-        SpamClassifier.load(trained_workspace)
-
-
-def test_the_threshold_decides_between_two_labels():
-    config = ClassifierConfig(["ham", "spam"], "spam", 0.5, "all")
-    probabilities = np.array([[0.7, 0.3], [0.5, 0.5], [0.2, 0.8]])
-    assert config.decide(probabilities) == ["ham", "spam", "spam"]
-    assert config.decide(probabilities, threshold=0.3) == ["spam", "spam", "spam"]
-    assert config.decide(probabilities, threshold=0.9) == ["ham", "ham", "ham"]
-
-
-def test_of_more_labels_the_most_probable_is_given():
-    config = ClassifierConfig(["a", "b", "c"], "c", 0.5, "all")
-    assert config.decide(np.array([[0.3, 0.4, 0.3]])) == ["b"]
-
-
-def test_spam_is_the_positive_label_where_there_is_one():
-    assert positive_label(["ham", "spam"]) == "spam"
-    assert positive_label(["no", "yes"]) == "yes"
-    assert positive_label(["spam", "wanted"]) == "spam"
+        SpamClassifier.from_pretrained(trained_workspace)
 
 
 def test_the_package_offers_the_classifier_by_name_only():
@@ -136,5 +104,5 @@ def test_loading_leaves_the_random_state_alone(trained_workspace):
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    SpamClassifier.load(trained_workspace)
+    SpamClassifier.from_pretrained(trained_workspace)
     assert torch.equal(torch.rand(1), expected)

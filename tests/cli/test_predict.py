@@ -7,6 +7,7 @@ import resource
 
 import pytest
 
+from spamgpt.data.batches import batches_by_length
 from spamgpt.printable import printable
 
 
@@ -82,6 +83,34 @@ def test_values_of_jsonl_pass_through_as_they_are(predict):
         "list": ["é", {"a": 2.5}],
     }
     assert out["input_probability"] == "x"
+
+
+@pytest.mark.parametrize(("name", "format"), [("a.jsonl", "jsonl"), ("a.csv", "csv")])
+def test_what_predict_wrote_can_be_predicted_again_and_again_and_no_column_is_lost(
+    predict, name, format
+):
+    if format == "csv":
+        content = f"label,text,input_label,id\nfirst,{SPAM},second,7\n"
+    else:
+        row = {"label": "first", "text": SPAM, "input_label": "second", "id": "7"}
+        content = json.dumps(row) + "\n"
+    for round in range(1, 4):
+        content = predict(content, "--format", format, "--quiet", name=name).out
+        (row,) = csv.DictReader(io.StringIO(content)) if format == "csv" else [json.loads(content)]
+        assert (row["label"], row["text"], row["id"]) == ("spam", SPAM, "7")
+        labels = [value for key, value in row.items() if key.endswith("label")]
+        assert sorted(labels) == sorted(["first", "second", *["spam"] * round])
+        probabilities = [key for key in row if key.endswith("probability")]
+        assert len(probabilities) == round
+        assert row["input_" * round + "label"] == "first"
+        assert row["input_" * (round + 1) + "label"] == "second"
+
+
+def test_columns_are_called_the_same_in_every_row(predict):
+    rows = '{"text": "a", "label": 1}\n{"text": "b", "label": 2, "input_label": 3}\n'
+    first, second = map(json.loads, predict(rows, "--json", name="a.jsonl").out.splitlines())
+    assert (first["input_label"], second["input_label"]) == (1, 2)
+    assert second["input_input_label"] == 3
 
 
 def test_columns_that_the_first_message_does_not_have_are_told_to_be_left_out(predict):
@@ -217,6 +246,26 @@ def test_messages_that_are_passed_on_are_not_explained(predict, options):
     result = predict(SPAM, "--explain", *options)
     assert result.status in (2, 3)
     assert "--explain" in result.err
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_how_many_tokens_are_computed_at_once_can_be_set(
+    spamgpt, trained_workspace, tmp_path, monkeypatch, command
+):
+    from spamgpt.classifier import inference
+
+    asked = []
+
+    def listening(messages, most_tokens):
+        asked.append(most_tokens)
+        return batches_by_length(messages, most_tokens)
+
+    monkeypatch.setattr(inference, "batches_by_length", listening)
+    (tmp_path / "a.txt").write_text(f"{HAM}\n")
+    arguments = [tmp_path / "a.txt"] if command == "predict" else ["--json"]
+    result = spamgpt(command, *arguments, "--max-batch-tokens", 77, "-w", trained_workspace)
+    assert result.status == 0, result.err
+    assert set(asked) == {77}
 
 
 def test_a_missing_file_ends_with_status_3(spamgpt, trained_workspace):

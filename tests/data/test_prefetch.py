@@ -4,11 +4,11 @@ from itertools import count
 
 import pytest
 
-from spamgpt.data.prefetch import as_they_come
+from spamgpt.data.prefetch import prefetch
 
 
 def test_all_items_come_in_order_and_no_batch_is_too_large():
-    batches = list(as_they_come(range(1000), most=7))
+    batches = list(prefetch(range(1000), max_items=7))
     assert [item for batch in batches for item in batch] == list(range(1000))
     assert all(1 <= len(batch) <= 7 for batch in batches)
 
@@ -21,7 +21,7 @@ def test_an_item_of_a_slow_producer_comes_before_the_next_one_is_made():
         asked_for_more.wait(timeout=30)
         yield "second"
 
-    batches = as_they_come(slow(), most=10)
+    batches = prefetch(slow(), max_items=10)
     assert next(batches) == ["first"]
     asked_for_more.set()
     assert list(batches) == [["second"]]
@@ -34,7 +34,7 @@ def test_an_error_comes_after_the_items_before_it():
 
     seen = []
     with pytest.raises(ZeroDivisionError):
-        for batch in as_they_come(failing(), most=10):
+        for batch in prefetch(failing(), max_items=10):
             seen += batch
     assert seen == ["a", "b"]
 
@@ -47,7 +47,7 @@ def test_a_producer_is_not_read_far_ahead_of_its_consumer():
             made.append(number)
             yield number
 
-    batches = as_they_come(endless(), most=5)
+    batches = prefetch(endless(), max_items=5)
     for _ in range(20):
         next(batches)
     batches.close()
@@ -62,10 +62,10 @@ def test_large_items_are_read_ahead_by_their_size():
             made.append(number)
             yield "x" * 1000
 
-    batches = as_they_come(large(), most=50, size=len, most_size=3500)
+    batches = prefetch(large(), max_items=50, size=len, max_size=3500)
     assert sum(map(len, batches)) == 100
     made.clear()
-    batches = as_they_come(large(), most=50, size=len, most_size=3500)
+    batches = prefetch(large(), max_items=50, size=len, max_size=3500)
     next(batches)
     time.sleep(0.05)  # time enough to read on, if it would
     assert len(made) <= 3 + 3 + 1
@@ -73,12 +73,12 @@ def test_large_items_are_read_ahead_by_their_size():
 
 
 def test_an_item_larger_than_the_size_comes_alone():
-    batches = list(as_they_come(["x" * 10, "y" * 10], most=50, size=len, most_size=5))
+    batches = list(prefetch(["x" * 10, "y" * 10], max_items=50, size=len, max_size=5))
     assert batches == [["x" * 10], ["y" * 10]]
 
 
 def test_a_reader_ends_when_its_consumer_does():
-    batches = as_they_come(count(), most=5)
+    batches = prefetch(count(), max_items=5)
     next(batches)
     batches.close()
     for thread in threading.enumerate():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from spamgpt.classifier.model import ClassifierConfig
+from spamgpt.classifier.config import ClassifierConfig
 from spamgpt.evaluation.decision import fit_decision
 
 

@@ -59,7 +59,7 @@ def test_long_messages_score_as_in_predict(tmp_path, make_model):
     long = sum(len(text) > 64 for text in table["text"])
     assert 0 < long < len(table)
     assert heard == [f"Longer than the model's 64 tokens and read in overlapping windows: {long}."]
-    classifier = SpamClassifier.load(workspace.root, precision="fp32")
+    classifier = SpamClassifier.from_pretrained(workspace.root, precision="fp32")
     alone = [classifier.predict_proba([text])[0, 1] for text in table["text"]]
     np.testing.assert_allclose(table["probability_spam"].astype(float), alone, atol=1e-6)
 
@@ -227,7 +227,7 @@ def test_the_report_marks_the_words_that_drove_the_mistakes(workspace, tmp_path)
     scored = read_table(artifact.file("predictions.csv"))
     wrong = scored[scored["label"] != scored["predicted"]]
     text, predicted = wrong["text"].iloc[0], wrong["predicted"].iloc[0]
-    classifier = SpamClassifier.load(workspace.root, device="cpu")
+    classifier = SpamClassifier.from_pretrained(workspace.root, device="cpu")
     strongest = max(explain(classifier, text, predicted), key=lambda span: abs(span.weight))
     word = text[strongest.start : strongest.end].strip()
     assert re.search(rf'style="--weight:1.00">{re.escape(word)}</mark>', page)

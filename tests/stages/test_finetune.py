@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 
-from spamgpt.classifier.model import ClassifierConfig, SpamClassifier
+from spamgpt.classifier.config import ClassifierConfig
+from spamgpt.classifier.model import SpamClassifier
 from spamgpt.data.tables import read_table
 from spamgpt.errors import IntegrityError, Interrupted, MissingInputError, UsageError
 from spamgpt.evaluation.calibration import calibration_error, fit_temperature
@@ -84,6 +85,8 @@ def test_a_classifier_holds_what_training_changed_and_its_record(workspace):
         "threshold": artifact.counts["calibration"]["threshold"],
         "unfreeze": "last-block",
         "temperature": artifact.counts["calibration"]["temperature"],
+        "pooling": "last",
+        "format_version": 1,
     }
     inputs = [entry["artifact"] for entry in artifact.manifest["inputs"]]
     assert inputs == ["prepared/v1", "models/tiny/v1"]

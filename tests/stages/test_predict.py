@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from spamgpt import SpamClassifier
+from spamgpt.classifier import predictor
 from spamgpt.errors import BadDataError, MissingInputError, UsageError
 from spamgpt.stages import predict
-from spamgpt.stages.predict import Prediction, PredictSettings
+from spamgpt.stages.predict import Answer, PredictSettings
 from spamgpt.workspace import Workspace
 
 
@@ -16,7 +17,7 @@ def workspace(trained_workspace) -> Workspace:
     return Workspace(trained_workspace)
 
 
-def answers(workspace: Workspace, *inputs: tuple[str, str], **options) -> list[Prediction]:
+def answers(workspace: Workspace, *inputs: tuple[str, str], **options) -> list[Answer]:
     streams = [(name, io.BytesIO(text.encode())) for name, text in inputs]
     result = predict.run(PredictSettings(device="cpu", **options), workspace, streams)
     return [answer for batch in result.batches for answer in batch]
@@ -25,14 +26,16 @@ def answers(workspace: Workspace, *inputs: tuple[str, str], **options) -> list[P
 def test_every_line_is_answered_in_order(workspace):
     lines = "".join(f"{'WIN a FREE prize' if n % 3 else 'see you'} {n}\n" for n in range(700))
     found = answers(workspace, ("a.txt", lines))
-    assert [answer.text for answer in found] == lines.split("\n")[:-1]
-    assert [answer.label for answer in found] == ["spam" if n % 3 else "ham" for n in range(700)]
+    assert [answer.prediction.text for answer in found] == lines.split("\n")[:-1]
+    assert [answer.prediction.label for answer in found] == [
+        "spam" if n % 3 else "ham" for n in range(700)
+    ]
 
 
 def test_an_empty_line_is_answered(workspace):
     (answer,) = answers(workspace, ("a.txt", "\n"))
-    assert answer.text == ""
-    assert answer.label in ("ham", "spam")
+    assert answer.prediction.text == ""
+    assert answer.prediction.label in ("ham", "spam")
 
 
 def test_files_of_several_formats_follow_each_other(workspace):
@@ -43,19 +46,19 @@ def test_files_of_several_formats_follow_each_other(workspace):
         ("c.jsonl", '{"text": "three"}\n'),
         ("d.tsv", "ham\tfour\n"),
     )
-    assert [answer.text for answer in found] == ["one", "two\nlines", "three", "four"]
+    assert [answer.prediction.text for answer in found] == ["one", "two\nlines", "three", "four"]
 
 
 def test_the_text_column_is_chosen_by_name(workspace):
     (answer,) = answers(workspace, ("b.csv", "body\nhello\n"), text_column="body")
-    assert answer.text == "hello"
+    assert answer.prediction.text == "hello"
     with pytest.raises(BadDataError, match=r"b\.csv, line 2: has no 'text', only body"):
         answers(workspace, ("b.csv", "body\nhello\n"))
 
 
 def test_the_input_format_can_be_given(workspace):
     (answer,) = answers(workspace, ("standard input", '{"text": "hi"}\n'), input_format="jsonl")
-    assert answer.text == "hi"
+    assert answer.prediction.text == "hi"
 
 
 def test_a_bad_row_ends_the_answers_after_those_before_it(workspace):
@@ -64,17 +67,17 @@ def test_a_bad_row_ends_the_answers_after_those_before_it(workspace):
     seen = []
     with pytest.raises(BadDataError, match="line 2"):
         for batch in batches:
-            seen += [answer.text for answer in batch]
+            seen += [answer.prediction.text for answer in batch]
     assert seen == ["fine"]
 
 
 def test_the_probability_is_that_of_the_given_label(workspace):
     (answer,) = answers(workspace, ("a.txt", "WIN a FREE prize now!!\n"))
-    assert answer.label == "spam"
-    assert answer.probability == answer.probabilities["spam"] > 0.5
+    assert answer.prediction.label == "spam"
+    assert answer.prediction.probability == answer.prediction.probabilities["spam"] > 0.5
     (answer,) = answers(workspace, ("a.txt", "WIN a FREE prize now!!\n"), threshold=1.0)
-    assert answer.label == "ham"
-    assert answer.probability == answer.probabilities["ham"] < 0.5
+    assert answer.prediction.label == "ham"
+    assert answer.prediction.probability == answer.prediction.probabilities["ham"] < 0.5
 
 
 def test_answers_are_saved_when_asked(workspace):
@@ -84,6 +87,27 @@ def test_answers_are_saved_when_asked(workspace):
     assert [json.loads(line) for line in lines] == [answer.to_dict() for answer in found]
     assert artifact.counts == {"messages": 2}
     assert artifact.manifest["inputs"][0]["artifact"] == "classifiers/v1"
+
+
+def test_answers_of_a_stream_that_is_closed_are_kept(workspace):
+    inputs = [("a.txt", io.BytesIO(b"see you\n" * 600))]
+    found = predict.run(PredictSettings(device="cpu", save=True), workspace, inputs)
+    first = next(found.batches)
+    assert found.saved is None
+    found.batches.close()
+    assert found.saved is not None
+    assert found.saved.counts == {"messages": len(first), "stopped": True}
+    lines = found.saved.file("predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [answer.to_dict() for answer in first]
+
+
+def test_answers_before_an_error_are_not_kept(workspace):
+    inputs = [("a.jsonl", io.BytesIO(b'{"text": "fine"}\nbroken\n'))]
+    found = predict.run(PredictSettings(device="cpu", save=True), workspace, inputs)
+    with pytest.raises(BadDataError, match="line 2"):
+        list(found.batches)
+    assert found.saved is None
+    assert not (workspace.root / "predictions").exists()
 
 
 def test_nothing_is_written_unasked(workspace):
@@ -121,7 +145,7 @@ def test_without_a_classifier_the_bundled_one_answers_and_nothing_is_written(tmp
     )
     assert result.classifier == predict.BUNDLED
     (batch,) = result.batches
-    assert [answer.label for answer in batch] == ["ham", "spam"]
+    assert [answer.prediction.label for answer in batch] == ["ham", "spam"]
     assert not nothing.root.exists()
 
 
@@ -134,22 +158,24 @@ def test_a_classifier_of_the_workspace_takes_precedence_unless_the_bundled_one_i
 
 def test_a_text_that_came_before_is_not_scored_again(workspace, monkeypatch):
     scored: list[str] = []
-    score = SpamClassifier.score
+    predictions = SpamClassifier.predictions
 
     def listening(classifier, texts, *others):
         scored.extend(texts)
-        return score(classifier, texts, *others)
+        return predictions(classifier, texts, *others)
 
-    monkeypatch.setattr(SpamClassifier, "score", listening)
-    monkeypatch.setattr(predict, "MOST_REMEMBERED", 300)
+    monkeypatch.setattr(SpamClassifier, "predictions", listening)
+    monkeypatch.setattr(predictor, "MOST_REMEMBERED", 300)
     lines = [f"line {n % 250}" for n in range(2000)] + [f"other {n}" for n in range(600)]
     lines += ["line 0", "line 1"]
     found = answers(workspace, ("a.txt", "\n".join(lines)))
-    assert [answer.text for answer in found] == lines
+    assert [answer.prediction.text for answer in found] == lines
     assert sorted(scored[:250]) == sorted(f"line {n}" for n in range(250))
     # Forgotten in the meantime.
     assert scored[250:] == [*lines[2000:2600], "line 0", "line 1"]
     monkeypatch.undo()
-    expected = SpamClassifier.load(workspace.root, device="cpu").predict_proba(lines)
-    probabilities = [[answer.probabilities[label] for label in ("ham", "spam")] for answer in found]
+    expected = SpamClassifier.from_pretrained(workspace.root, device="cpu").predict_proba(lines)
+    probabilities = [
+        [answer.prediction.probabilities[label] for label in ("ham", "spam")] for answer in found
+    ]
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)

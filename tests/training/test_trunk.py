@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 import transformers
 
-from spamgpt.classifier.inference import classify
+from spamgpt.classifier.inference import predict_logits
 from spamgpt.data.batches import TokenizedMessages, shuffled_batches
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.config import GPT2Config
@@ -86,8 +86,8 @@ def test_from_the_trunk_come_the_same_logits_and_gradients(cache, policy):
     assert plain.keys() == cached.keys()
     for name, gradient in plain.items():
         torch.testing.assert_close(cached[name], gradient, atol=1e-6, rtol=1e-5, msg=name)
-    whole = classify(classifier, SPLITS["validation"], CPU)
-    short = classify(classifier, SPLITS["validation"], CPU, trunk=trunks["validation"])
+    whole = predict_logits(classifier, SPLITS["validation"], CPU)
+    short = predict_logits(classifier, SPLITS["validation"], CPU, trunk=trunks["validation"])
     torch.testing.assert_close(short, whole, atol=1e-5, rtol=0)
 
 
@@ -105,7 +105,7 @@ def test_bfloat16_changes_the_logits_only_by_rounding_and_halves_what_is_kept(ca
     )
     assert rounded["train"].activations.nbytes * 2 == exact["train"].activations.nbytes
     logits = [
-        classify(classifier, SPLITS["train"], CPU, trunk=trunks["train"])
+        predict_logits(classifier, SPLITS["train"], CPU, trunk=trunks["train"])
         for trunks in (exact, rounded)
     ]
     difference = (logits[0] - logits[1]).abs().max()

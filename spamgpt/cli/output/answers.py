@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from spamgpt.classifier.predictor import UNSURE
 from spamgpt.cli.output.highlights import marked, top_words
 from spamgpt.printable import printable
-from spamgpt.stages.predict import UNSURE, Answers, Prediction
+from spamgpt.stages.predict import Answer, Answers
 
 if TYPE_CHECKING:
     from spamgpt.classifier.explanation import Span
@@ -61,9 +62,9 @@ def write_answers(answers: Answers, shape: Shape, only: str | None, summary: Sum
     begin = time.perf_counter()
     for batch in answers.batches:
         for answer in batch:
-            summary.long += answer.windows > 1
-            summary.counts[answer.label] += 1
-            if only in (None, answer.label):
+            summary.long += answer.prediction.windows > 1
+            summary.counts[answer.prediction.label] += 1
+            if only in (None, answer.prediction.label):
                 write(answer)
         sys.stdout.flush()
         summary.seconds = time.perf_counter() - begin
@@ -73,13 +74,16 @@ def write_answers(answers: Answers, shape: Shape, only: str | None, summary: Sum
     summary.left_out = list(table.left_out)
 
 
-def _writer(answers: Answers, shape: Shape) -> Callable[[Prediction], object] | None:
+def _writer(answers: Answers, shape: Shape) -> Callable[[Answer], object] | None:
     """What writes one answer in a shape that is no table of columns."""
     if shape == "text":
         show = table_writer()
-        return lambda answer: show(
-            answer.label, answer.probability, answer.text, answer.explanation
-        )
+
+        def show_answer(answer: Answer) -> None:
+            found = answer.prediction
+            show(found.label, found.probability, found.text, found.explanation)
+
+        return show_answer
     if shape == "jsonl":
         return lambda answer: sys.stdout.buffer.write(_json_line(answer))
     if shape == "unchanged":
@@ -100,7 +104,7 @@ def _write(data: bytes) -> None:
     sys.stdout.buffer.write(data)
 
 
-def _json_line(answer: Prediction) -> bytes:
+def _json_line(answer: Answer) -> bytes:
     text = json.dumps(answer.to_dict(), ensure_ascii=False)
     if sys.stdout.isatty():
         text = printable(text)
@@ -113,7 +117,7 @@ class _Unchanged:
     def __init__(self) -> None:
         self._header: bytes | None = None
 
-    def write(self, answer: Prediction) -> None:
+    def write(self, answer: Answer) -> None:
         row = answer.row
         if row.header is not None and row.header != self._header:
             self._header = row.header
@@ -133,28 +137,29 @@ class _Table:
         self._columns: list[str] | None = None
         self.left_out: dict[str, None] = {}
 
-    def write_header(self, first: Prediction | None = None) -> None:
+    def write_header(self, first: Answer | None = None) -> None:
         """Settles the columns, unless they are."""
         if self._columns is None:
             self._columns = list(first.others) if first else []
             if self._has_header:
                 names = io.StringIO()
-                explained = first is not None and first.explanation is not None
+                explained = first is not None and first.prediction.explanation is not None
                 row = ["label", "probability", "text", *["explanation"] * explained, *self._columns]
                 csv.writer(names, lineterminator="").writerow(row)
                 self._write_cells(names.getvalue())
 
-    def write(self, answer: Prediction) -> None:
+    def write(self, answer: Answer) -> None:
         self.write_header(answer)
         columns = self._columns or []
         self.left_out.update(dict.fromkeys(name for name in answer.others if name not in columns))
         others = [_cell(answer.others.get(column)) for column in columns]
-        if answer.explanation is not None:
-            others.insert(0, top_words(answer.text, answer.explanation))
-        cells = [answer.label, answer.text, *others]
+        found = answer.prediction
+        if found.explanation is not None:
+            others.insert(0, top_words(found.text, found.explanation))
+        cells = [found.label, found.text, *others]
         if sys.stdout.isatty():
             cells = list(map(printable, cells))
-        self._write_cells(self._line_of(answer.probability, cells))
+        self._write_cells(self._line_of(found.probability, cells))
 
     def _write_cells(self, line: str) -> None:
         sys.stdout.buffer.write(line.encode("utf-8", "replace") + b"\n")
@@ -183,16 +188,17 @@ def _csv_line(probability: float, cells: list[str]) -> str:
     return line.getvalue()
 
 
-def headed(answer: Prediction, answers: Answers) -> bytes:
+def headed(answer: Answer, answers: Answers) -> bytes:
     """A mail as it came, with the answer as a header: verdict, probability of spam, threshold."""
     from spamgpt.data.mail import with_header
 
-    verdict = {answers.positive_label: "Yes", UNSURE: "Unsure"}.get(answer.label, "No")
-    probability = answer.probabilities[answers.positive_label]
+    found, predictor = answer.prediction, answers.predictor
+    verdict = {predictor.positive_label: "Yes", UNSURE: "Unsure"}.get(found.label, "No")
+    probability = found.probabilities[predictor.positive_label]
     limits = (
-        f"unsure={answers.unsure[0]:g}..{answers.unsure[1]:g}"
-        if answers.unsure
-        else f"threshold={answers.threshold:.4g}"
+        f"unsure={predictor.unsure[0]:g}..{predictor.unsure[1]:g}"
+        if predictor.unsure
+        else f"threshold={predictor.threshold:.4g}"
     )
     value = f"{verdict}, probability={probability:.4f}, {limits}"
     return with_header(answer.row.raw, HEADER, value) + answer.row.end

@@ -1,0 +1,145 @@
+"""What a classifier is besides its tensors: labels, threshold, temperature. Its file is JSON."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from spamgpt.errors import BadDataError
+
+if TYPE_CHECKING:
+    import torch
+
+# Which hidden state the head reads: that of a message's last token.
+Pooling = Literal["last"]
+# Counts up when a field changes its meaning or a new one has to be understood.
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """Labels, how probabilities become answers, what the head reads, and what was trained.
+
+    With two labels, a message gets `positive_label` if its probability is at least `threshold`;
+    with more, it gets the most probable label. Logits are divided by `temperature` before they
+    become probabilities (Guo et al. 2017). `unfreeze` is the name of the training policy.
+    """
+
+    labels: list[str]
+    positive_label: str
+    threshold: float
+    unfreeze: str
+    temperature: float = 1.0
+    pooling: Pooling = "last"
+    format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def from_file(cls, path: Path) -> "ClassifierConfig":
+        """Reads what `write` wrote.
+
+        Raises BadDataError naming the field that is missing, unknown or has a value that does not
+        fit, or for a file of a later version.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise BadDataError(f"{path} is not JSON: {error}.", _REMEDY) from error
+        if not isinstance(values, dict):
+            raise BadDataError(f"{path} does not hold a JSON object.", _REMEDY)
+        version = values.get("format_version", FORMAT_VERSION)
+        if _is_whole(version) and version > FORMAT_VERSION:
+            raise BadDataError(
+                f"{path} has format_version {version}, this spamgpt reads {FORMAT_VERSION}.",
+                "Use the version of spamgpt that made it, or a later one.",
+            )
+        if problem := _problem(values):
+            raise BadDataError(f"{path}: {problem}.", _REMEDY)
+        return cls(**values)
+
+    def write(self, path: Path) -> None:
+        """Writes all fields as JSON."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        path.write_text(text, encoding="utf-8")
+
+    def probabilities(self, logits: "torch.Tensor") -> npt.NDArray[np.float64]:
+        """(messages, labels) -> the same shape: what each label's logit says of a message."""
+        return (logits.double() / self.temperature).softmax(dim=1).numpy()
+
+    def combine(
+        self, of_windows: npt.NDArray[np.float64], offsets: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float64]:
+        """(windows, labels) -> (messages, labels): message i has the windows from `offsets[i]` on.
+
+        With two labels a message is as likely of the positive one as its most suspicious window, so
+        that no length of harmless text hides spam; with more, the mean over the windows counts.
+        """
+        if len(of_windows) == len(offsets) - 1:
+            return of_windows
+        parts = [of_windows[start:end] for start, end in pairwise(offsets)]
+        if len(self.labels) > 2:
+            return np.stack([part.mean(axis=0) for part in parts])
+        positive = self.labels.index(self.positive_label)
+        return np.stack([part[part[:, positive].argmax()] for part in parts])
+
+    def decide(
+        self, probabilities: npt.NDArray[np.float64], threshold: float | None = None
+    ) -> list[str]:
+        """(messages, labels) -> the label of each message; `threshold` None: the classifier's."""
+        if len(self.labels) > 2:
+            return [self.labels[index] for index in probabilities.argmax(axis=1)]
+        positive = self.labels.index(self.positive_label)
+        limit = self.threshold if threshold is None else threshold
+        return [
+            self.labels[positive if row[positive] >= limit else 1 - positive]
+            for row in probabilities
+        ]
+
+
+def positive_label(labels: Sequence[str]) -> str:
+    """The label that precision and recall are about: `spam` if there is one, else the last."""
+    return "spam" if "spam" in labels else labels[-1]
+
+
+_REMEDY = "Make the classifier again: spamgpt finetune"
+
+
+def _problem(values: Mapping[str, Any]) -> str | None:
+    """The first thing that is wrong with the values of a file."""
+    known = {field.name for field in fields(ClassifierConfig)}
+    required = [f.name for f in fields(ClassifierConfig) if f.default is MISSING]
+    if missing := [name for name in required if name not in values]:
+        return f"missing field {', '.join(missing)}"
+    if unknown := sorted(values.keys() - known):
+        return f"unknown field {', '.join(unknown)}"
+    labels = values["labels"]
+    if not isinstance(labels, list) or not all(isinstance(name, str) for name in labels):
+        return f"labels is {labels!r}, not a list of strings"
+    if len(labels) < 2 or len(set(labels)) < len(labels):
+        return f"labels is {labels!r}, not two or more different ones"
+    expected: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+        "positive_label": ("one of the labels", lambda value: value in labels),
+        "threshold": ("a number", _is_number),
+        "unfreeze": ("the name of a training policy", lambda value: isinstance(value, str)),
+        "temperature": ("a number above 0", lambda value: _is_number(value) and value > 0),
+        "pooling": (" or ".join(get_args(Pooling)), lambda value: value in get_args(Pooling)),
+        "format_version": ("a version", lambda value: _is_whole(value) and value > 0),
+    }
+    for name, (what, fits) in expected.items():
+        if name in values and not fits(values[name]):
+            return f"{name} is {values[name]!r}, not {what}"
+    return None
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    # JSON as Python reads it knows NaN and Infinity as well.
+    return (isinstance(value, float) and math.isfinite(value)) or _is_whole(value)

@@ -1,0 +1,183 @@
+"""The files of a classifier, read and checked, in both layouts.
+
+A classifier of a workspace holds what training changed and stands on a pretrained model; one that
+`SpamClassifier.save_pretrained` wrote holds everything.
+"""
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, device
+
+from spamgpt.classifier.config import ClassifierConfig
+from spamgpt.errors import BadDataError, IntegrityError, UsageError
+from spamgpt.gpt2 import folder as model_folder
+from spamgpt.gpt2.classifier import GPT2Classifier
+from spamgpt.gpt2.config import GPT2Config
+from spamgpt.gpt2.folder import CARD_FILE, TOKENIZER_FILES, WEIGHTS_FILE, load_tokenizer
+from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.tokenizer import Tokenizer
+from spamgpt.gpt2.weights import differences, read_tensors, write_weights
+
+# In a workspace.
+CONFIG_FILE = "config.json"
+TRAINED_FILE = "trained.safetensors"
+# In a self-contained folder, where config.json is that of the model.
+SAVED_CONFIG_FILE = "spamgpt.json"
+
+_REMEDY = "Make the classifier again: spamgpt finetune"
+# How the classifier and the weight files of GPT-2 call the model.
+_HERE, _IN_FILES = "gpt2.", "transformer."
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a classifier is saved from.
+
+    `tensors` are all of its tensors by name, memory-mapped as the files have them: they take no
+    memory while nobody reads them. `card` is its model card, if it has one.
+    """
+
+    tensors: Mapping[str, Tensor]
+    tokenizer_folder: Path
+    card: Path | None
+
+
+@dataclass(frozen=True)
+class ClassifierFiles:
+    """A classifier as its files have it, on the CPU and in full precision.
+
+    The first `unchanged` blocks are also in the weight file `weights`.
+    """
+
+    model: GPT2Classifier
+    tokenizer: Tokenizer
+    config: ClassifierConfig
+    weights: Path
+    unchanged: int
+    sources: Sources
+
+
+def read_trained(
+    folder: Path, pretrained: tuple[GPT2, Tokenizer], pretrained_folder: Path
+) -> ClassifierFiles:
+    """The classifier whose folder holds what training changed of a pretrained model.
+
+    Which blocks were frozen follows from the names of the tensors. Raises IntegrityError for a
+    damaged file, BadDataError naming the tensors that are missing, surplus or unfit.
+    """
+    gpt2, tokenizer = pretrained
+    config = ClassifierConfig.from_file(folder / CONFIG_FILE)
+    model = GPT2Classifier(gpt2, len(config.labels))
+    path, weights = folder / TRAINED_FILE, pretrained_folder / WEIGHTS_FILE
+    try:
+        trained = load_file(path)
+    except SafetensorError as error:
+        raise IntegrityError(f"{path} is damaged: {error}.", _REMEDY) from error
+    unchanged = _assign(model, trained, path)
+    tensors = {_HERE + name: tensor for name, tensor in read_tensors(weights).items()} | trained
+    sources = Sources(tensors, pretrained_folder, _card_in(folder))
+    return ClassifierFiles(model, tokenizer, config, weights, unchanged, sources)
+
+
+def read_saved(folder: Path) -> ClassifierFiles:
+    """The classifier of a self-contained folder.
+
+    Raises BadDataError or ModelFormatError naming what is missing, surplus or unfit.
+    """
+    config = ClassifierConfig.from_file(folder / SAVED_CONFIG_FILE)
+    shape = GPT2Config.from_file(folder / model_folder.CONFIG_FILE)
+    tokenizer = load_tokenizer(folder, shape)
+    with device("meta"):
+        gpt2 = GPT2(shape)
+    model = GPT2Classifier(gpt2, len(config.labels))
+    weights = folder / WEIGHTS_FILE
+    tensors = {
+        name if name.startswith("head.") else _HERE + name: tensor
+        for name, tensor in read_tensors(weights).items()
+    }
+    _assign(model, tensors, weights, whole=True)
+    sources = Sources(tensors, folder, _card_in(folder))
+    return ClassifierFiles(model, tokenizer, config, weights, shape.n_layer, sources)
+
+
+def _card_in(folder: Path) -> Path | None:
+    return folder / CARD_FILE if (folder / CARD_FILE).exists() else None
+
+
+def write_saved(
+    folder: Path, shape: GPT2Config, config: ClassifierConfig, sources: Sources
+) -> None:
+    """Writes a self-contained folder, all of it or nothing.
+
+    Raises UsageError if there is something already, OSError if it cannot be written.
+    """
+    with _new_folder(folder) as draft:
+        weights = {
+            name.replace(_HERE, _IN_FILES, 1) if name.startswith(_HERE) else name: tensor.float()
+            for name, tensor in sources.tensors.items()
+        }
+        write_weights(weights, draft / WEIGHTS_FILE)
+        text = json.dumps(shape.to_dict(), indent=2) + "\n"
+        (draft / model_folder.CONFIG_FILE).write_text(text, encoding="utf-8")
+        config.write(draft / SAVED_CONFIG_FILE)
+        for name in TOKENIZER_FILES:
+            shutil.copyfile(sources.tokenizer_folder / name, draft / name)
+        if sources.card:
+            shutil.copyfile(sources.card, draft / CARD_FILE)
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A draft beside the folder, which gets its name when all is written."""
+    folder = folder.absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is there already.", "Name a new or an empty folder.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    draft.mkdir()
+    try:
+        yield draft
+        if folder.exists():
+            folder.rmdir()
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _assign(
+    model: GPT2Classifier, tensors: Mapping[str, Tensor], path: Path, whole: bool = False
+) -> int:
+    """Makes the tensors of a file the model's parameters; returns how many blocks it lacks.
+
+    What training changes reaches from one part of the model to its head, so from the first part
+    that a file has on (`whole`: from the very first) all tensors must be there, and no others.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    n_layer = model.gpt2.config.n_layer
+    places = {name: _place(name, n_layer) for name in shapes}
+    found = [places[name] for name in tensors if name in places]
+    first = 0 if whole else min(found, default=max(places.values()))
+    expected = {name: shape for name, shape in shapes.items() if places[name] >= first}
+    if problems := differences(expected, tensors):
+        raise BadDataError(f"{path} does not fit its model: {'; '.join(problems)}.", _REMEDY)
+    # assign: the mapped tensors become the parameters, nothing is copied.
+    widened = {name: tensor.float() for name, tensor in tensors.items()}
+    model.load_state_dict(widened, strict=False, assign=True)
+    return min(max(first - 1, 0), n_layer)
+
+
+def _place(name: str, n_layer: int) -> int:
+    """Where a tensor stands: 0 in the embeddings, 1 in the first block, at last in the head."""
+    if name.startswith("head."):
+        return n_layer + 2
+    if name.startswith("gpt2.ln_f."):
+        return n_layer + 1
+    return int(name.split(".")[2]) + 1 if name.startswith("gpt2.h.") else 0

@@ -1,0 +1,70 @@
+import pytest
+import torch
+from torch import nn
+
+from spamgpt.classifier.inference import predict_logits
+from spamgpt.data.batches import TokenizedMessages
+from spamgpt.errors import SpamgptError
+from spamgpt.gpt2.packing import PackedTokens
+
+CPU = torch.device("cpu")
+LENGTHS = [3, 9, 1, 7, 5, 5, 2, 8, 4, 6] * 5
+MESSAGES = TokenizedMessages([[index] * n for index, n in enumerate(LENGTHS)], [False] * 50)
+
+CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+APPLE = RuntimeError("MPS backend out of memory (MPS allocated: 9.06 GB)")
+CUBLAS = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+MACHINE = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+
+
+class Small(nn.Module):
+    """Gives each message its first token and its length; has memory for so many tokens."""
+
+    def __init__(self, tokens: int, error: Exception = CUDA) -> None:
+        super().__init__()
+        self.head = nn.Linear(1, 2)
+        self.tokens, self.error = tokens, error
+        self.sizes: list[int] = []
+
+    def forward(self, packed: PackedTokens) -> torch.Tensor:
+        tokens = len(packed.lengths) * packed.longest
+        self.sizes.append(tokens)
+        if tokens > self.tokens:
+            raise self.error
+        return torch.stack([packed.token_ids[packed.last], packed.lengths], dim=1).float()
+
+
+EXPECTED = torch.tensor([[index, n] for index, n in enumerate(LENGTHS)]).float()
+
+
+@pytest.mark.parametrize("error", [CUDA, APPLE, CUBLAS, MACHINE, MemoryError()])
+def test_batches_are_halved_where_memory_runs_out(error):
+    model = Small(20, error)
+    done: list[int] = []
+    logits = predict_logits(model, MESSAGES, CPU, done.append, max_batch_tokens=100)
+    assert torch.equal(logits, EXPECTED)
+    assert sum(done) == len(MESSAGES)
+    # What does not fit is not tried again: the limit is learnt once.
+    failed = [size for size in model.sizes if size > 20]
+    assert failed == sorted(failed, reverse=True)
+    assert len(failed) <= 3
+
+
+def test_one_message_that_does_not_fit_is_a_clear_error():
+    with pytest.raises(SpamgptError, match="not enough memory for one message of 9 tokens"):
+        predict_logits(Small(8), MESSAGES, CPU)
+
+
+def test_other_errors_are_not_swallowed():
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        predict_logits(Small(8, RuntimeError("shape mismatch")), MESSAGES, CPU)
+
+
+def test_a_batch_has_at_most_the_tokens_given():
+    model = Small(10**6)
+    assert torch.equal(predict_logits(model, MESSAGES, CPU, max_batch_tokens=30), EXPECTED)
+    assert max(model.sizes) <= 30
+    assert len(model.sizes) < len(MESSAGES)
+    model.sizes.clear()
+    predict_logits(model, MESSAGES, CPU, max_batch_tokens=1)
+    assert len(model.sizes) == len(MESSAGES)
