@@ -22,8 +22,8 @@ from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.folder import MODEL_FILES, WEIGHTS_FILE, load_folder
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.tokenizer import Tokenizer
-from spamgpt.gpt2.unfreezing import trained_blocks
 from spamgpt.reporting import SILENT, Reporter
+from spamgpt.training.policy import TrainingPolicy
 from spamgpt.workspace import MANIFEST, Artifact, Workspace
 
 CONFIG_FILE = "config.json"
@@ -126,7 +126,7 @@ class SpamClassifier:
         """`weights` is the file that the frozen blocks were mapped from, if they were."""
         self.model = model.to(device).eval()
         dtype, n_layer = resolve_precision(precision, device), model.gpt2.config.n_layer
-        frozen = n_layer - trained_blocks(config.unfreeze, n_layer)
+        frozen = TrainingPolicy.from_name(config.unfreeze, n_layer).frozen_blocks
         self.model.gpt2 = lowered(model.gpt2, n_layer, dtype, weights, unchanged=frozen)
         self.tokenizer = tokenizer
         self.config = config

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from spamgpt.device import Device, Precision
 from spamgpt.errors import BadDataError, MissingInputError
 from spamgpt.reporting import SILENT, Reporter
-from spamgpt.workspace import Artifact, Workspace, library_versions
+from spamgpt.workspace import NO_EFFECT, Artifact, Workspace, library_versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ class EvaluateSettings:
     split: Split = "test"
     baseline: bool = False
     precision: Precision = "auto"
-    device: Device = "auto"
+    device: Device = field(default="auto", metadata=NO_EFFECT)
 
 
 def run(

@@ -12,7 +12,7 @@ from spamgpt.gpt2.folder import load_folder
 from spamgpt.gpt2.packing import pack
 from spamgpt.stages import fetch, finetune, prepare, pretrain
 from spamgpt.stages.pretrain import PretrainSettings
-from spamgpt.training.pretraining import Pretraining
+from spamgpt.training.trainer import Trainer
 from spamgpt.workspace import Workspace
 
 
@@ -34,11 +34,12 @@ def workspace(tmp_path) -> Workspace:
 
 
 def settings(texts: Path, **changes) -> PretrainSettings:
-    shape = {"layers": 2, "heads": 2, "width": 32, "context": 64, "vocabulary": 300}
+    shape = {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 64, "vocab_size": 300}
     return PretrainSettings(
         texts=(str(texts),),
         **shape
         | {"tokens": 20_000, "batch_tokens": 512, "held_out": 0.1, "precision": "fp32"}
+        | {"optimizer": "adamw"}
         | changes,
     )
 
@@ -106,7 +107,7 @@ def test_half_precision_halves_the_file(workspace, texts):
 
 def test_an_interrupted_run_goes_on_to_the_same_weights(workspace, texts, monkeypatch):
     whole = pretrain.run(settings(texts), workspace)
-    original = Pretraining._step
+    original = Trainer._step
     done = 0
 
     def step(self, *arguments):
@@ -116,7 +117,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(workspace, texts, monkey
             os.kill(os.getpid(), signal.SIGINT)
         return original(self, *arguments)
 
-    monkeypatch.setattr(Pretraining, "_step", step)
+    monkeypatch.setattr(Trainer, "_step", step)
     with pytest.raises(Interrupted, match="Stopped after"):
         pretrain.run(settings(texts), workspace)
     with pytest.raises(MissingInputError, match="no interrupted pre-training"):

@@ -11,11 +11,13 @@ from spamgpt.data.batches import TokenizedMessages, shuffled_batches
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.model import GPT2
-from spamgpt.gpt2.unfreezing import trained_blocks, unfreeze
 from spamgpt.gpt2.weights import random_weights
 from spamgpt.reporting import SILENT
 from spamgpt.training.cache import ArrayCache
-from spamgpt.training.loop import LabelledMessages, Recipe, Training
+from spamgpt.training.finetuning import LabelledMessages, finetuning
+from spamgpt.training.hyperparameters import Hyperparameters
+from spamgpt.training.policy import TrainingPolicy
+from spamgpt.training.trainer import Trainer
 from spamgpt.training.trunk import TrunkSpecification, run_trunk
 
 CPU = torch.device("cpu")
@@ -29,7 +31,7 @@ def model(policy: str) -> GPT2Classifier:
     weights = random_weights(CONFIG, seed=3).items()
     gpt2.load_state_dict({name: w * 4 if w.dim() > 1 else w for name, w in weights})
     classifier = GPT2Classifier(gpt2, labels=2)
-    unfreeze(classifier, policy)
+    TrainingPolicy.from_name(policy, 3).apply(classifier)
     return classifier
 
 
@@ -44,7 +46,8 @@ SPLITS = {"train": some_messages(40, seed=1), "validation": some_messages(13, se
 
 
 def specification(policy: str, dtype: torch.dtype = torch.float32) -> TrunkSpecification:
-    return TrunkSpecification("digest", 3 - trained_blocks(policy, 3), dtype, CPU)
+    depth = TrainingPolicy.from_name(policy, 3).frozen_blocks
+    return TrunkSpecification("digest", depth, dtype, CPU)
 
 
 @pytest.fixture
@@ -219,16 +222,23 @@ def test_training_follows_the_loss_curve_of_the_plain_way_for_twenty_steps(
         splits = {
             name: dataclasses.replace(split, trunk=trunks[name]) for name, split in splits.items()
         }
-    training = Training(classifier, Recipe(4, 8, 1e-3, 0.1, 5, keep_best=False), CPU)
+    training = finetuning(
+        classifier,
+        TrainingPolicy.from_name(policy, 3),
+        Hyperparameters(4, 8, 1e-3, 0.1, "constant", seed=5, keep_best=False),
+        splits["train"],
+        splits["validation"],
+        CPU,
+    )
     losses = defaultdict(list)
-    original = Training._step
+    original = Trainer._step
 
     def step(self, *arguments):
         losses["ours"].append(original(self, *arguments))
         return losses["ours"][-1]
 
-    monkeypatch.setattr(Training, "_step", step)
-    training.run(splits["train"], splits["validation"], SILENT, lambda record: None, lambda: False)
+    monkeypatch.setattr(Trainer, "_step", step)
+    training.run(SILENT, lambda record: None, lambda: None, lambda: False)
     optimizer = torch.optim.AdamW(
         [p for p in plain.parameters() if p.requires_grad], lr=1e-3, weight_decay=0.1
     )
