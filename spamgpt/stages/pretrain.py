@@ -158,7 +158,7 @@ def _train(
         run = pretraining(model, chosen, training_part, held_out, weights, device, bfloat16)
         if state is not None:
             run.load_state_dict(state)
-            _check_budget(run)
+            _check_budget(run, state)
         reporter.note(
             f"{sum(p.numel() for p in model.parameters()):,} parameters; "
             f"{len(training_part.token_ids):,} tokens to train on, "
@@ -231,9 +231,9 @@ def _begin(
     return model, tokenizer
 
 
-def _check_budget(run: "Trainer[PretrainingRecord]") -> None:
+def _check_budget(run: "Trainer[PretrainingRecord]", state: Mapping[str, Any]) -> None:
     """Refuses a budget that an interrupted run has exceeded already; its rate never came down."""
-    if run.objective.is_finished(run.state) and run.state.measured_tokens < run.state.tokens:
+    if run.objective.is_finished(run.state) and not state["finished"]:
         raise UsageError(
             f"The interrupted run has trained on {run.state.tokens:,} tokens already.",
             "Give a larger budget with `tokens`.",

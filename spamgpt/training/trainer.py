@@ -220,6 +220,7 @@ class Trainer(Generic[Record]):
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
             "state": asdict(self.state),
+            "finished": self.objective.is_finished(self.state),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

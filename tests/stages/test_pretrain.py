@@ -135,3 +135,68 @@ def test_one_budget_is_needed(workspace, texts):
         with pytest.raises(UsageError, match="one budget"):
             pretrain.run(settings(texts, **budget), workspace)
     assert not workspace.root.exists()
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Lets the next pre-training be interrupted, as by Ctrl-C, after 20 steps."""
+
+    def arm() -> None:
+        original, done = Trainer._step, 0
+
+        def step(self, *arguments):
+            nonlocal done
+            done += 1
+            if done == 20:
+                os.kill(os.getpid(), signal.SIGINT)
+            return original(self, *arguments)
+
+        monkeypatch.setattr(Trainer, "_step", step)
+
+    return arm
+
+
+def test_with_a_trapezoid_a_run_is_resumed_with_a_larger_budget(workspace, texts, interrupt):
+    chosen = {"schedule": "trapezoid", "optimizer": "muon"}
+    interrupt()
+    with pytest.raises(Interrupted):
+        pretrain.run(settings(texts, **chosen), workspace)
+    with pytest.raises(UsageError, match=r"has trained on [\d,]+ tokens already"):
+        pretrain.run(settings(texts, tokens=5_000, **chosen), workspace, resume=True)
+    larger = pretrain.run(settings(texts, tokens=30_000, **chosen), workspace, resume=True)
+    assert larger.counts["tokens"] >= 30_000
+    assert larger.settings["tokens"] == 30_000
+    assert not (workspace.root / "checkpoints").exists()
+
+
+def test_with_a_cosine_the_budget_has_to_be_the_same(workspace, texts, interrupt):
+    interrupt()
+    with pytest.raises(Interrupted):
+        pretrain.run(settings(texts), workspace)
+    with pytest.raises(MissingInputError, match="no interrupted pre-training"):
+        pretrain.run(settings(texts, tokens=30_000), workspace, resume=True)
+
+
+def test_the_learning_rate_follows_the_optimizer_unless_it_is_given(workspace, texts):
+    for change, rate in (
+        ({"optimizer": "muon"}, 0.003),
+        ({"optimizer": "adamw"}, 0.001),
+        ({"optimizer": "muon", "learning_rate": 0.02}, 0.02),
+    ):
+        made = pretrain.run(settings(texts, tokens=1_000, **change), workspace)
+        assert made.settings["learning_rate"] == rate
+
+
+def test_the_vocabulary_is_learnt_from_documents_as_often_as_their_source_weighs(workspace, texts):
+    made = [
+        pretrain.run(settings(texts, tokens=600, weights=weights), workspace)
+        for weights in ((("chat", 0.1),), (("books", 0.1),))
+    ]
+    first, second = (json.loads((a.folder / "vocab.json").read_text()) for a in made)
+    assert first != second
+
+
+def test_a_width_that_the_heads_do_not_share_evenly_is_refused(workspace, texts):
+    with pytest.raises(UsageError, match="`n_embd` 33 is not a multiple of `n_head` 2"):
+        pretrain.run(settings(texts, n_embd=33), workspace)
+    assert not workspace.root.exists()

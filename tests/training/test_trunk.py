@@ -1,11 +1,15 @@
 import dataclasses
+import shutil
 from collections import defaultdict
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 import transformers
 
+import spamgpt
 from spamgpt.classifier.inference import classify
 from spamgpt.data.batches import TokenizedMessages, shuffled_batches
 from spamgpt.gpt2.classifier import GPT2Classifier
@@ -18,7 +22,7 @@ from spamgpt.training.finetuning import LabelledMessages, finetuning
 from spamgpt.training.hyperparameters import Hyperparameters
 from spamgpt.training.policy import TrainingPolicy
 from spamgpt.training.trainer import Trainer
-from spamgpt.training.trunk import TrunkSpecification, run_trunk
+from spamgpt.training.trunk import TrunkSpecification, code_digest, run_trunk
 
 CPU = torch.device("cpu")
 CONFIG = GPT2Config(n_layer=3, n_head=2, n_embd=32, vocab_size=60, n_positions=24)
@@ -253,3 +257,72 @@ def test_training_follows_the_loss_curve_of_the_plain_way_for_twenty_steps(
     assert len(losses["ours"]) == len(losses["plain"]) == 20
     assert losses["ours"] == pytest.approx(losses["plain"], abs=1e-4)
     assert sum(losses["plain"][-5:]) < sum(losses["plain"][:5])
+
+
+def test_after_a_change_of_the_models_code_nothing_old_is_taken(cache, runs, monkeypatch):
+    gpt2, chosen = model("last-block").gpt2, specification("last-block")
+    run_trunk(gpt2, chosen, SPLITS, cache, SILENT)
+    runs.clear()
+    monkeypatch.setattr("spamgpt.training.trunk.code_digest", lambda: "of other code")
+    run_trunk(gpt2, chosen, SPLITS, cache, SILENT)
+    assert set(runs) == {(0, 1), (1, 2)}
+
+
+@pytest.mark.parametrize("file", ["gpt2/model.py", "gpt2/backends/new.py", "data/batches.py"])
+def test_the_digest_of_the_code_follows_every_file_that_decides_activations(
+    tmp_path, monkeypatch, file
+):
+    package = Path(spamgpt.__file__).parent
+    copied = shutil.copytree(
+        package, tmp_path / "spamgpt", ignore=shutil.ignore_patterns("assets", "__pycache__")
+    )
+    monkeypatch.setattr(spamgpt, "__file__", str(copied / "__init__.py"))
+    before = code_digest.__wrapped__()
+    assert before == code_digest()
+    (copied / "stages" / "prepare.py").write_text("")
+    assert code_digest.__wrapped__() == before
+    with (copied / file).open("a") as changed:
+        changed.write("# changed\n")
+    assert code_digest.__wrapped__() != before
+
+
+@pytest.mark.parametrize("evict", ["make_room", "clear"])
+@pytest.mark.parametrize("moment", ["before", "during", "after"])
+def test_a_run_survives_another_that_evicts_what_it_is_about_to_use(
+    cache, monkeypatch, moment, evict
+):
+    gpt2, chosen = model("last-block").gpt2, specification("last-block")
+    alone = run_trunk(gpt2, chosen, SPLITS, ArrayCache(cache.folder / "alone", 10**7), SILENT)
+    # The other run has one of the two splits already.
+    run_trunk(gpt2, chosen, {"train": SPLITS["train"]}, cache, SILENT)
+
+    def other_run() -> None:
+        other = ArrayCache(cache.folder, cache.limit)
+        if evict == "clear":
+            other.clear()
+        else:
+            other.make_room(cache.limit)
+
+    original_writing, original_room = ArrayCache.writing, ArrayCache.make_room
+
+    @contextmanager
+    def writing(self, *arguments):
+        with original_writing(self, *arguments) as array:
+            yield array
+            if moment == "during":
+                other_run()
+        if moment == "after":
+            other_run()
+
+    def make_room(self, size, keep=()):
+        if moment == "before" and keep:
+            other_run()
+        original_room(self, size, keep)
+
+    monkeypatch.setattr(ArrayCache, "writing", writing)
+    monkeypatch.setattr(ArrayCache, "make_room", make_room)
+    trunks = run_trunk(gpt2, chosen, SPLITS, cache, SILENT)
+    assert trunks is not None
+    for split, messages in SPLITS.items():
+        everything = range(len(messages))
+        assert torch.equal(trunks[split].rows(everything), alone[split].rows(everything))
