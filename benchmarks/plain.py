@@ -16,7 +16,7 @@ from spamgpt.data.tables import read_table
 from spamgpt.device import Precision
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.tokenizer import Tokenizer
-from spamgpt.gpt2.unfreezing import unfreeze
+from spamgpt.training.policy import TrainingPolicy
 from spamgpt.training.schedule import learning_rate_factor
 from spamgpt.workspace import Artifact, Workspace
 
@@ -100,7 +100,8 @@ def _untrained(classifier: Artifact, workspace: Workspace) -> tuple[Plain, Token
     gpt2, tokenizer = load_model(source)
     labels = workspace.input_of(classifier, "prepared").counts["labels"]
     ours = GPT2Classifier(gpt2, len(labels), classifier.settings["seed"])
-    unfreeze(ours, classifier.settings["unfreeze"])
+    n_layer = ours.gpt2.config.n_layer
+    TrainingPolicy.from_name(classifier.settings["unfreeze"], n_layer).apply(ours)
     theirs = Plain(
         transformers.GPT2Model.from_pretrained(
             source.folder, dtype=torch.float32, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0

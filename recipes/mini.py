@@ -59,9 +59,10 @@ def settings(corpus: str) -> pretrain.PretrainSettings:
             *((name, 0.0) for name in LEFT_OUT),
         ),
         name="mini",
-        layers=4,
+        n_layer=4,
         tokens=24_000_000,
         batch_tokens=4096,
+        optimizer="adamw",
         learning_rate=0.002,
         held_out=0.002,
         store_as="float16",
@@ -73,8 +74,9 @@ def command() -> str:
     chosen = settings("CORPUS")
     weights = " ".join(f"--weight {name}={weight:g}" for name, weight in chosen.weights)
     return (
-        f"spamgpt pretrain CORPUS {weights} --layers {chosen.layers} --tokens {chosen.tokens} "
-        f"--batch-tokens {chosen.batch_tokens} --learning-rate {chosen.learning_rate:g} "
+        f"spamgpt pretrain CORPUS {weights} --n-layer {chosen.n_layer} --tokens {chosen.tokens} "
+        f"--batch-tokens {chosen.batch_tokens} --optimizer {chosen.optimizer} "
+        f"--learning-rate {chosen.learning_rate} "
         f"--held-out {chosen.held_out:g} --store-as {chosen.store_as}"
     )
 

@@ -21,7 +21,7 @@ from spamgpt.gpt2.folder import FINETUNING_FILE, WEIGHTS_FILE, load_folder
 from spamgpt.gpt2.language_model import next_token_loss
 from spamgpt.gpt2.packing import pack
 from spamgpt.stages import fetch, prepare
-from spamgpt.stages.finetune import PUBLISHED_RECIPE
+from spamgpt.training.hyperparameters import PUBLISHED_RECIPE
 from spamgpt.workspace import Workspace
 
 

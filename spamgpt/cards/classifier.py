@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import spamgpt
-from spamgpt.training.loop import EpochRecord
+from spamgpt.training.finetuning import EpochRecord
 
 
 @dataclass(frozen=True)

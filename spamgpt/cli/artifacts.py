@@ -22,20 +22,21 @@ def command(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="Show the model card of this model (mini, models/mini/v1), of this classifier "
+            help="Show the model card of a model (mini, models/mini/v1), of a classifier "
             "(classifiers/v1), or of the bundled classifier (bundled).",
-            show_default="list all",
+            show_default="list all artifacts",
         ),
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Hash every file and compare with its manifest.")
+        bool, typer.Option("--verify", help="Hash every file and compare it with the manifest.")
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """List what the workspace holds and what was made from what, or show a model card."""
+    """List the artifacts of the workspace and what each was made from, or show a model card."""
     from spamgpt.cli.output.screen import ScreenReporter, show_json, show_result
+    from spamgpt.training.checkpoint import places
 
     store = Workspace(workspace)
     if name is not None:
@@ -52,17 +53,25 @@ def command(
             whole.append(artifact)
         except IntegrityError as error:
             damaged.append(error)
+    runs = places(workspace)
     if json:
         show_json(
             {
                 "artifacts": [{"artifact": a.reference, **a.manifest} for a in whole],
                 "damaged": [damage.message for damage in damaged],
+                "checkpoints": [str(place.folder) for place in runs],
             }
         )
     elif whole:
         show_result([(artifact.reference, _describe(artifact, verify)) for artifact in whole])
     else:
         ScreenReporter().note(f"{workspace} holds no artifacts. Begin with: spamgpt fetch")
+    if runs and not json:
+        size = sum(place.size for place in runs) / 1e6
+        ScreenReporter().note(
+            f"Runs that have not finished: {len(runs)}, with checkpoints of {size:,.1f} MB. "
+            "See: spamgpt cache"
+        )
     for text in dict.fromkeys(text for artifact in whole for text in artifact.substitutions):
         ScreenReporter().warn(text)
     for damage in damaged:

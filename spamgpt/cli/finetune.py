@@ -14,7 +14,8 @@ from spamgpt.cli.options import (
     EpochsOption,
     JsonOption,
     LearningRateOption,
-    MaxHamLossOption,
+    MaxFalsePositiveRateOption,
+    PositiveLabelOption,
     QuietOption,
     ScheduleOption,
     SeedOption,
@@ -36,10 +37,10 @@ from spamgpt.workspace import Artifact, Workspace
 def command(
     context: typer.Context,
     prepared: Annotated[
-        str | None, typer.Option(help="Which prepared data (v1).", show_default="newest")
+        str | None, typer.Option(help="Prepared data to train on (v1).", show_default="newest")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Which model (gpt2 or gpt2/v1).", show_default="newest")
+        str | None, typer.Option(help="Pretrained model (gpt2 or gpt2/v1).", show_default="newest")
     ] = None,
     unfreeze: UnfreezeOption = FinetuneSettings.unfreeze,
     epochs: EpochsOption = FinetuneSettings.epochs,
@@ -50,13 +51,14 @@ def command(
     seed: SeedOption = FinetuneSettings.seed,
     select: SelectOption = FinetuneSettings.select,
     precision: TrainingPrecisionOption = FinetuneSettings.precision,
-    max_ham_loss: MaxHamLossOption = FinetuneSettings.max_ham_loss,
+    positive_label: PositiveLabelOption = FinetuneSettings.positive_label,
+    max_false_positive_rate: MaxFalsePositiveRateOption = FinetuneSettings.max_false_positive_rate,
     cache_limit: CacheLimitOption = FinetuneSettings.cache_limit,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the interrupted run that was saved last.")
+        bool, typer.Option("--resume", help="Continue the interrupted run that was saved last.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only show what would be trained.")
+        bool, typer.Option("--dry-run", help="Show what would be trained, and stop.")
     ] = False,
     device: DeviceOption = FinetuneSettings.device,
     threads: ThreadsOption = None,
@@ -67,9 +69,9 @@ def command(
 ) -> None:
     """Train a classifier: swap the head, freeze all but the last part, fine-tune.
 
-    A model may recommend how to be trained, as mini does; otherwise the defaults are the published
-    recipe. Ctrl-C keeps what was learnt; --resume goes on from there
-    and ends with the weights an uninterrupted run would have had.
+    A model can recommend its own training options, as mini does; otherwise the defaults are the
+    published recipe. Ctrl-C keeps what was learnt; --resume continues from there and gives the
+    same weights as an uninterrupted run.
     """
     set_threads(threads)
     from spamgpt.cli.output.screen import (
@@ -139,7 +141,7 @@ def _describe_calibration(classifier: Artifact) -> list[tuple[str, str]]:
     )
     if "threshold" not in found:
         return [("temperature", temperature)]
-    goal = classifier.settings["max_ham_loss"]
+    goal = classifier.settings["max_false_positive_rate"]
     chosen = "best F1" if goal is None else f"ham lost up to {goal}"
     return [
         ("temperature", temperature),

@@ -126,8 +126,8 @@ LabelColumnOption = Annotated[str, typer.Option(help="Column that holds the labe
 UnfreezeOption = Annotated[
     str,
     typer.Option(
-        help="What is trained: head; last-block (with the final layer norm and the head); "
-        "last-N-blocks; all."
+        help="What to train: head, last-block (with the final layer norm and the head), "
+        "last-N-blocks, or all."
     ),
 ]
 EpochsOption = Annotated[
@@ -136,34 +136,41 @@ EpochsOption = Annotated[
 ]
 BatchSizeOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Messages a step.", show_default="the model's, else 8"),
+    typer.Option(min=1, help="Messages per step.", show_default="the model's, else 8"),
 ]
 LearningRateOption = Annotated[
     float | None,
-    typer.Option(min=0, help="AdamW's step size.", show_default="the model's, else 5e-05"),
+    typer.Option(min=0, help="Learning rate of AdamW.", show_default="the model's, else 5e-05"),
 ]
 WeightDecayOption = Annotated[
     float | None,
-    typer.Option(min=0, help="AdamW's weight decay.", show_default="the model's, else 0.1"),
+    typer.Option(min=0, help="Weight decay of AdamW.", show_default="the model's, else 0.1"),
 ]
 ScheduleOption = Annotated[
     Schedule | None,
     typer.Option(
-        help="The learning rate stays as it is, or rises at first and falls to 0 (linear).",
+        help="constant keeps the learning rate; linear warms it up, then lowers it to 0.",
         show_default="the model's, else constant",
     ),
 ]
 SelectOption = Annotated[
-    Select, typer.Option(help="Keep the epoch with the best validation loss, or the last.")
+    Select, typer.Option(help="Keep the epoch with the best validation loss, or the last one.")
 ]
-
-MaxHamLossOption = Annotated[
+PositiveLabelOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LABEL",
+        help="The label to catch, which precision and recall are about.",
+        show_default="spam if there is one, else the last",
+    ),
+]
+MaxFalsePositiveRateOption = Annotated[
     str | None,
     typer.Option(
         metavar="PERCENT",
-        help="Lose at most this share of good validation messages (0.5%): the threshold that "
-        "catches the most.",
-        show_default="the threshold of the best F1",
+        help="Choose the threshold that catches the most while losing at most this share of the "
+        "other validation messages (0.5%: one ham in 200).",
+        show_default="the threshold with the best F1",
     ),
 ]
 CacheLimitOption = Annotated[
@@ -171,8 +178,9 @@ CacheLimitOption = Annotated[
     typer.Option(
         min=0,
         metavar="GIB",
-        help="Most gibibytes to keep of what the frozen blocks give, for epochs and runs to come.",
-        show_default="4, or a quarter of the free disk",
+        help="Cache size limit in GiB. The cache keeps the output of the frozen blocks for later "
+        "epochs and runs.",
+        show_default="4, or a quarter of the free disk space",
     ),
 ]
 

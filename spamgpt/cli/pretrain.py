@@ -20,7 +20,9 @@ from spamgpt.cli.options import (
 )
 from spamgpt.device import set_threads
 from spamgpt.errors import UsageError
-from spamgpt.stages.pretrain import PretrainSettings, Size, StoredAs, run
+from spamgpt.stages.pretrain import PretrainSettings, StoredAs, run
+from spamgpt.training.hyperparameters import PretrainingOptimizer
+from spamgpt.training.schedule import PretrainingSchedule
 from spamgpt.workspace import Workspace
 
 _NEW = "Shape of a new model"
@@ -30,65 +32,83 @@ _NEW = "Shape of a new model"
 def command(
     texts: Annotated[
         list[Path],
-        typer.Argument(help="Text, JSONL or CSV files, plain or gzip, or folders of them."),
+        typer.Argument(help="Text, JSONL, CSV or TSV files, plain or gzipped, or folders of them."),
     ],
     model: Annotated[
         str | None,
-        typer.Option(help="Go on from this model of the workspace.", show_default="from scratch"),
-    ] = None,
-    size: Annotated[
-        Size, typer.Option(help="The size of a new model: the defaults of its shape.")
-    ] = "mini",
+        typer.Option(
+            help="Continue from this model of the workspace.", show_default="from scratch"
+        ),
+    ] = PretrainSettings.model,
     name: Annotated[
-        str | None, typer.Option(help="What to call the model.", show_default="the size's, model's")
-    ] = None,
+        str | None, typer.Option(help="Name of the new model.", show_default="the model's, or mini")
+    ] = PretrainSettings.name,
     tokens: Annotated[
-        int | None, typer.Option(min=1, help="Budget: how many tokens to train on.")
-    ] = None,
+        int | None, typer.Option(min=1, help="Budget in tokens.")
+    ] = PretrainSettings.tokens,
     minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="Budget: how long to train (not repeatable).")
-    ] = None,
+        float | None,
+        typer.Option(min=0.01, help="Budget in minutes (the result is not reproducible)."),
+    ] = PretrainSettings.minutes,
     weight: Annotated[
         list[str] | None,
         typer.Option(
             metavar="SOURCE=FACTOR",
-            help="Go through a source (a file's name without endings) so often an epoch; 0: never.",
+            help="How often each epoch goes through a source; 0 leaves it out. A source is named "
+            "after its file, without the endings. Can be repeated.",
         ),
     ] = None,
     batch_tokens: Annotated[
-        int, typer.Option(min=2, help="Tokens a step.")
+        int, typer.Option(min=2, help="Tokens per step.")
     ] = PretrainSettings.batch_tokens,
+    optimizer: Annotated[
+        PretrainingOptimizer,
+        typer.Option(help="muon trains the matrices of the blocks with Muon, the rest with AdamW."),
+    ] = PretrainSettings.optimizer,
+    schedule: Annotated[
+        PretrainingSchedule,
+        typer.Option(
+            help="trapezoid keeps the learning rate constant until the last fifth of the budget, "
+            "so that an interrupted run can be resumed with a larger one."
+        ),
+    ] = PretrainSettings.schedule,
     learning_rate: Annotated[
-        float, typer.Option(min=0, help="AdamW's highest step size.")
+        float | None,
+        typer.Option(
+            min=0,
+            help="Highest learning rate.",
+            show_default="0.003 with muon, 0.001 with adamw",
+        ),
     ] = PretrainSettings.learning_rate,
     weight_decay: Annotated[
-        float, typer.Option(min=0, help="AdamW's weight decay, for matrices.")
+        float, typer.Option(min=0, help="Weight decay of matrices and embeddings.")
     ] = PretrainSettings.weight_decay,
     held_out: Annotated[
-        float, typer.Option(min=0.0001, max=0.5, help="Share of documents kept for measuring.")
+        float,
+        typer.Option(min=0.0001, max=0.5, help="Share of the documents held out for evaluation."),
     ] = PretrainSettings.held_out,
     seed: SeedOption = PretrainSettings.seed,
     precision: TrainingPrecisionOption = PretrainSettings.precision,
     store_as: Annotated[
-        StoredAs, typer.Option(help="Numbers in the model's file.")
+        StoredAs, typer.Option(help="Number format of the model file.")
     ] = PretrainSettings.store_as,
-    layers: Annotated[
-        int, typer.Option(min=1, help="Blocks.", rich_help_panel=_NEW)
-    ] = PretrainSettings.layers,
-    heads: Annotated[
-        int, typer.Option(min=1, help="Attention heads.", rich_help_panel=_NEW)
-    ] = PretrainSettings.heads,
-    width: Annotated[
+    n_layer: Annotated[
+        int, typer.Option(min=1, help="Number of blocks.", rich_help_panel=_NEW)
+    ] = PretrainSettings.n_layer,
+    n_head: Annotated[
+        int, typer.Option(min=1, help="Attention heads per block.", rich_help_panel=_NEW)
+    ] = PretrainSettings.n_head,
+    n_embd: Annotated[
         int, typer.Option(min=1, help="Width of the hidden states.", rich_help_panel=_NEW)
-    ] = PretrainSettings.width,
-    context: Annotated[
+    ] = PretrainSettings.n_embd,
+    n_positions: Annotated[
         int, typer.Option(min=2, help="Context length in tokens.", rich_help_panel=_NEW)
-    ] = PretrainSettings.context,
-    vocabulary: Annotated[
-        int, typer.Option(min=258, help="Tokens of the vocabulary.", rich_help_panel=_NEW)
-    ] = PretrainSettings.vocabulary,
+    ] = PretrainSettings.n_positions,
+    vocab_size: Annotated[
+        int, typer.Option(min=258, help="Tokens in the vocabulary.", rich_help_panel=_NEW)
+    ] = PretrainSettings.vocab_size,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the interrupted run of these options.")
+        bool, typer.Option("--resume", help="Continue the interrupted run with these options.")
     ] = False,
     device: DeviceOption = PretrainSettings.device,
     threads: ThreadsOption = None,
@@ -103,8 +123,8 @@ def command(
 
     spamgpt pretrain inbox.txt --model gpt2 --tokens 2000000 --learning-rate 5e-5
 
-    Text files hold a document a line, JSONL and CSV files one in each `text`. Ctrl-C keeps what was
-    learnt; the same command with --resume goes on.
+    Text files hold one document per line; the others have one in each `text` field. Ctrl-C keeps
+    what was learnt; the same command with --resume continues.
     """
     set_threads(threads)
     from spamgpt.cli.output.screen import (
@@ -114,14 +134,11 @@ def command(
         warn_of_substitutions,
     )
 
-    if width % heads:
-        raise UsageError(f"--width {width} is not a multiple of --heads {heads}.", "Choose others.")
     settings = settings_from(
         PretrainSettings,
         locals(),
         texts=tuple(map(str, texts)),
         weights=tuple(map(_weight, weight or ())),
-        name=name or (None if model else size),
     )
     reporter = ScreenReporter(quiet)
     artifact = run(settings, Workspace(workspace), reporter, resume)

@@ -15,9 +15,10 @@ from spamgpt.cli.options import (
     KeepDuplicatesOption,
     LabelColumnOption,
     LearningRateOption,
-    MaxHamLossOption,
+    MaxFalsePositiveRateOption,
     ModelOption,
     OfflineOption,
+    PositiveLabelOption,
     QuietOption,
     ScheduleOption,
     SeedOption,
@@ -67,7 +68,8 @@ def command(
     schedule: ScheduleOption = FinetuneSettings.schedule,
     select: SelectOption = FinetuneSettings.select,
     precision: TrainingPrecisionOption = FinetuneSettings.precision,
-    max_ham_loss: MaxHamLossOption = FinetuneSettings.max_ham_loss,
+    positive_label: PositiveLabelOption = FinetuneSettings.positive_label,
+    max_false_positive_rate: MaxFalsePositiveRateOption = FinetuneSettings.max_false_positive_rate,
     cache_limit: CacheLimitOption = FinetuneSettings.cache_limit,
     seed: SeedOption = FinetuneSettings.seed,
     device: DeviceOption = FinetuneSettings.device,
@@ -77,14 +79,14 @@ def command(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Go through all stages: fetch, prepare, finetune, evaluate, and show a few predictions.
+    """Run all stages (fetch, prepare, finetune, evaluate) and show a few predictions.
 
     spamgpt run --offline
 
     spamgpt run --dataset tickets.csv --label-column queue --unfreeze all
 
-    A stage whose result is there already, made with the same settings from the same inputs, is
-    skipped. The seed is that of every stage.
+    A stage is skipped if its result exists already, made with the same settings from the same
+    inputs. All stages use the same seed.
     """
     set_threads(threads)
     from spamgpt.cli.output.screen import ScreenReporter, show_json, warn_of_substitutions

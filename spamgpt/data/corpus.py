@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,17 @@ def find_sources(paths: Sequence[Path], weights: Mapping[str, float]) -> list[So
     return chosen
 
 
+def weighted_documents(sources: Sequence[Source]) -> Iterator[str]:
+    """The documents of all sources, each as often as its source's weight says.
+
+    With a weight of 2.5, every document comes twice and every second one once more.
+    """
+    for source in sources:
+        for number, text in enumerate(source.documents()):
+            for _ in range(int((number + 1) * source.weight) - int(number * source.weight)):
+                yield text
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Documents as token ids, each ended by the end-of-text token and cut to pieces of the context.
@@ -95,6 +107,7 @@ class Corpus:
         return np.diff(self.offsets)
 
     def pack(self, pieces: Sequence[int]) -> PackedTokens:
+        """The chosen pieces, in the order of the indices."""
         return pack(
             [self.token_ids[self.offsets[i] : self.offsets[i + 1]].tolist() for i in pieces]
         )
@@ -152,6 +165,25 @@ def epoch_batches(
         ends = np.cumsum(lengths[window]) // tokens_per_batch
         batches += [part.tolist() for part in np.split(window, np.flatnonzero(np.diff(ends)) + 1)]
     return [batches[index] for index in draw.permutation(len(batches))]
+
+
+def describe_sources(
+    sources: Sequence[Source], training: Corpus, held_out: Corpus
+) -> list[dict[str, Any]]:
+    """Each source with its tokens, and its share of what an epoch trains on."""
+    tokens = np.bincount(training.source, training.lengths, minlength=len(sources))
+    held = np.bincount(held_out.source, held_out.lengths, minlength=len(sources))
+    weighted = tokens * [source.weight for source in sources]
+    return [
+        {
+            "source": source.name,
+            "weight": source.weight,
+            "tokens": int(tokens[number]),
+            "held_out_tokens": int(held[number]),
+            "share": round(float(weighted[number] / weighted.sum()), 4),
+        }
+        for number, source in enumerate(sources)
+    ]
 
 
 def _corpus(pieces: list[list[int]], numbers: list[int]) -> Corpus:

@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.stages import evaluate, fetch, finetune, prepare
 from spamgpt.stages.evaluate import EvaluateSettings
 from spamgpt.stages.fetch import FetchSettings
 from spamgpt.stages.finetune import FinetuneSettings
+from spamgpt.stages.plan import resolve_hyperparameters, with_hyperparameters
 from spamgpt.stages.prepare import PrepareSettings
-from spamgpt.workspace import Artifact, Workspace
+from spamgpt.workspace import Artifact, Workspace, result_settings
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _SAME = "made with the same settings from the same inputs"
 
@@ -36,6 +40,7 @@ class Step:
 
     @property
     def artifact(self) -> Artifact:
+        """The last that it made."""
         return self.artifacts[-1]
 
 
@@ -49,20 +54,19 @@ def run(
     yield Step("fetch", [dataset, model], "the workspace has both" if there else None)
 
     prepare_settings = replace(settings.prepare, dataset=dataset.reference)
-    found = workspace.up_to_date(
-        "prepared", _without(asdict(prepare_settings), "dataset"), [dataset]
-    )
+    found = workspace.up_to_date("prepared", _compared(prepare_settings, "dataset"), [dataset])
     prepared = found or prepare.run(prepare_settings, workspace, reporter)
     yield Step("prepare", [prepared], _SAME if found else None)
 
+    chosen = resolve_hyperparameters(settings.finetune, model)
     finetune_settings = replace(
-        finetune.with_recommendations(settings.finetune, model),
+        with_hyperparameters(settings.finetune, chosen),
         prepared=prepared.reference,
         model=model.reference,
     )
     found = workspace.up_to_date(
         "classifiers",
-        _without(asdict(finetune_settings), "prepared", "model", "device", "cache_limit"),
+        _compared(finetune_settings, "prepared", "model"),
         [prepared, model],
     )
     classifier = found or finetune.run(finetune_settings, workspace, reporter)
@@ -73,7 +77,7 @@ def run(
     )
     found = workspace.up_to_date(
         "evaluations",
-        _without(asdict(evaluate_settings), "classifier", "prepared", "device"),
+        _compared(evaluate_settings, "classifier", "prepared"),
         [classifier, prepared],
     )
     evaluation = found or evaluate.run(evaluate_settings, workspace, reporter)[0]
@@ -86,5 +90,6 @@ def read_metrics(evaluation: Artifact) -> dict[str, Any]:
     return metrics
 
 
-def _without(settings: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name not in names}
+def _compared(settings: "DataclassInstance", *inputs: str) -> dict[str, Any]:
+    """The settings that change the result, but for the inputs: these are compared by content."""
+    return {k: value for k, value in result_settings(settings).items() if k not in inputs}

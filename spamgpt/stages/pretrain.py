@@ -2,30 +2,36 @@
 
 import json
 import math
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from spamgpt.device import Device, TrainingPrecision
-from spamgpt.errors import Interrupted, MissingInputError, UsageError
+from spamgpt.errors import MissingInputError, UsageError
 from spamgpt.reporting import SILENT, Reporter
-from spamgpt.workspace import Artifact, Workspace, artifact_name, sha256
+from spamgpt.training.hyperparameters import PRETRAINING_RATES, PretrainingOptimizer
+from spamgpt.training.schedule import PretrainingSchedule
+from spamgpt.workspace import (
+    NO_EFFECT,
+    Artifact,
+    Workspace,
+    artifact_name,
+    result_settings,
+    sha256,
+)
 
 if TYPE_CHECKING:
-    from spamgpt.data.corpus import Corpus, Source
+    from spamgpt.data.corpus import Source
+    from spamgpt.gpt2.model import GPT2
     from spamgpt.gpt2.tokenizer import Tokenizer
     from spamgpt.training.checkpoint import Checkpoint
-    from spamgpt.training.pretraining import Pretraining, PretrainingRecord
+    from spamgpt.training.pretraining import PretrainingRecord
+    from spamgpt.training.trainer import Trainer
 
 STAGE = "pretrain"
-Size = Literal["mini"]
 StoredAs = Literal["float32", "float16"]
-
-# Seconds between checkpoints.
-_CHECKPOINT_INTERVAL = 180
 
 
 @dataclass(frozen=True)
@@ -33,30 +39,33 @@ class PretrainSettings:
     """`texts` are files or folders; `weights` says how often an epoch goes through a source.
 
     With `model`, a reference, training goes on from that model (domain-adaptive pre-training,
-    Gururangan et al. 2020); without, it starts from scratch with a vocabulary learnt from the
-    texts. `layers`, `heads`, `width`, `context` and `vocabulary` are the shape of a new model. The
-    budget is `tokens` or `minutes`. `held_out` is the share of the documents kept for measuring.
+    Gururangan et al. 2020); without, it starts from scratch with a vocabulary of `vocab_size`
+    tokens learnt from the texts; `n_layer`, `n_head`, `n_embd` and `n_positions` are the rest of
+    its shape. The budget is `tokens` or `minutes`. The highest `learning_rate` is by default that
+    of PRETRAINING_RATES. `held_out` is the share of the documents kept for measuring.
     """
 
     texts: tuple[str, ...] = ()
     weights: tuple[tuple[str, float], ...] = ()
     model: str | None = None
     name: str | None = None
-    layers: int = 6
-    heads: int = 4
-    width: int = 256
-    context: int = 512
-    vocabulary: int = 8192
+    n_layer: int = 6
+    n_head: int = 4
+    n_embd: int = 256
+    n_positions: int = 512
+    vocab_size: int = 8192
     tokens: int | None = None
     minutes: float | None = None
     batch_tokens: int = 8192
-    learning_rate: float = 1e-3
+    optimizer: PretrainingOptimizer = "muon"
+    schedule: PretrainingSchedule = "cosine"
+    learning_rate: float | None = None
     weight_decay: float = 0.1
     held_out: float = 0.01
     seed: int = 123
     precision: TrainingPrecision = "auto"
     store_as: StoredAs = "float32"
-    device: Device = "auto"
+    device: Device = field(default="auto", metadata=NO_EFFECT)
 
 
 def run(
@@ -67,8 +76,9 @@ def run(
 ) -> Artifact:
     """Writes a `models/NAME/vN` that every other stage reads, with its history and a model card.
 
-    `resume` goes on with the interrupted run of the same settings and texts. Raises Interrupted,
-    UsageError, MissingInputError, BadDataError or IntegrityError.
+    `resume` goes on with the interrupted run of the same settings and texts; with the trapezoid
+    schedule the budget may be another. Raises Interrupted, UsageError, MissingInputError,
+    BadDataError or IntegrityError.
     """
     from filelock import Timeout
 
@@ -76,7 +86,14 @@ def run(
     from spamgpt.training.checkpoint import Checkpoint
 
     if (settings.tokens is None) == (settings.minutes is None):
-        raise UsageError("Give one budget.", "Use --tokens 50000000 or --minutes 60.")
+        raise UsageError("Give one budget.", "Use `tokens=50000000` or `minutes=60`.")
+    if settings.n_embd % settings.n_head:
+        raise UsageError(
+            f"`n_embd` {settings.n_embd} is not a multiple of `n_head` {settings.n_head}.",
+            "Choose others.",
+        )
+    if settings.learning_rate is None:
+        settings = replace(settings, learning_rate=PRETRAINING_RATES[settings.optimizer])
     sources = find_sources([Path(text) for text in settings.texts], dict(settings.weights))
     base = workspace.newest("models", settings.model) if settings.model else None
     record = _run_record(settings, sources, base)
@@ -94,8 +111,8 @@ def run(
             checkpoint.remove()
             return artifact
     raise MissingInputError(
-        f"There is no interrupted pre-training with these options and texts in {workspace.root}.",
-        "Repeat the options of the interrupted run with --resume, or start without it.",
+        f"There is no interrupted pre-training with these settings and texts in {workspace.root}.",
+        "Repeat the settings of the interrupted run with `resume`, or start without it.",
     )
 
 
@@ -110,23 +127,10 @@ def _train(
 ) -> Artifact:
     import torch
 
-    from spamgpt.classifier.model import load_model
-    from spamgpt.data.corpus import read_corpus
+    from spamgpt.data.corpus import describe_sources, read_corpus
     from spamgpt.device import resolve_device, resolve_precision
-    from spamgpt.gpt2.config import GPT2Config
-    from spamgpt.gpt2.folder import CARD_FILE, CONFIG_FILE, TOKENIZER_FILES
-    from spamgpt.gpt2.model import GPT2
-    from spamgpt.gpt2.tokenizer import Tokenizer
-    from spamgpt.gpt2.weights import random_weights
-    from spamgpt.training.interruption import stop_on_interrupt
-    from spamgpt.training.loop import TrainingInterrupted
-    from spamgpt.training.pretraining import (
-        Budget,
-        Pretraining,
-        PretrainingRecipe,
-        PretrainingRecord,
-    )
-    from spamgpt.training.vocabulary import learn_vocabulary
+    from spamgpt.gpt2.folder import CARD_FILE, CONFIG_FILE
+    from spamgpt.training.pretraining import Budget, PretrainingHyperparameters, pretraining
 
     device = resolve_device(settings.device)
     bfloat16 = resolve_precision(settings.precision, device) == torch.bfloat16
@@ -135,93 +139,56 @@ def _train(
     with workspace.new(
         "models", settings, inputs=inputs, name=artifact_name(name), stage=STAGE
     ) as draft:
-        if base:
-            model, tokenizer = load_model(base)
-            for file in TOKENIZER_FILES:
-                (draft.folder / file).write_bytes((base.folder / file).read_bytes())
-        else:
-            reporter.note(f"Learning a vocabulary of {settings.vocabulary:,} tokens")
-            texts = (text for source in sources for text in source.documents())
-            learn_vocabulary(texts, settings.vocabulary, draft.folder)
-            tokenizer = Tokenizer.from_folder(draft.folder)
-            config = GPT2Config(
-                n_layer=settings.layers,
-                n_head=settings.heads,
-                n_embd=settings.width,
-                n_positions=settings.context,
-                vocab_size=tokenizer.vocab_size,
-            )
-            model = GPT2(config)
-            model.load_state_dict(random_weights(config, settings.seed))
+        model, tokenizer = _begin(settings, sources, base, draft.folder, reporter)
         config = model.config
         reporter.note("Reading the texts")
         training_part, held_out = read_corpus(
             sources, tokenizer, config.n_positions, settings.held_out
         )
-        recipe = PretrainingRecipe(
+        chosen = PretrainingHyperparameters(
             Budget(settings.tokens, settings.minutes),
             settings.batch_tokens,
-            settings.learning_rate,
+            settings.learning_rate or PRETRAINING_RATES[settings.optimizer],
             settings.weight_decay,
             settings.seed,
+            settings.optimizer,
+            settings.schedule,
         )
-        run = Pretraining(model, recipe, device, bfloat16)
+        weights = [source.weight for source in sources]
+        run = pretraining(model, chosen, training_part, held_out, weights, device, bfloat16)
         if state is not None:
             run.load_state_dict(state)
+            _check_budget(run, state)
         reporter.note(
             f"{sum(p.numel() for p in model.parameters()):,} parameters; "
             f"{len(training_part.token_ids):,} tokens to train on, "
-            f"{len(held_out.token_ids):,} held out; {'bfloat16' if run.bfloat16 else 'float32'} "
+            f"{len(held_out.token_ids):,} held out; {'bfloat16' if bfloat16 else 'float32'} "
             f"on {device.type}"
         )
         row = reporter.table(
             "        tokens", "epochs", "training loss", "held-out loss", "perplexity"
         )
 
-        def show(record: PretrainingRecord) -> None:
+        def show(record: "PretrainingRecord") -> None:
             row(*_cells(record))
-
-        saved = time.monotonic()
-
-        def after_step() -> None:
-            nonlocal saved
-            if time.monotonic() - saved > _CHECKPOINT_INTERVAL:
-                checkpoint.save(run.state_dict())
-                saved = time.monotonic()
 
         for record in run.history:
             show(record)
-        try:
-            with stop_on_interrupt(reporter.warn) as should_stop:
-                run.run(
-                    training_part,
-                    held_out,
-                    [source.weight for source in sources],
-                    reporter,
-                    show,
-                    after_step,
-                    should_stop,
-                )
-        except TrainingInterrupted:
-            checkpoint.save(run.state_dict())
-            raise Interrupted(
-                f"Stopped after {run.tokens:,} tokens; what was learnt is kept.",
-                "Go on with the same command and --resume.",
-            ) from None
+        run.train(checkpoint, reporter, show, "Go on with the same command and `resume`.")
         written = replace(config, eos_token_id=tokenizer.end_of_text).to_dict()
         (draft.folder / CONFIG_FILE).write_text(json.dumps(written, indent=2) + "\n")
         _write_model(settings, run, draft.folder)
-        described = _describe_sources(sources, training_part, held_out)
+        described = describe_sources(sources, training_part, held_out)
         draft.counts.update(
             n_layer=config.n_layer,
             n_head=config.n_head,
             n_embd=config.n_embd,
             weights="pretrained",
             origin=f"{STAGE} from {base.reference if base else 'scratch'}",
-            tokens=run.tokens,
+            tokens=run.state.tokens,
             epochs=run.history[-1].epochs,
             held_out_loss=run.history[-1].held_out_loss,
-            training_seconds=round(run.seconds, 1),
+            training_seconds=round(run.state.seconds, 1),
             sources=described,
         )
         card = _card(name, settings, _architecture(config, run, tokenizer), described, run)
@@ -229,9 +196,54 @@ def _train(
     return draft.artifact
 
 
-def _architecture(config: Any, run: "Pretraining", tokenizer: "Tokenizer") -> str:
+def _begin(
+    settings: PretrainSettings,
+    sources: "Sequence[Source]",
+    base: Artifact | None,
+    folder: Path,
+    reporter: Reporter,
+) -> "tuple[GPT2, Tokenizer]":
+    """The model to begin with and its tokenizer, whose files are put into a folder."""
+    from spamgpt.classifier.model import load_model
+    from spamgpt.data.corpus import weighted_documents
+    from spamgpt.gpt2.config import GPT2Config
+    from spamgpt.gpt2.folder import TOKENIZER_FILES
+    from spamgpt.gpt2.model import GPT2
+    from spamgpt.gpt2.tokenizer import Tokenizer
+    from spamgpt.gpt2.weights import random_weights
+    from spamgpt.training.vocabulary import learn_vocabulary
+
+    if base:
+        for file in TOKENIZER_FILES:
+            (folder / file).write_bytes((base.folder / file).read_bytes())
+        return load_model(base)
+    reporter.note(f"Learning a vocabulary of {settings.vocab_size:,} tokens")
+    learn_vocabulary(weighted_documents(sources), settings.vocab_size, folder)
+    tokenizer = Tokenizer.from_folder(folder)
+    config = GPT2Config(
+        n_layer=settings.n_layer,
+        n_head=settings.n_head,
+        n_embd=settings.n_embd,
+        n_positions=settings.n_positions,
+        vocab_size=tokenizer.vocab_size,
+    )
+    model = GPT2(config)
+    model.load_state_dict(random_weights(config, settings.seed))
+    return model, tokenizer
+
+
+def _check_budget(run: "Trainer[PretrainingRecord]", state: Mapping[str, Any]) -> None:
+    """Refuses a budget that an interrupted run has exceeded already; its rate never came down."""
+    if run.objective.is_finished(run.state) and not state["finished"]:
+        raise UsageError(
+            f"The interrupted run has trained on {run.state.tokens:,} tokens already.",
+            "Give a larger budget with `tokens`.",
+        )
+
+
+def _architecture(config: Any, run: "Trainer[PretrainingRecord]", tokenizer: "Tokenizer") -> str:
     """The architecture in a sentence."""
-    parameters = sum(parameter.numel() for parameter in run.model.parameters())
+    parameters = sum(parameter.numel() for parameter in run.objective.model.parameters())
     return (
         f"GPT-2 with {config.n_layer} blocks, {config.n_head} heads, width {config.n_embd}, "
         f"context {config.n_positions} tokens, {tokenizer.vocab_size:,} byte-level BPE tokens: "
@@ -249,7 +261,9 @@ def _cells(record: "PretrainingRecord") -> tuple[str, ...]:
     )
 
 
-def _write_model(settings: PretrainSettings, run: "Pretraining", folder: Path) -> None:
+def _write_model(
+    settings: PretrainSettings, run: "Trainer[PretrainingRecord]", folder: Path
+) -> None:
     import pandas as pd
     import torch
 
@@ -257,31 +271,10 @@ def _write_model(settings: PretrainSettings, run: "Pretraining", folder: Path) -
     from spamgpt.gpt2.weights import write_weights
 
     dtype = torch.float16 if settings.store_as == "float16" else torch.float32
-    tensors = {name: tensor.to(dtype) for name, tensor in run.model.state_dict().items()}
+    tensors = {name: tensor.to(dtype) for name, tensor in run.objective.model.state_dict().items()}
     write_weights(tensors, folder / WEIGHTS_FILE)
     history = pd.DataFrame([asdict(record) for record in run.history])
     history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
-
-
-def _describe_sources(
-    sources: "Sequence[Source]", training: "Corpus", held_out: "Corpus"
-) -> list[dict[str, Any]]:
-    """Each source with its share of what an epoch trains on."""
-    import numpy as np
-
-    tokens = np.bincount(training.source, training.lengths, minlength=len(sources))
-    held = np.bincount(held_out.source, held_out.lengths, minlength=len(sources))
-    weighted = tokens * [source.weight for source in sources]
-    return [
-        {
-            "source": source.name,
-            "weight": source.weight,
-            "tokens": int(tokens[number]),
-            "held_out_tokens": int(held[number]),
-            "share": round(float(weighted[number] / weighted.sum()), 4),
-        }
-        for number, source in enumerate(sources)
-    ]
 
 
 def _card(
@@ -289,7 +282,7 @@ def _card(
     settings: PretrainSettings,
     architecture: str,
     sources: Sequence[Mapping[str, Any]],
-    run: "Pretraining",
+    run: "Trainer[PretrainingRecord]",
 ) -> str:
     """A model card made from the run's own record."""
     rows = "\n".join(
@@ -305,7 +298,7 @@ def _card(
     )
     return f"""# {name}
 
-{architecture} Trained by `spamgpt pretrain` on unlabelled text: {run.tokens:,} tokens,
+{architecture} Trained by `spamgpt pretrain` on unlabelled text: {run.state.tokens:,} tokens,
 {run.history[-1].epochs:.2f} passes over the corpus, seed {settings.seed}.
 
 It knows how the texts below are written and little else: it is a start for classifiers of messages,
@@ -331,13 +324,16 @@ Losses are in nats a token. The settings:
 def _run_record(
     settings: PretrainSettings, sources: "Sequence[Source]", base: Artifact | None
 ) -> dict[str, Any]:
-    """What makes two runs the same: all settings but the device, and the content of the inputs."""
-    values = asdict(settings)
-    del values["device"], values["texts"]
+    """What makes two runs the same: all settings that change the result and the inputs' content.
+
+    With the trapezoid the budget is none of them: it may grow while a run is interrupted.
+    """
+    budget = {"tokens", "minutes"} if settings.schedule == "trapezoid" else set()
+    values = result_settings(settings)
     record: dict[str, Any] = json.loads(  # as it will be read back
         json.dumps(
             {
-                "settings": values,
+                "settings": {k: v for k, v in values.items() if k not in {"texts", *budget}},
                 "texts": [[source.name, sha256(source.path)] for source in sources],
                 "inputs": [base.as_input] if base else [],
             }

@@ -59,15 +59,18 @@ class ArrayCache:
                 return None
         except (OSError, ValueError, KeyError, TypeError, EOFError):
             return None
-        with suppress(OSError):
-            self._record(key).touch()
+        with suppress(OSError):  # evicted by another run meanwhile; what is mapped stays readable
+            os.utime(self._record(key))
         return array
 
     @contextmanager
     def writing(
         self, key: str, about: str, shape: tuple[int, ...], dtype: npt.DTypeLike
     ) -> Iterator[Array]:
-        """Yields an array to be filled in; the key has it when the block ends without an error."""
+        """Yields an array to be filled in; the key has it when the block ends without an error.
+
+        The array stays readable afterwards, also if another run evicts or clears it.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         unfinished = self.folder / f"{key}-{secrets.token_hex(4)}.unfinished"
         try:
@@ -76,10 +79,10 @@ class ArrayCache:
             yield array
             array.flush()
             record = {"about": about, "crc32": _checksum(array)}
-            del array
-            unfinished.replace(self._file(key))
-            record["mtime_ns"] = self._file(key).stat().st_mtime_ns
-            _write_at_once(self._record(key), json.dumps(record))
+            with suppress(FileNotFoundError):  # the cache was cleared meanwhile
+                unfinished.replace(self._file(key))
+                record["mtime_ns"] = self._file(key).stat().st_mtime_ns
+                _write_at_once(self._record(key), json.dumps(record))
         finally:
             unfinished.unlink(missing_ok=True)
 

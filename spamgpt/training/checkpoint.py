@@ -4,20 +4,24 @@ import hashlib
 import json
 import pickle
 import shutil
+import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
 from spamgpt.errors import IntegrityError, SpamgptError
 
 _FOLDER = "checkpoints"
 _STATE_FILE, _RUN_FILE, _LOCK_FILE = "state.pt", "run.json", ".lock"
+# Seconds of training that a run which is killed may lose, and how many times as long as saving
+# took training has to go on before it is saved again: large models are saved less often.
+_INTERVAL, _TIMES_COST = 10.0, 50.0
 
 
 class Checkpoint:
@@ -76,6 +80,8 @@ class Checkpoint:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replaces what was saved before; what was saved stays if the disk is full."""
+        import torch
+
         unfinished = self.folder / f"{_STATE_FILE}.new"
         if not (self.folder / _RUN_FILE).exists():
             unfinished.write_text(json.dumps(self.record), encoding="utf-8")
@@ -87,11 +93,13 @@ class Checkpoint:
             unfinished.unlink(missing_ok=True)
             raise SpamgptError(
                 f"The checkpoint could not be written to {self.folder}.",
-                "Is the disk full? Make room and go on with --resume.",
+                "Is the disk full? Make room and go on with `resume`.",
             ) from error
 
     def load(self) -> dict[str, Any]:
         """What `save` wrote: tensors and plain values, nothing that could run code."""
+        import torch
+
         path = self.folder / _STATE_FILE
         try:
             with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
@@ -100,11 +108,109 @@ class Checkpoint:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except (RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile) as error:
             raise IntegrityError(
-                f"{path} is damaged.", f"Delete {self.folder} and start again without --resume."
+                f"{path} is damaged.", f"Delete {self.folder} and start again without `resume`."
             ) from error
         return state
 
     def remove(self) -> None:
+        """Removes the place with all that is in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
         with suppress(OSError):  # other runs may be there
             self.folder.parent.rmdir()
+
+
+@dataclass(frozen=True)
+class Place:
+    """What stands in the workspace of one run that has not ended.
+
+    `record` is None if it cannot be read, `size` is in bytes, `saved` a Unix time. A run is
+    `resumable` once it has saved a state; while it is `under_way` nobody else may touch its place.
+    """
+
+    folder: Path
+    stage: str
+    record: Mapping[str, Any] | None
+    size: int
+    saved: float
+    resumable: bool
+    under_way: bool
+
+
+def places(workspace_root: Path) -> list[Place]:
+    """The places of all runs that have not ended, the last saved first."""
+    found = []
+    for folder in (workspace_root / _FOLDER).glob("*-*"):
+        with suppress(OSError):  # ended meanwhile
+            files = [path.stat() for path in folder.iterdir()]
+            record = None
+            with suppress(OSError, ValueError):
+                record = json.loads((folder / _RUN_FILE).read_text(encoding="utf-8"))
+            found.append(
+                Place(
+                    folder,
+                    folder.name.split("-")[0],
+                    record if isinstance(record, dict) else None,
+                    sum(file.st_size for file in files),
+                    max((file.st_mtime for file in files), default=folder.stat().st_mtime),
+                    (folder / _STATE_FILE).exists(),
+                    _is_locked(folder),
+                )
+            )
+    return sorted(found, key=lambda place: place.saved, reverse=True)
+
+
+def clear_places(workspace_root: Path, resumable: bool) -> int:
+    """Removes what killed runs left and, if so asked, what could be resumed; returns the bytes.
+
+    What is under way stays.
+    """
+    freed = 0
+    for place in places(workspace_root):
+        if place.resumable and not resumable:
+            continue
+        with suppress(Timeout), FileLock(place.folder / _LOCK_FILE, timeout=0):
+            Checkpoint(place.folder, place.record or {}).remove()
+            freed += place.size
+    return freed
+
+
+def _is_locked(folder: Path) -> bool:
+    if not (folder / _LOCK_FILE).exists():
+        return False
+    try:
+        with FileLock(folder / _LOCK_FILE, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+class Saving:
+    """When a run is saved: after its first and its last measurement, and now and then in between.
+
+    After the last, so that nothing has to be trained again should the disk be full at the end.
+    """
+
+    def __init__(self, save: Callable[[], None]) -> None:
+        self._save = save
+        self._first = True
+        self._began = time.monotonic()
+        self._wait = _INTERVAL
+
+    def after_step(self) -> None:
+        """Saves if it is time."""
+        if time.monotonic() - self._began > self._wait:
+            self._now()
+
+    def after_record(self, last: bool) -> None:
+        """Saves if it is the first or the `last` measurement, or time."""
+        if self._first or last:
+            self._now()
+        else:
+            self.after_step()
+        self._first = False
+
+    def _now(self) -> None:
+        began = time.monotonic()
+        self._save()
+        self._began = time.monotonic()
+        self._wait = max(_INTERVAL, _TIMES_COST * (self._began - began))

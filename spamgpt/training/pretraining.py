@@ -1,28 +1,28 @@
-"""The pre-training loop: next-token prediction on packed documents, under a budget."""
+"""Pre-training: next-token prediction on packed documents, under a budget of tokens or minutes."""
 
-import math
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from spamgpt.data.corpus import Corpus, epoch_batches
-from spamgpt.errors import SpamgptError
 from spamgpt.gpt2.language_model import next_token_loss
 from spamgpt.gpt2.model import GPT2
 from spamgpt.reporting import Reporter
-from spamgpt.training.loop import TrainingInterrupted
+from spamgpt.training.hyperparameters import PretrainingOptimizer
+from spamgpt.training.optimizer import pretraining_optimizer
+from spamgpt.training.schedule import COSINE_WARM_UP, PretrainingSchedule, cosine, trapezoid
+from spamgpt.training.trainer import Bar, Trainer, TrainingState
 
-# Of the budget: the share with a rising learning rate, and what the rate falls to at the end.
-WARM_UP, FINAL_RATE = 0.02, 0.1
 # The held-out loss is measured after each of so many equal parts of the budget.
 MEASUREMENTS = 20
+# The warm-up of the trapezoid is no share of the budget, which may grow, unless that is small.
+WARM_UP_TOKENS, LARGEST_WARM_UP = 400_000, 0.1
 _CLIP_NORM = 1.0
-_BETAS = (0.9, 0.95)
 
 
 @dataclass(frozen=True)
@@ -51,155 +51,142 @@ class PretrainingRecord:
 
 
 @dataclass(frozen=True)
-class PretrainingRecipe:
+class PretrainingHyperparameters:
+    """How to pre-train. `learning_rate` is the highest of the `schedule`."""
+
     budget: Budget
-    tokens_per_batch: int
+    batch_tokens: int
     learning_rate: float
     weight_decay: float
     seed: int
+    optimizer: PretrainingOptimizer = "muon"
+    schedule: PretrainingSchedule = "cosine"
 
 
-def learning_rate_factor(spent: float) -> float:
-    """Linear warm-up, then a cosine down to FINAL_RATE, against the share of the budget spent."""
-    if spent < WARM_UP:
-        return spent / WARM_UP
-    cosine = 0.5 * (1 + math.cos(math.pi * (spent - WARM_UP) / (1 - WARM_UP)))
-    return FINAL_RATE + (1 - FINAL_RATE) * cosine
+def pretraining(
+    model: GPT2,
+    hyperparameters: PretrainingHyperparameters,
+    training: Corpus,
+    held_out: Corpus,
+    weights: Sequence[float],
+    device: torch.device,
+    bfloat16: bool,
+) -> Trainer[PretrainingRecord]:
+    """A run that trains all of a model; `weights` says how often an epoch goes through a source."""
+    model.to(device)
+    optimizer = pretraining_optimizer(
+        model,
+        hyperparameters.optimizer,
+        hyperparameters.learning_rate,
+        hyperparameters.weight_decay,
+    )
+    objective = Pretraining(model, hyperparameters, training, held_out, weights, device, bfloat16)
+    trained = dict(model.named_parameters())
+    return Trainer(objective, PretrainingRecord, trained, optimizer, _CLIP_NORM)
 
 
-@dataclass
 class Pretraining:
-    """A run of pre-training and all that is needed to stop it and go on."""
+    """The objective of pre-training."""
 
-    model: GPT2
-    recipe: PretrainingRecipe
-    device: torch.device
-    bfloat16: bool
-    history: list[PretrainingRecord] = field(default_factory=list)
-    tokens: int = 0
-    seconds: float = 0.0
-    epoch: int = 0
-    batches_done: int = 0  # in the epoch under way
-    recent_losses: list[float] = field(default_factory=list)  # since the last record
+    one_bar = True
 
-    def __post_init__(self) -> None:
-        self.model.to(self.device).train()
-        parameters = list(self.model.parameters())
-        matrices = [parameter for parameter in parameters if parameter.dim() > 1]
-        others = [parameter for parameter in parameters if parameter.dim() < 2]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": self.recipe.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=self.recipe.learning_rate,
-            betas=_BETAS,
-            fused=True,
-        )
-
-    def run(
+    def __init__(
         self,
+        model: GPT2,
+        hyperparameters: PretrainingHyperparameters,
         training: Corpus,
         held_out: Corpus,
         weights: Sequence[float],
-        reporter: Reporter,
-        after_measurement: Callable[[PretrainingRecord], None],
-        after_step: Callable[[], None],
-        should_stop: Callable[[], bool],
+        device: torch.device,
+        bfloat16: bool,
     ) -> None:
-        """Trains until the budget is spent; raises TrainingInterrupted once asked to stop.
+        self.model: torch.nn.Module = model
+        self._gpt2 = model
+        self._chosen = hyperparameters
+        self._budget = hyperparameters.budget
+        self._training = training
+        self._lengths = training.lengths
+        self._held_out = held_out
+        self._weights = weights
+        self._tokens_per_epoch = float((self._lengths * np.asarray(weights)[training.source]).sum())
+        self._device = device
+        self._bfloat16 = bfloat16
 
-        `after_step` may save a checkpoint: the state is always where the run can go on.
-        """
-        per_epoch = float((training.lengths * np.asarray(weights)[training.source]).sum())
-        budget = self.recipe.budget
-        total = budget.tokens if budget.tokens is not None else int(60 * (budget.minutes or 0))
-        unit = "tokens" if budget.tokens is not None else "seconds"
-        with reporter.task("Pre-training", total, unit) as task:
-            task.advance(self.tokens if budget.tokens is not None else int(self.seconds))
-            while self._spent() < 1:
-                batches = epoch_batches(
-                    training, weights, self.recipe.tokens_per_batch, self.recipe.seed, self.epoch
-                )
-                for batch in batches[self.batches_done :]:
-                    before = self.tokens if unit == "tokens" else int(self.seconds)
-                    loss = self._step(training, batch)
-                    now = self.tokens if unit == "tokens" else int(self.seconds)
-                    rate = self.tokens / self.seconds
-                    task.advance(now - before, f"loss {loss:.3f}, {rate:,.0f} tokens/s")
-                    if self._spent() * MEASUREMENTS >= len(self.history) + 1:
-                        record = self._measure(held_out, self.tokens / per_epoch)
-                        self.history.append(record)
-                        self.recent_losses.clear()
-                        after_measurement(record)
-                    if self._spent() >= 1:
-                        return
-                    after_step()
-                    if should_stop():
-                        raise TrainingInterrupted
-                self.epoch += 1
-                self.batches_done = 0
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Indices of pieces of the corpus, as often as their sources weigh."""
+        chosen = self._chosen
+        return epoch_batches(self._training, self._weights, chosen.batch_tokens, chosen.seed, epoch)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that `load_state_dict` needs, as tensors and plain values."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "history": [asdict(record) for record in self.history],
-            "progress": [self.tokens, self.seconds, self.epoch, self.batches_done],
-            "recent_losses": self.recent_losses,
-        }
+    def tokens(self, batch: Sequence[int]) -> int:
+        """The tokens of a batch."""
+        return int(self._lengths[batch].sum())
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.history = [PretrainingRecord(**record) for record in state["history"]]
-        self.tokens, self.seconds, self.epoch, self.batches_done = state["progress"]
-        self.recent_losses = list(state["recent_losses"])
+    def loss(self, batch: Sequence[int]) -> tuple[Tensor, int]:
+        """The mean cross-entropy of the predicted tokens, and how many they are."""
+        return self._loss_of(self._training, batch)
 
-    def _spent(self) -> float:
-        return self.recipe.budget.spent(self.tokens, self.seconds)
+    def learning_rate(self, state: TrainingState[PretrainingRecord]) -> float:
+        """By the schedule, from what was spent before the step."""
+        spent, budget = self._spent(state), self._budget
+        if self._chosen.schedule == "cosine":
+            return self._chosen.learning_rate * cosine(spent)
+        if budget.tokens is None:
+            warmed_up = spent / COSINE_WARM_UP
+        else:
+            warmed_up = state.tokens / min(WARM_UP_TOKENS, LARGEST_WARM_UP * budget.tokens)
+        return self._chosen.learning_rate * trapezoid(warmed_up, spent)
 
-    def _step(self, training: Corpus, batch: list[int]) -> float:
-        started = time.monotonic()
-        rate = self.recipe.learning_rate * learning_rate_factor(self._spent())
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        packed = training.pack(batch).to(self.device)
-        with self._precision():
-            loss = next_token_loss(self.model, packed)
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP_NORM)
-        self.optimizer.step()
-        value = loss.item()
-        if not math.isfinite(value):
-            raise SpamgptError(
-                f"The loss became {value} after {self.tokens:,} tokens: training has diverged.",
-                "Lower the --learning-rate.",
-            )
-        self.recent_losses.append(value)
-        self.tokens += len(packed.token_ids)
-        self.batches_done += 1
-        self.seconds += time.monotonic() - started
-        return value
+    def is_due(self, state: TrainingState[PretrainingRecord]) -> bool:
+        """After every equal part of the budget, which may have been another at the last one."""
+        if self._budget.tokens is None:
+            passed = len(state.history)
+        else:
+            passed = int(self._budget.spent(state.measured_tokens, 0) * MEASUREMENTS)
+        return self._spent(state) * MEASUREMENTS >= passed + 1
+
+    def is_finished(self, state: TrainingState[PretrainingRecord]) -> bool:
+        """Whether the budget is spent."""
+        return self._spent(state) >= 1
 
     @torch.inference_mode()
-    def _measure(self, held_out: Corpus, epochs: float) -> PretrainingRecord:
-        """The mean loss over all predicted tokens of the held-out part."""
-        once = [1.0] * (int(held_out.source.max()) + 1)
+    def measure(
+        self,
+        state: TrainingState[PretrainingRecord],
+        reporter: Reporter,
+        should_stop: Callable[[], bool],
+    ) -> PretrainingRecord:
+        """The mean loss over all predicted tokens of the held-out part; it is not interrupted."""
+        once = [1.0] * (int(self._held_out.source.max()) + 1)
         total, count = 0.0, 0
-        for batch in epoch_batches(held_out, once, self.recipe.tokens_per_batch, 0, 0):
-            packed = held_out.pack(batch).to(self.device)
-            with self._precision():
-                loss = next_token_loss(self.model, packed).item()
-            predicted = len(packed.token_ids) - len(packed)
-            total += loss * predicted
+        for batch in epoch_batches(self._held_out, once, self._chosen.batch_tokens, 0, 0):
+            loss, predicted = self._loss_of(self._held_out, batch)
+            total += loss.item() * predicted
             count += predicted
-        mean = sum(self.recent_losses) / len(self.recent_losses)
-        return PretrainingRecord(self.tokens, epochs, mean, total / count)
+        mean = sum(state.losses) / len(state.losses)
+        epochs = state.tokens / self._tokens_per_epoch
+        return PretrainingRecord(state.tokens, epochs, mean, total / count)
+
+    def bar(self, state: TrainingState[PretrainingRecord]) -> Bar:
+        """The whole budget."""
+        if self._budget.tokens is not None:
+            return Bar("Pre-training", self._budget.tokens, state.tokens, "tokens")
+        whole = int(60 * (self._budget.minutes or 0))
+        return Bar("Pre-training", whole, int(state.seconds), "seconds")
+
+    def where(self, state: TrainingState[PretrainingRecord]) -> str:
+        """The tokens that are done."""
+        return f"after {state.tokens:,} tokens"
+
+    def _spent(self, state: TrainingState[PretrainingRecord]) -> float:
+        return self._budget.spent(state.tokens, state.seconds)
+
+    def _loss_of(self, corpus: Corpus, batch: Sequence[int]) -> tuple[Tensor, int]:
+        packed = corpus.pack(batch).to(self._device)
+        with self._precision():
+            loss = next_token_loss(self._gpt2, packed)
+        return loss, len(packed.token_ids) - len(packed)
 
     def _precision(self) -> AbstractContextManager[Any]:
-        if not self.bfloat16:
+        if not self._bfloat16:
             return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+        return torch.autocast(self._device.type, torch.bfloat16)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
+from functools import cache as computed_once
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+import spamgpt
 from spamgpt.data.batches import TokenizedMessages, batches_by_length, tokens_per_batch
 from spamgpt.gpt2.backends.precision import lowered
 from spamgpt.gpt2.model import GPT2
 from spamgpt.reporting import Reporter, Task
 from spamgpt.training.cache import Array, ArrayCache
+
+# The code whose arithmetic, or whose choice of what is computed together, decides activations.
+_DECIDES = ("gpt2/**/*.py", "data/batches.py", "training/trunk.py")
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,18 @@ class TrunkSpecification:
     def key(self, messages: TokenizedMessages) -> str:
         """A name for the activations of some messages: equal keys, equal activations."""
         numerics = [str(self.dtype), self.device.type, torch.__version__, torch.get_num_threads()]
-        content = json.dumps([self.model, self.depth, numerics, messages.token_ids])
+        content = json.dumps([self.model, self.depth, numerics, code_digest(), messages.token_ids])
         return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+@computed_once
+def code_digest() -> str:
+    """A digest of this program's code that decides activations: another code, another digest."""
+    root = Path(spamgpt.__file__).parent
+    digest = hashlib.sha256(spamgpt.__version__.encode())
+    for path in sorted(path for pattern in _DECIDES for path in root.glob(pattern)):
+        digest.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def run_trunk(
@@ -76,13 +91,13 @@ def run_trunk(
     """
     depth = specification.depth
     wanted = [_Stored(gpt2, specification, name, messages) for name, messages in splits.items()]
-    size = sum(stored.size for stored in wanted)
-    if size > cache.limit:
+    if sum(stored.size for stored in wanted) > cache.limit:
         return None
-    missing = [stored for stored in wanted if stored.read(cache) is None]
+    # What is mapped stays readable even if another run near the limit evicts it.
+    found = {stored.split: stored.read(cache) for stored in wanted}
+    missing = [stored for stored in wanted if found[stored.split] is None]
     if missing:
-        depths = [depth]
-        size = sum(stored.size for stored in missing)
+        depths, size = [depth], sum(stored.size for stored in missing)
         if depth > 1:
             lesser = sum(stored.at(depth - 1).size for stored in missing)
             if size + lesser <= cache.limit:
@@ -92,13 +107,12 @@ def run_trunk(
         total = sum(len(stored.messages) for stored in missing)
         with reporter.task("Running the frozen trunk", total, "messages") as task:
             for stored in missing:
-                _compute(low, stored, depths, cache, task)
-    trunks = {}
-    for stored in wanted:
-        activations = stored.read(cache)
-        assert activations is not None
-        trunks[stored.split] = Trunk(depth, activations, stored.offsets)
-    return trunks
+                found[stored.split] = _compute(low, stored, depths, cache, task)
+    return {
+        stored.split: Trunk(depth, activations, stored.offsets)
+        for stored in wanted
+        if (activations := found[stored.split]) is not None
+    }
 
 
 class _Stored:
@@ -153,8 +167,11 @@ class _Stored:
 @torch.inference_mode()
 def _compute(
     gpt2: GPT2, stored: _Stored, depths: Sequence[int], cache: ArrayCache, task: Task
-) -> None:
-    """Runs the trunk for a split and puts its output at some depths, in rising order, away."""
+) -> Array:
+    """Runs the trunk for a split and puts its output at some depths, in rising order, away.
+
+    Returns that of the last depth.
+    """
     device = stored.specification.device
     begin, known = 0, None
     for depth in range(depths[-1] - 1, 0, -1):
@@ -175,3 +192,4 @@ def _compute(
                 reached = target.specification.depth
                 target.put(array, batch, x)
             task.advance(len(batch))
+    return arrays[-1]

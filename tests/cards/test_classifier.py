@@ -6,7 +6,7 @@ from huggingface_hub import ModelCard
 
 from spamgpt.cards.classifier import ClassifierCard, as_markdown, license_of, render_card
 from spamgpt.stages import fetch, finetune, prepare
-from spamgpt.training.loop import EpochRecord
+from spamgpt.training.finetuning import EpochRecord
 from spamgpt.workspace import Workspace
 
 CARD = ClassifierCard(

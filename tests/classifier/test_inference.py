@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -23,6 +25,7 @@ class Small(nn.Module):
     def __init__(self, tokens: int, error: Exception = CUDA) -> None:
         super().__init__()
         self.head = nn.Linear(1, 2)
+        self.gpt2 = SimpleNamespace(config=SimpleNamespace(n_embd=8))
         self.tokens, self.error = tokens, error
         self.sizes: list[int] = []
 

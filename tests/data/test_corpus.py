@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spamgpt.data.corpus import Source, epoch_batches, find_sources, read_corpus
+from spamgpt.data.corpus import (
+    Source,
+    epoch_batches,
+    find_sources,
+    read_corpus,
+    weighted_documents,
+)
 from spamgpt.errors import BadDataError, MissingInputError, UsageError
 from spamgpt.gpt2.tokenizer import Tokenizer
 
@@ -133,3 +139,22 @@ def test_epochs_repeat_by_seed_and_differ_from_each_other(tmp_path, tokenizer):
     )
     assert first == again
     assert first != later != other != first
+
+
+def test_documents_come_as_often_as_their_source_weighs_and_always_the_same(tmp_path):
+    sources = [
+        Source("a", jsonl(tmp_path / "a.jsonl", TEXTS[:4]), 2.5),
+        Source("b", jsonl(tmp_path / "b.jsonl", TEXTS[4:14]), 0.2),
+    ]
+    documents = list(weighted_documents(sources))
+    counts = [documents.count(text) for text in TEXTS[:14]]
+    assert counts == [2, 3, 2, 3, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]
+    assert list(weighted_documents(sources)) == documents
+
+
+def test_folders_are_searched_for_every_format_whatever_the_case_of_its_ending(tmp_path):
+    (tmp_path / "a.TXT").write_text("one\n")
+    (tmp_path / "b.tsv").write_text("label\ttext\nham\ttwo\n")
+    (tmp_path / "c.md").write_text("three\n")
+    sources = find_sources([tmp_path], {})
+    assert [list(source.documents()) for source in sources] == [["one"], ["two"]]

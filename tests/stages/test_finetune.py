@@ -20,7 +20,8 @@ from spamgpt.evaluation.calibration import calibration_error, fit_temperature
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.stages import fetch, finetune, prepare
 from spamgpt.stages.finetune import FinetuneSettings
-from spamgpt.training import loop
+from spamgpt.training import checkpoint
+from spamgpt.training.trainer import Trainer
 from spamgpt.workspace import Artifact, Workspace
 
 SETTINGS = FinetuneSettings(unfreeze="all", epochs=3, learning_rate=3e-3, device="cpu")
@@ -36,7 +37,7 @@ def stop_after(monkeypatch):
     """Lets the next fine-tuning be interrupted, as by Ctrl-C, after some steps."""
 
     def arm(steps: int) -> None:
-        original = loop.Training._step
+        original = Trainer._step
         done = 0
 
         def step(self, *arguments):
@@ -47,7 +48,7 @@ def stop_after(monkeypatch):
                 os.kill(os.getpid(), signal.SIGINT)
             return loss
 
-        monkeypatch.setattr(loop.Training, "_step", step)
+        monkeypatch.setattr(Trainer, "_step", step)
 
     return arm
 
@@ -128,7 +129,7 @@ def test_resuming_takes_the_run_with_the_given_options(workspace, stop_after, mo
         monkeypatch.undo()
     with pytest.raises(MissingInputError) as caught:
         finetune.run(FinetuneSettings(epochs=4), workspace, resume=True, given={"epochs"})
-    assert "--epochs 3" in caught.value.hint
+    assert "`epochs=3`" in caught.value.hint
     resumed = finetune.run(FinetuneSettings(epochs=2), workspace, resume=True, given={"epochs"})
     assert resumed.settings["epochs"] == 2
 
@@ -229,23 +230,36 @@ def test_a_full_disk_at_the_end_costs_no_training(workspace, monkeypatch):
         patched.setattr("spamgpt.gpt2.weights.write_weights", full)
         with pytest.raises(OSError, match="No space left"):
             finetune.run(SETTINGS, workspace)
-    monkeypatch.setattr(loop.Training, "_step", lambda *arguments: pytest.fail("trained again"))
+    monkeypatch.setattr(Trainer, "_step", lambda *arguments: pytest.fail("trained again"))
     resumed = finetune.run(FinetuneSettings(), workspace, resume=True, given=set())
     assert resumed.digest == workspace.newest("classifiers", "v1").digest
 
 
-@pytest.mark.parametrize(("interval", "saved_after"), [(0, [1, 2, 3, 4]), (3600, [1, 4])])
+STEPS = 11  # of an epoch of the 84 messages
+
+
+@pytest.mark.parametrize(
+    ("interval", "saved_after"),
+    [
+        (-1, [(done, step) for done in range(4) for step in range(1, STEPS)]),
+        (3600, []),
+    ],
+)
 def test_checkpoints_are_after_the_first_and_the_last_epoch_and_now_and_then(
     workspace, monkeypatch, interval, saved_after
 ):
     saved = []
-    monkeypatch.setattr(finetune, "_CHECKPOINT_INTERVAL", interval)
+    monkeypatch.setattr(checkpoint, "_INTERVAL", interval)
+    monkeypatch.setattr(checkpoint, "_TIMES_COST", -1)
     monkeypatch.setattr(
         "spamgpt.training.checkpoint.Checkpoint.save",
-        lambda self, state: saved.append(len(state["history"])),
+        lambda self, state: saved.append(
+            (len(state["state"]["history"]), state["state"]["batches_done"])
+        ),
     )
     finetune.run(FinetuneSettings(epochs=4, device="cpu"), workspace)
-    assert saved == saved_after
+    ends = [(done, STEPS) for done in ((1, 4) if interval > 0 else (1, 2, 3, 4))]
+    assert sorted(saved) == sorted([*saved_after, *ends])
 
 
 def validation_scores(artifact: Artifact, workspace: Workspace):
@@ -282,7 +296,9 @@ def test_the_test_split_touches_neither(workspace):
 
 def test_the_ham_that_may_be_lost_sets_the_threshold(workspace):
     made = {
-        most: finetune.run(FinetuneSettings(epochs=1, max_ham_loss=most, device="cpu"), workspace)
+        most: finetune.run(
+            FinetuneSettings(epochs=1, max_false_positive_rate=most, device="cpu"), workspace
+        )
         for most in ("0%", "50%", "100%")
     }
     losses = []
@@ -302,7 +318,7 @@ def test_the_ham_that_may_be_lost_sets_the_threshold(workspace):
 
 def test_a_loss_that_cannot_be_is_told_before_training(workspace):
     with pytest.raises(UsageError, match="not a percentage"):
-        finetune.run(FinetuneSettings(max_ham_loss="half"), workspace)
+        finetune.run(FinetuneSettings(max_false_positive_rate="half"), workspace)
 
 
 def test_with_more_labels_there_is_a_temperature_and_no_threshold(workspace, tmp_path):
@@ -314,19 +330,31 @@ def test_with_more_labels_there_is_a_temperature_and_no_threshold(workspace, tmp
     fetch.run(fetch.FetchSettings(str(file), str(workspace.root / "models/tiny/v1")), workspace)
     prepare.run(prepare.PrepareSettings(), workspace)
     with pytest.raises(UsageError, match="for two labels"):
-        finetune.run(FinetuneSettings(max_ham_loss="1%"), workspace)
+        finetune.run(FinetuneSettings(max_false_positive_rate="1%"), workspace)
     artifact = finetune.run(FinetuneSettings(epochs=1, device="cpu"), workspace)
     assert set(artifact.counts["calibration"]) == {"temperature", "ece_before", "ece"}
 
 
-def test_an_interrupted_run_of_an_older_version_can_go_on(workspace, stop_after, monkeypatch):
-    stop_after(3)
-    with pytest.raises(Interrupted):
-        finetune.run(SETTINGS, workspace)
-    monkeypatch.undo()
-    (path,) = workspace.root.glob("checkpoints/**/*.json")
-    record = json.loads(path.read_text())
-    del record["settings"]["max_ham_loss"]
-    path.write_text(json.dumps(record))
-    resumed = finetune.run(FinetuneSettings(), workspace, resume=True, given=set())
-    assert resumed.settings["max_ham_loss"] is None
+def test_the_positive_label_may_be_another_one(workspace):
+    settings = FinetuneSettings(epochs=1, positive_label="ham", device="cpu")
+    artifact = finetune.run(settings, workspace)
+    config = ClassifierConfig.from_file(artifact.folder / "config.json")
+    assert config.positive_label == "ham"
+    assert "threshold" in artifact.counts["calibration"]
+    # The weights do not depend on it.
+    usual = finetune.run(FinetuneSettings(epochs=1, device="cpu"), workspace)
+    assert (artifact.folder / "trained.safetensors").read_bytes() == (
+        usual.folder / "trained.safetensors"
+    ).read_bytes()
+
+
+def test_a_positive_label_that_the_data_lack_is_refused_with_those_they_have(workspace):
+    with pytest.raises(UsageError, match="`positive_label` 'Spam' is no label") as caught:
+        finetune.run(FinetuneSettings(positive_label="Spam"), workspace)
+    assert "ham, spam" in caught.value.hint
+
+
+def test_hyper_parameters_that_cannot_be_are_refused_before_training(workspace):
+    for change in ({"epochs": 0}, {"batch_size": 0.5}, {"learning_rate": -1.0}):
+        with pytest.raises(UsageError, match=f"`{next(iter(change))}` is"):
+            finetune.run(FinetuneSettings(**change), workspace)

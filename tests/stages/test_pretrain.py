@@ -12,7 +12,7 @@ from spamgpt.gpt2.folder import load_folder
 from spamgpt.gpt2.packing import pack
 from spamgpt.stages import fetch, finetune, prepare, pretrain
 from spamgpt.stages.pretrain import PretrainSettings
-from spamgpt.training.pretraining import Pretraining
+from spamgpt.training.trainer import Trainer
 from spamgpt.workspace import Workspace
 
 
@@ -34,11 +34,12 @@ def workspace(tmp_path) -> Workspace:
 
 
 def settings(texts: Path, **changes) -> PretrainSettings:
-    shape = {"layers": 2, "heads": 2, "width": 32, "context": 64, "vocabulary": 300}
+    shape = {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 64, "vocab_size": 300}
     return PretrainSettings(
         texts=(str(texts),),
         **shape
         | {"tokens": 20_000, "batch_tokens": 512, "held_out": 0.1, "precision": "fp32"}
+        | {"optimizer": "adamw"}
         | changes,
     )
 
@@ -108,7 +109,7 @@ def test_half_precision_halves_the_file(workspace, texts):
 
 def test_an_interrupted_run_goes_on_to_the_same_weights(workspace, texts, monkeypatch):
     whole = pretrain.run(settings(texts), workspace)
-    original = Pretraining._step
+    original = Trainer._step
     done = 0
 
     def step(self, *arguments):
@@ -118,7 +119,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(workspace, texts, monkey
             os.kill(os.getpid(), signal.SIGINT)
         return original(self, *arguments)
 
-    monkeypatch.setattr(Pretraining, "_step", step)
+    monkeypatch.setattr(Trainer, "_step", step)
     with pytest.raises(Interrupted, match="Stopped after"):
         pretrain.run(settings(texts), workspace)
     with pytest.raises(MissingInputError, match="no interrupted pre-training"):
@@ -135,4 +136,69 @@ def test_one_budget_is_needed(workspace, texts):
     for budget in ({"tokens": None}, {"tokens": 5, "minutes": 1.0}):
         with pytest.raises(UsageError, match="one budget"):
             pretrain.run(settings(texts, **budget), workspace)
+    assert not workspace.root.exists()
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Lets the next pre-training be interrupted, as by Ctrl-C, after 20 steps."""
+
+    def arm() -> None:
+        original, done = Trainer._step, 0
+
+        def step(self, *arguments):
+            nonlocal done
+            done += 1
+            if done == 20:
+                os.kill(os.getpid(), signal.SIGINT)
+            return original(self, *arguments)
+
+        monkeypatch.setattr(Trainer, "_step", step)
+
+    return arm
+
+
+def test_with_a_trapezoid_a_run_is_resumed_with_a_larger_budget(workspace, texts, interrupt):
+    chosen = {"schedule": "trapezoid", "optimizer": "muon"}
+    interrupt()
+    with pytest.raises(Interrupted):
+        pretrain.run(settings(texts, **chosen), workspace)
+    with pytest.raises(UsageError, match=r"has trained on [\d,]+ tokens already"):
+        pretrain.run(settings(texts, tokens=5_000, **chosen), workspace, resume=True)
+    larger = pretrain.run(settings(texts, tokens=30_000, **chosen), workspace, resume=True)
+    assert larger.counts["tokens"] >= 30_000
+    assert larger.settings["tokens"] == 30_000
+    assert not (workspace.root / "checkpoints").exists()
+
+
+def test_with_a_cosine_the_budget_has_to_be_the_same(workspace, texts, interrupt):
+    interrupt()
+    with pytest.raises(Interrupted):
+        pretrain.run(settings(texts), workspace)
+    with pytest.raises(MissingInputError, match="no interrupted pre-training"):
+        pretrain.run(settings(texts, tokens=30_000), workspace, resume=True)
+
+
+def test_the_learning_rate_follows_the_optimizer_unless_it_is_given(workspace, texts):
+    for change, rate in (
+        ({"optimizer": "muon"}, 0.003),
+        ({"optimizer": "adamw"}, 0.001),
+        ({"optimizer": "muon", "learning_rate": 0.02}, 0.02),
+    ):
+        made = pretrain.run(settings(texts, tokens=1_000, **change), workspace)
+        assert made.settings["learning_rate"] == rate
+
+
+def test_the_vocabulary_is_learnt_from_documents_as_often_as_their_source_weighs(workspace, texts):
+    made = [
+        pretrain.run(settings(texts, tokens=600, weights=weights), workspace)
+        for weights in ((("chat", 0.1),), (("books", 0.1),))
+    ]
+    first, second = (json.loads((a.folder / "vocab.json").read_text()) for a in made)
+    assert first != second
+
+
+def test_a_width_that_the_heads_do_not_share_evenly_is_refused(workspace, texts):
+    with pytest.raises(UsageError, match="`n_embd` 33 is not a multiple of `n_head` 2"):
+        pretrain.run(settings(texts, n_embd=33), workspace)
     assert not workspace.root.exists()

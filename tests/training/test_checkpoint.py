@@ -1,12 +1,13 @@
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from filelock import Timeout
 
 from spamgpt.errors import IntegrityError
-from spamgpt.training.checkpoint import Checkpoint
+from spamgpt.training.checkpoint import Checkpoint, Saving, clear_places, places
 
 RECORD = {"settings": {"epochs": 3}}
 STATE = {"trained": {"head.weight": torch.arange(3.0)}, "history": [{"epoch": 1}], "best": None}
@@ -118,3 +119,53 @@ def test_a_state_cannot_run_code(tmp_path):
     with pytest.raises(IntegrityError):
         checkpoint.load()
     assert victim.exists()
+
+
+def test_places_tell_what_there_is_and_what_of_it_is_under_way(tmp_path):
+    interrupted(tmp_path)
+    left = tmp_path / "checkpoints" / "pretrain-0123456789ab"  # by a run killed before it saved
+    left.mkdir()
+    (left / ".lock").touch()
+    with Checkpoint.start(tmp_path, "finetune", {"settings": {"epochs": 9}}) as running:
+        running.save(STATE)
+        found = {place.folder: place for place in places(tmp_path)}
+        assert len(found) == 3
+        assert found[running.folder].under_way
+        assert found[running.folder].record == {"settings": {"epochs": 9}}
+        assert found[running.folder].size > 500
+        assert (found[left].stage, found[left].resumable) == ("pretrain", False)
+        assert sum(place.under_way for place in found.values()) == 1
+
+
+def test_clearing_keeps_what_can_be_resumed_unless_asked_and_always_what_is_under_way(tmp_path):
+    first = interrupted(tmp_path)
+    left = tmp_path / "checkpoints" / "finetune-0123456789ab"
+    left.mkdir()
+    with Checkpoint.start(tmp_path, "finetune", {"settings": {"epochs": 9}}) as running:
+        running.save(STATE)
+        clear_places(tmp_path, resumable=False)
+        assert {place.folder for place in places(tmp_path)} == {first.folder, running.folder}
+        assert clear_places(tmp_path, resumable=True) > 500
+        assert [place.folder for place in places(tmp_path)] == [running.folder]
+        assert running.load()["history"] == STATE["history"]
+    assert clear_places(tmp_path, resumable=True) > 500
+    assert list(tmp_path.iterdir()) == []
+    assert clear_places(tmp_path / "none", resumable=True) == 0
+
+
+def test_a_large_model_is_saved_less_often(monkeypatch):
+    now, saved = 0.0, []
+    monkeypatch.setattr("time.monotonic", lambda: now)
+
+    def save() -> None:
+        nonlocal now
+        saved.append(now)
+        now += cost
+
+    for cost, wait in ((0.1, 10), (2, 100)):
+        now, saved[:] = 0.0, []
+        saving = Saving(save)
+        while now < 350:
+            saving.after_step()
+            now += 0.5
+        assert np.diff(saved) == pytest.approx(wait + cost, abs=1)

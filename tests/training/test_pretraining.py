@@ -13,15 +13,14 @@ from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.gpt2.weights import random_weights
 from spamgpt.reporting import SILENT
-from spamgpt.training.loop import TrainingInterrupted
 from spamgpt.training.pretraining import (
     MEASUREMENTS,
     Budget,
-    Pretraining,
-    PretrainingRecipe,
-    learning_rate_factor,
+    PretrainingHyperparameters,
+    PretrainingRecord,
+    pretraining,
 )
-from spamgpt.training.vocabulary import learn_vocabulary
+from spamgpt.training.trainer import Trainer, TrainingInterrupted
 
 CPU = torch.device("cpu")
 CONFIG = GPT2Config(n_layer=2, n_head=2, n_embd=32, vocab_size=262, n_positions=64)
@@ -36,27 +35,31 @@ def corpora(tmp_path, make_model):
     return read_corpus([Source("a", path)], tokenizer, CONFIG.n_positions, held_out=0.1)
 
 
-def start(tokens: int = 20_000, **changes) -> Pretraining:
+def start(
+    corpora, tokens: int = 20_000, bfloat16: bool = False, **changes
+) -> Trainer[PretrainingRecord]:
     model = GPT2(CONFIG)
     model.load_state_dict(random_weights(CONFIG, seed=1))
-    recipe = {
+    chosen = {
         "budget": Budget(tokens=tokens),
-        "tokens_per_batch": 512,
+        "batch_tokens": 512,
         "learning_rate": 5e-3,
         "weight_decay": 0.1,
         "seed": 1,
+        "optimizer": "adamw",
     }
-    return Pretraining(model, PretrainingRecipe(**recipe | changes), CPU, bfloat16=False)
+    hyperparameters = PretrainingHyperparameters(**chosen | changes)
+    return pretraining(model, hyperparameters, *corpora, [1.0], CPU, bfloat16)
 
 
-def run(training: Pretraining, corpora, should_stop=lambda: False, after_step=lambda: None) -> list:
+def run(training: Trainer[PretrainingRecord], should_stop=lambda: False) -> list:
     records = []
-    training.run(*corpora, [1.0], SILENT, records.append, after_step, should_stop)
+    training.run(SILENT, records.append, lambda: None, should_stop)
     return records
 
 
 def test_pretraining_learns_and_measures_along_the_way(corpora):
-    records = run(start(), corpora)
+    records = run(start(corpora))
     assert len(records) == MEASUREMENTS
     assert records[0].held_out_loss > 4
     assert records[-1].held_out_loss < 2
@@ -67,78 +70,98 @@ def test_pretraining_learns_and_measures_along_the_way(corpora):
 
 
 def test_the_held_out_loss_is_the_mean_over_its_predicted_tokens(corpora):
-    training = start(tokens=2_000)
-    records = run(training, corpora)
+    training = start(corpora, tokens=2_000)
+    records = run(training)
     with torch.no_grad():
-        loss = next_token_loss(training.model, corpora[1].pack(range(len(corpora[1]))))
+        loss = next_token_loss(training.objective.model, corpora[1].pack(range(len(corpora[1]))))
     assert records[-1].held_out_loss == pytest.approx(loss.item(), abs=1e-5)
 
 
-def test_the_learning_rate_warms_up_and_falls_to_a_tenth():
-    factors = [learning_rate_factor(spent / 100) for spent in range(101)]
-    assert factors[0] == 0
-    assert max(factors) == factors[2] == 1
-    assert factors[2:] == sorted(factors[2:], reverse=True)
-    assert factors[100] == pytest.approx(0.1)
-
-
-def test_weight_decay_is_for_matrices_only():
-    decayed, others = start().optimizer.param_groups
-    assert decayed["weight_decay"] == 0.1
-    assert all(parameter.dim() == 2 for parameter in decayed["params"])
-    assert others["weight_decay"] == 0
-    assert all(parameter.dim() == 1 for parameter in others["params"])
-
-
-@pytest.mark.parametrize("stop_after", [1, 10, 25])
-def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(corpora, stop_after):
-    whole = start()
-    run(whole, corpora)
-    steps = 0
+def stopping_after(steps: int):
+    asked = 0
 
     def should_stop() -> bool:
-        nonlocal steps
-        steps += 1
-        return steps == stop_after
+        nonlocal asked
+        asked += 1
+        return asked == steps
 
-    interrupted = start()
+    return should_stop
+
+
+def assert_same(first: Trainer[PretrainingRecord], second: Trainer[PretrainingRecord]) -> None:
+    for name, tensor in first.trained_tensors().items():
+        assert torch.equal(second.trained_tensors()[name], tensor), name
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("stop_after", [1, 10, 25])
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
+    corpora, stop_after, optimizer
+):
+    rate = {"adamw": 5e-3, "muon": 3e-3}[optimizer]
+    whole = start(corpora, optimizer=optimizer, learning_rate=rate)
+    run(whole)
+    interrupted = start(corpora, optimizer=optimizer, learning_rate=rate)
     with pytest.raises(TrainingInterrupted):
-        run(interrupted, corpora, should_stop)
+        run(interrupted, stopping_after(stop_after))
     state = copy.deepcopy(interrupted.state_dict())
-    resumed = start()
+    resumed = start(corpora, optimizer=optimizer, learning_rate=rate)
     resumed.load_state_dict(state)
-    run(resumed, corpora)
+    run(resumed)
     assert resumed.history == whole.history
-    for name, tensor in whole.model.state_dict().items():
-        assert torch.equal(resumed.model.state_dict()[name], tensor), name
+    assert_same(resumed, whole)
+
+
+def test_muon_learns(corpora):
+    records = run(start(corpora, optimizer="muon", learning_rate=1e-2))
+    assert records[0].held_out_loss > 4
+    assert records[-1].held_out_loss < 2
+
+
+@pytest.mark.parametrize("budget", [15_000, 40_000])
+def test_the_budget_of_a_trapezoid_may_change_on_the_way(corpora, budget, monkeypatch):
+    monkeypatch.setattr("spamgpt.training.pretraining.WARM_UP_TOKENS", 1_000)
+    whole = start(corpora, tokens=budget, schedule="trapezoid")
+    run(whole)
+    interrupted = start(corpora, tokens=20_000, schedule="trapezoid")
+    with pytest.raises(TrainingInterrupted):
+        run(interrupted, stopping_after(20))
+    resumed = start(corpora, tokens=budget, schedule="trapezoid")
+    resumed.load_state_dict(copy.deepcopy(interrupted.state_dict()))
+    run(resumed)
+    assert_same(resumed, whole)
+    assert resumed.history[-1].held_out_loss == whole.history[-1].held_out_loss
+    marks = [record.tokens * MEASUREMENTS // budget for record in resumed.history]
+    assert marks[-5:] == [16, 17, 18, 19, 20]
+
+
+def test_a_trapezoid_warms_up_stays_and_falls_to_nothing(corpora, monkeypatch):
+    monkeypatch.setattr("spamgpt.training.pretraining.WARM_UP_TOKENS", 2_000)
+    training = start(corpora, schedule="trapezoid", learning_rate=1e-3)
+    rates = []
+    run(training, lambda: bool(rates.append(training.optimizer.learning_rate)))
+    assert rates[0] == 0
+    assert rates[1] < rates[2] < rates[6] == max(rates) == 1e-3
+    assert set(rates[6:30]) == {1e-3}
+    assert rates[34:] == sorted(rates[34:], reverse=True)
+    assert rates[-1] < 3e-4
 
 
 def test_minutes_are_a_budget_too(corpora):
-    training = start(budget=Budget(minutes=0.02))
-    records = run(training, corpora)
-    assert training.seconds >= 1.2
+    training = start(corpora, budget=Budget(minutes=0.02))
+    records = run(training)
+    assert training.state.seconds >= 1.2
     assert records
 
 
 def test_a_loss_that_is_no_number_ends_training_with_a_hint(corpora):
     with pytest.raises(SpamgptError, match="diverged"):
-        run(start(learning_rate=1e30), corpora)
+        run(start(corpora, learning_rate=1e30))
 
 
 def test_bfloat16_trains_almost_as_float32(corpora):
-    half, full = start(), start()
-    half.bfloat16 = True
-    run(half, corpora)
-    run(full, corpora)
+    half, full = start(corpora, bfloat16=True), start(corpora)
+    run(half)
+    run(full)
     assert half.history[-1].held_out_loss == pytest.approx(full.history[-1].held_out_loss, abs=0.05)
     assert math.isfinite(half.history[0].training_loss)
-
-
-def test_a_learnt_vocabulary_is_one_that_the_models_tokenizer_reads(tmp_path):
-    texts = [f"see you at {n}, then we eat" for n in range(200)]
-    learn_vocabulary(iter(texts), 300, tmp_path)
-    tokenizer = Tokenizer.from_folder(tmp_path)
-    assert tokenizer.vocab_size == 300
-    (ids,) = tokenizer.encode(["see you"])
-    assert len(ids) < 7
-    assert tokenizer.encoding.decode(ids) == "see you"

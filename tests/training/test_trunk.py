@@ -1,22 +1,28 @@
 import dataclasses
+import shutil
 from collections import defaultdict
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 import transformers
 
+import spamgpt
 from spamgpt.classifier.inference import predict_logits
 from spamgpt.data.batches import TokenizedMessages, shuffled_batches
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.model import GPT2
-from spamgpt.gpt2.unfreezing import trained_blocks, unfreeze
 from spamgpt.gpt2.weights import random_weights
 from spamgpt.reporting import SILENT
 from spamgpt.training.cache import ArrayCache
-from spamgpt.training.loop import LabelledMessages, Recipe, Training
-from spamgpt.training.trunk import TrunkSpecification, run_trunk
+from spamgpt.training.finetuning import LabelledMessages, finetuning
+from spamgpt.training.hyperparameters import Hyperparameters
+from spamgpt.training.policy import TrainingPolicy
+from spamgpt.training.trainer import Trainer
+from spamgpt.training.trunk import TrunkSpecification, code_digest, run_trunk
 
 CPU = torch.device("cpu")
 CONFIG = GPT2Config(n_layer=3, n_head=2, n_embd=32, vocab_size=60, n_positions=24)
@@ -29,7 +35,7 @@ def model(policy: str) -> GPT2Classifier:
     weights = random_weights(CONFIG, seed=3).items()
     gpt2.load_state_dict({name: w * 4 if w.dim() > 1 else w for name, w in weights})
     classifier = GPT2Classifier(gpt2, labels=2)
-    unfreeze(classifier, policy)
+    TrainingPolicy.from_name(policy, 3).apply(classifier)
     return classifier
 
 
@@ -44,7 +50,8 @@ SPLITS = {"train": some_messages(40, seed=1), "validation": some_messages(13, se
 
 
 def specification(policy: str, dtype: torch.dtype = torch.float32) -> TrunkSpecification:
-    return TrunkSpecification("digest", 3 - trained_blocks(policy, 3), dtype, CPU)
+    depth = TrainingPolicy.from_name(policy, 3).frozen_blocks
+    return TrunkSpecification("digest", depth, dtype, CPU)
 
 
 @pytest.fixture
@@ -219,16 +226,23 @@ def test_training_follows_the_loss_curve_of_the_plain_way_for_twenty_steps(
         splits = {
             name: dataclasses.replace(split, trunk=trunks[name]) for name, split in splits.items()
         }
-    training = Training(classifier, Recipe(4, 8, 1e-3, 0.1, 5, keep_best=False), CPU)
+    training = finetuning(
+        classifier,
+        TrainingPolicy.from_name(policy, 3),
+        Hyperparameters(4, 8, 1e-3, 0.1, "constant", seed=5, keep_best=False),
+        splits["train"],
+        splits["validation"],
+        CPU,
+    )
     losses = defaultdict(list)
-    original = Training._step
+    original = Trainer._step
 
     def step(self, *arguments):
         losses["ours"].append(original(self, *arguments))
         return losses["ours"][-1]
 
-    monkeypatch.setattr(Training, "_step", step)
-    training.run(splits["train"], splits["validation"], SILENT, lambda record: None, lambda: False)
+    monkeypatch.setattr(Trainer, "_step", step)
+    training.run(SILENT, lambda record: None, lambda: None, lambda: False)
     optimizer = torch.optim.AdamW(
         [p for p in plain.parameters() if p.requires_grad], lr=1e-3, weight_decay=0.1
     )
@@ -243,3 +257,72 @@ def test_training_follows_the_loss_curve_of_the_plain_way_for_twenty_steps(
     assert len(losses["ours"]) == len(losses["plain"]) == 20
     assert losses["ours"] == pytest.approx(losses["plain"], abs=1e-4)
     assert sum(losses["plain"][-5:]) < sum(losses["plain"][:5])
+
+
+def test_after_a_change_of_the_models_code_nothing_old_is_taken(cache, runs, monkeypatch):
+    gpt2, chosen = model("last-block").gpt2, specification("last-block")
+    run_trunk(gpt2, chosen, SPLITS, cache, SILENT)
+    runs.clear()
+    monkeypatch.setattr("spamgpt.training.trunk.code_digest", lambda: "of other code")
+    run_trunk(gpt2, chosen, SPLITS, cache, SILENT)
+    assert set(runs) == {(0, 1), (1, 2)}
+
+
+@pytest.mark.parametrize("file", ["gpt2/model.py", "gpt2/backends/new.py", "data/batches.py"])
+def test_the_digest_of_the_code_follows_every_file_that_decides_activations(
+    tmp_path, monkeypatch, file
+):
+    package = Path(spamgpt.__file__).parent
+    copied = shutil.copytree(
+        package, tmp_path / "spamgpt", ignore=shutil.ignore_patterns("assets", "__pycache__")
+    )
+    monkeypatch.setattr(spamgpt, "__file__", str(copied / "__init__.py"))
+    before = code_digest.__wrapped__()
+    assert before == code_digest()
+    (copied / "stages" / "prepare.py").write_text("")
+    assert code_digest.__wrapped__() == before
+    with (copied / file).open("a") as changed:
+        changed.write("# changed\n")
+    assert code_digest.__wrapped__() != before
+
+
+@pytest.mark.parametrize("evict", ["make_room", "clear"])
+@pytest.mark.parametrize("moment", ["before", "during", "after"])
+def test_a_run_survives_another_that_evicts_what_it_is_about_to_use(
+    cache, monkeypatch, moment, evict
+):
+    gpt2, chosen = model("last-block").gpt2, specification("last-block")
+    alone = run_trunk(gpt2, chosen, SPLITS, ArrayCache(cache.folder / "alone", 10**7), SILENT)
+    # The other run has one of the two splits already.
+    run_trunk(gpt2, chosen, {"train": SPLITS["train"]}, cache, SILENT)
+
+    def other_run() -> None:
+        other = ArrayCache(cache.folder, cache.limit)
+        if evict == "clear":
+            other.clear()
+        else:
+            other.make_room(cache.limit)
+
+    original_writing, original_room = ArrayCache.writing, ArrayCache.make_room
+
+    @contextmanager
+    def writing(self, *arguments):
+        with original_writing(self, *arguments) as array:
+            yield array
+            if moment == "during":
+                other_run()
+        if moment == "after":
+            other_run()
+
+    def make_room(self, size, keep=()):
+        if moment == "before" and keep:
+            other_run()
+        original_room(self, size, keep)
+
+    monkeypatch.setattr(ArrayCache, "writing", writing)
+    monkeypatch.setattr(ArrayCache, "make_room", make_room)
+    trunks = run_trunk(gpt2, chosen, SPLITS, cache, SILENT)
+    assert trunks is not None
+    for split, messages in SPLITS.items():
+        everything = range(len(messages))
+        assert torch.equal(trunks[split].rows(everything), alone[split].rows(everything))

@@ -144,9 +144,9 @@ def test_evaluate_takes_a_baseline_and_says_who_is_ahead(spamgpt, trained_worksp
 def test_finetune_says_what_the_validation_split_set(spamgpt, trained_workspace):
     arguments = ("finetune", "--epochs", 1, "-w", trained_workspace)
     assert re.search(r"threshold +[\d.]+ for best F1: catches", spamgpt(*arguments).out)
-    result = spamgpt(*arguments, "--max-ham-loss", "10%")
+    result = spamgpt(*arguments, "--max-false-positive-rate", "10%")
     assert "for ham lost up to 10%" in result.out
-    wrong = spamgpt(*arguments, "--max-ham-loss", "0.5")
+    wrong = spamgpt(*arguments, "--max-false-positive-rate", "0.5")
     assert wrong.status == 2
     assert "--max-ham-loss 0.5%" in wrong.err
 

@@ -10,21 +10,21 @@ from spamgpt.errors import SpamgptError
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.model import GPT2
-from spamgpt.gpt2.unfreezing import unfreeze
 from spamgpt.gpt2.weights import random_weights
 from spamgpt.reporting import SILENT
-from spamgpt.training.loop import LabelledMessages, Recipe, Training, TrainingInterrupted
+from spamgpt.training.finetuning import EpochRecord, LabelledMessages, finetuning
+from spamgpt.training.hyperparameters import Hyperparameters
+from spamgpt.training.policy import TrainingPolicy
+from spamgpt.training.trainer import Trainer, TrainingInterrupted
 
 CPU = torch.device("cpu")
 CONFIG = GPT2Config(n_layer=2, n_head=2, n_embd=16, vocab_size=40, n_positions=16)
 
 
-def classifier(policy: str = "all") -> GPT2Classifier:
+def classifier() -> GPT2Classifier:
     gpt2 = GPT2(CONFIG)
     gpt2.load_state_dict(random_weights(CONFIG, seed=3))
-    model = GPT2Classifier(gpt2, labels=2)
-    unfreeze(model, policy)
-    return model
+    return GPT2Classifier(gpt2, labels=2)
 
 
 def some_split(messages: int, seed: int) -> LabelledMessages:
@@ -44,21 +44,25 @@ def some_split(messages: int, seed: int) -> LabelledMessages:
 TRAIN, VALIDATION = some_split(40, seed=1), some_split(20, seed=2)
 
 
-def training(policy: str = "all", **changes) -> Training:
-    recipe = {
+def training(policy: str = "all", **changes) -> Trainer[EpochRecord]:
+    chosen = {
         "epochs": 4,
         "batch_size": 8,
         "learning_rate": 3e-3,
         "weight_decay": 0.1,
+        "schedule": "constant",
         "seed": 1,
         "keep_best": True,
     }
-    return Training(classifier(policy), Recipe(**recipe | changes), CPU)
+    model = classifier()
+    what = TrainingPolicy.from_name(policy, CONFIG.n_layer)
+    what.apply(model)
+    return finetuning(model, what, Hyperparameters(**chosen | changes), TRAIN, VALIDATION, CPU)
 
 
-def run(training: Training, should_stop=lambda: False) -> list:
+def run(training: Trainer, should_stop=lambda: False) -> list:
     records = []
-    training.run(TRAIN, VALIDATION, SILENT, records.append, should_stop)
+    training.run(SILENT, records.append, lambda: None, should_stop)
     return records
 
 
@@ -77,9 +81,11 @@ def test_training_learns():
 @pytest.mark.parametrize("policy", ["head", "last-block", "all"])
 def test_only_what_is_unfrozen_changes(policy):
     one = training(policy)
-    before = copy.deepcopy(one.model.state_dict())
+    before = copy.deepcopy(one.objective.model.state_dict())
     run(one)
-    changed = {n for n, t in one.model.state_dict().items() if not torch.equal(t, before[n])}
+    changed = {
+        n for n, t in one.objective.model.state_dict().items() if not torch.equal(t, before[n])
+    }
     assert changed == one.trained_tensors().keys()
 
 
@@ -88,12 +94,12 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
     for each in (first, again, other):
         run(each)
     assert_same(first.trained_tensors(), again.trained_tensors())
-    assert not torch.equal(first.model.head.weight, other.model.head.weight)
+    assert not torch.equal(first.objective.model.head.weight, other.objective.model.head.weight)
 
 
 def test_the_first_step_is_the_textbook_step_of_adamw():
     one = training(epochs=1, batch_size=40, keep_best=False)
-    plain = copy.deepcopy(one.model)
+    plain = copy.deepcopy(one.objective.model)
     optimizer = torch.optim.AdamW(plain.parameters(), lr=3e-3, weight_decay=0.1, fused=False)
     logits = plain(TRAIN.messages.pack(range(40)))
     log_probabilities = logits.log_softmax(dim=1)
@@ -102,7 +108,9 @@ def test_the_first_step_is_the_textbook_step_of_adamw():
     optimizer.step()
     run(one)
     for name, parameter in plain.named_parameters():
-        torch.testing.assert_close(one.model.get_parameter(name), parameter, atol=2e-5, rtol=0)
+        torch.testing.assert_close(
+            one.objective.model.get_parameter(name), parameter, atol=2e-5, rtol=0
+        )
 
 
 def test_records_are_over_the_whole_splits():
@@ -113,7 +121,7 @@ def test_records_are_over_the_whole_splits():
             (TRAIN, record.training_loss, record.training_accuracy),
             (VALIDATION, record.validation_loss, record.validation_accuracy),
         ):
-            logits = one.model(split.messages.pack(range(len(split))))
+            logits = one.objective.model(split.messages.pack(range(len(split))))
             expected = torch.nn.functional.cross_entropy(logits, split.labels)
             assert loss == pytest.approx(expected.item(), abs=1e-5)
             right = (logits.argmax(dim=1) == split.labels).float().mean()
@@ -127,11 +135,11 @@ def test_the_epoch_with_the_best_validation_loss_is_kept_unless_the_last_is_aske
     records = run(best)
     run(last)
     losses = [record.validation_loss for record in records]
-    assert best.kept_epoch == 1 + losses.index(min(losses)) < 3 == last.kept_epoch
-    kept = training(epochs=best.kept_epoch, learning_rate=0.05, keep_best=False)
+    assert best.kept.epoch == 1 + losses.index(min(losses)) < 3 == last.kept.epoch
+    kept = training(epochs=best.kept.epoch, learning_rate=0.05, keep_best=False)
     run(kept)
     assert_same(best.trained_tensors(), kept.trained_tensors())
-    assert not torch.equal(best.model.head.weight, last.model.head.weight)
+    assert not torch.equal(best.objective.model.head.weight, last.objective.model.head.weight)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear"])
@@ -181,7 +189,7 @@ def test_a_loss_that_is_no_number_ends_training_with_a_hint():
     one = training(learning_rate=1e30)
     with pytest.raises(SpamgptError, match="diverged") as caught:
         run(one)
-    assert "--learning-rate" in caught.value.hint
+    assert "`learning_rate`" in caught.value.hint
 
 
 def test_a_model_that_diverged_in_its_last_step_is_not_kept():

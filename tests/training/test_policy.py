@@ -5,10 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spamgpt.errors import UsageError
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.model import GPT2
-from spamgpt.gpt2.unfreezing import Part, trained_blocks, unfreeze
+from spamgpt.reporting import Reporter
+from spamgpt.training.policy import Part, TrainingPolicy, show_parts
 
 EMBEDDINGS = ["gpt2.wte.", "gpt2.wpe."]
 BLOCKS = [f"gpt2.h.{index}." for index in range(4)]
@@ -30,6 +32,10 @@ def classifier(n_layer: int = 4, n_head: int = 2, n_embd: int = 16, **shape) -> 
         return GPT2Classifier(GPT2(GPT2Config(n_layer, n_head, n_embd, **shape)), labels=2)
 
 
+def unfreeze(model: GPT2Classifier, policy: str) -> list[Part]:
+    return TrainingPolicy.from_name(policy, model.gpt2.config.n_layer).apply(model)
+
+
 @pytest.mark.parametrize("before", ["head", "all"])
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_policy_trains_its_tensors_and_no_others_whatever_was_set_before(policy, before):
@@ -38,6 +44,7 @@ def test_a_policy_trains_its_tensors_and_no_others_whatever_was_set_before(polic
     unfreeze(model, policy)
     trained = {name for name, tensor in model.named_parameters() if tensor.requires_grad}
     prefixes = tuple(POLICIES[policy])
+    assert TrainingPolicy.from_name(policy, 4).trained(model).keys() == trained
     assert trained == {name for name, _ in model.named_parameters() if name.startswith(prefixes)}
 
 
@@ -85,7 +92,9 @@ def test_parts_are_named_in_order_and_none_is_empty(policy, names):
     [("head", 0), ("last-block", 1), ("last-3-blocks", 3), ("last-12-blocks", 12), ("all", 12)],
 )
 def test_policies_count_blocks_from_the_output(policy, blocks):
-    assert trained_blocks(policy, n_layer=12) == blocks
+    chosen = TrainingPolicy.from_name(policy, n_layer=12)
+    assert chosen.trained_blocks == blocks
+    assert chosen.frozen_blocks == 12 - blocks
 
 
 @pytest.mark.parametrize(
@@ -93,14 +102,15 @@ def test_policies_count_blocks_from_the_output(policy, blocks):
     ["", "last", "last-0-blocks", "last--1-blocks", "last-01-blocks", "last-٢-blocks", "ALL"],
 )
 def test_an_unknown_policy_is_refused_with_the_known_ones(policy):
-    with pytest.raises(ValueError, match="none of head, last-block, last-N-blocks, all"):
-        trained_blocks(policy, n_layer=12)
+    with pytest.raises(UsageError, match="none of head, last-block, last-N-blocks, all") as caught:
+        TrainingPolicy.from_name(policy, n_layer=12)
+    assert "`unfreeze` is head, last-block" in caught.value.hint
 
 
 def test_more_blocks_than_there_are_is_refused_and_leaves_the_model_as_it_was():
     model = classifier()
     unfreeze(model, "head")
-    with pytest.raises(ValueError, match="the model has 4 blocks"):
+    with pytest.raises(UsageError, match="the model has 4 blocks"):
         unfreeze(model, "last-5-blocks")
     assert {n for n, p in model.named_parameters() if p.requires_grad} == {
         "head.weight",
@@ -110,6 +120,18 @@ def test_more_blocks_than_there_are_is_refused_and_leaves_the_model_as_it_was():
 
 @settings(deadline=None)
 @given(st.text() | st.integers().map(lambda blocks: f"last-{blocks}-blocks"))
-def test_any_text_is_a_policy_or_a_value_error(policy):
-    with contextlib.suppress(ValueError):
-        assert 0 <= trained_blocks(policy, n_layer=4) <= 4
+def test_any_text_is_a_policy_or_a_usage_error(policy):
+    with contextlib.suppress(UsageError):
+        assert 0 <= TrainingPolicy.from_name(policy, n_layer=4).trained_blocks <= 4
+
+
+def test_the_table_tells_each_part_and_its_share():
+    rows = []
+
+    class Listener(Reporter):
+        def table(self, *columns: str):
+            return lambda *cells: rows.append(cells)
+
+    show_parts(unfreeze(classifier(n_layer=12, n_head=12, n_embd=768), "last-block"), Listener())
+    assert rows[2] == ("block 12", "12", "7,087,872", "5.70%", "trained")
+    assert [row[4] for row in rows] == ["frozen", "frozen", "trained", "trained", "trained"]

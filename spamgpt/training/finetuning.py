@@ -1,0 +1,201 @@
+"""Fine-tuning: the cross-entropy of each message's logits, measured after every epoch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from spamgpt.classifier.inference import logits_of, predict_logits
+from spamgpt.data.batches import TokenizedMessages, shuffled_batches, tokenize
+from spamgpt.data.rows import LABEL, TEXT
+from spamgpt.data.tables import read_table
+from spamgpt.gpt2.classifier import GPT2Classifier
+from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.tokenizer import Tokenizer
+from spamgpt.reporting import Reporter
+from spamgpt.training.cache import ArrayCache
+from spamgpt.training.hyperparameters import Hyperparameters
+from spamgpt.training.optimizer import AdamW
+from spamgpt.training.policy import TrainingPolicy
+from spamgpt.training.schedule import learning_rate_factor
+from spamgpt.training.trainer import Bar, Trainer, TrainingInterrupted, TrainingState, diverged
+from spamgpt.training.trunk import Trunk, TrunkSpecification, run_trunk
+
+
+@dataclass(frozen=True)
+class LabelledMessages:
+    """Tokenized messages and the index of each one's label, (messages,) int64.
+
+    With `trunk`, what the frozen blocks give for them is not computed again.
+    """
+
+    messages: TokenizedMessages
+    labels: Tensor
+    trunk: Trunk | None = None
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """Loss (nats a message) and accuracy over the whole splits after an epoch."""
+
+    epoch: int
+    training_loss: float
+    training_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+
+
+def finetuning(
+    model: GPT2Classifier,
+    policy: TrainingPolicy,
+    hyperparameters: Hyperparameters,
+    training: LabelledMessages,
+    validation: LabelledMessages,
+    device: torch.device,
+) -> Trainer[EpochRecord]:
+    """A run that fine-tunes what the policy says, which must have been applied to the model."""
+    model.to(device)
+    trained = policy.trained(model)
+    return Trainer(
+        Finetuning(model, hyperparameters, training, validation, device),
+        EpochRecord,
+        trained,
+        AdamW(list(trained.values()), hyperparameters.learning_rate, hyperparameters.weight_decay),
+        keep_best=(lambda record: record.validation_loss) if hyperparameters.keep_best else None,
+    )
+
+
+class Finetuning:
+    """The objective of fine-tuning. The batches of an epoch depend on seed and epoch only."""
+
+    one_bar = False
+
+    def __init__(
+        self,
+        model: GPT2Classifier,
+        hyperparameters: Hyperparameters,
+        training: LabelledMessages,
+        validation: LabelledMessages,
+        device: torch.device,
+    ) -> None:
+        self.model: torch.nn.Module = model
+        self._classifier = model
+        self._chosen = hyperparameters
+        self._training = training
+        self._validation = validation
+        self._device = device
+        self._batches = -(-len(training) // hyperparameters.batch_size)  # of an epoch
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Indices of messages of the training split, shuffled."""
+        return shuffled_batches(
+            len(self._training), self._chosen.batch_size, self._chosen.seed, epoch + 1
+        )
+
+    def tokens(self, batch: Sequence[int]) -> int:
+        """The tokens of a batch."""
+        return sum(len(self._training.messages.token_ids[index]) for index in batch)
+
+    def loss(self, batch: Sequence[int]) -> tuple[Tensor, int]:
+        """The mean cross-entropy of some messages, and how many they are."""
+        split = self._training
+        logits = logits_of(self._classifier, split.messages, batch, self._device, split.trunk)
+        return F.cross_entropy(logits, split.labels[batch].to(self._device)), len(batch)
+
+    def learning_rate(self, state: TrainingState[EpochRecord]) -> float:
+        """By the schedule, counted to the middle of the step: neither the first nor last is 0."""
+        done = state.epoch * self._batches + state.batches_done
+        spent = (done + 0.5) / (self._chosen.epochs * self._batches)
+        return self._chosen.learning_rate * learning_rate_factor(self._chosen.schedule, spent)
+
+    def is_due(self, state: TrainingState[EpochRecord]) -> bool:
+        """At the end of every epoch."""
+        return state.batches_done == self._batches and len(state.history) == state.epoch
+
+    def is_finished(self, state: TrainingState[EpochRecord]) -> bool:
+        """After so many epochs, each measured."""
+        return len(state.history) == self._chosen.epochs
+
+    def measure(
+        self,
+        state: TrainingState[EpochRecord],
+        reporter: Reporter,
+        should_stop: Callable[[], bool],
+    ) -> EpochRecord:
+        """Loss and accuracy over both splits."""
+        splits = (self._training, self._validation)
+        self.model.eval()
+        with reporter.task(
+            f"Scoring epoch {state.epoch + 1}", sum(map(len, splits)), "messages"
+        ) as task:
+
+            def after_batch(messages: int) -> None:
+                task.advance(messages)
+                if should_stop():
+                    raise TrainingInterrupted
+
+            measured = []
+            for split in splits:
+                logits = predict_logits(
+                    self._classifier, split.messages, self._device, after_batch, split.trunk
+                )
+                loss = F.cross_entropy(logits.double(), split.labels).item()
+                accuracy = (logits.argmax(dim=1) == split.labels).double().mean().item()
+                measured += [loss, accuracy]
+        record = EpochRecord(state.epoch + 1, *measured)
+        for loss in (record.training_loss, record.validation_loss):
+            if not isfinite(loss):
+                raise diverged(loss, self.where(state))
+        return record
+
+    def bar(self, state: TrainingState[EpochRecord]) -> Bar:
+        """The messages of the epoch that is or will be under way."""
+        epoch, batches = state.epoch + 1, state.batches_done
+        if batches == self._batches and not self.is_due(state):
+            epoch, batches = epoch + 1, 0
+        done = min(batches * self._chosen.batch_size, len(self._training))
+        return Bar(f"Epoch {epoch}/{self._chosen.epochs}", len(self._training), done, "messages")
+
+    def where(self, state: TrainingState[EpochRecord]) -> str:
+        """The epoch that is or will be under way."""
+        return f"in epoch {len(state.history) + 1} of {self._chosen.epochs}"
+
+
+def read_split(
+    table: Path, labels: Sequence[str], tokenizer: Tokenizer, context: int
+) -> LabelledMessages:
+    """The messages of a split, prepared as a CSV file with the columns `label` and `text`.
+
+    Of one longer than `context` tokens the first are kept.
+    """
+    rows = read_table(table)
+    indices = [labels.index(label) for label in rows[LABEL]]
+    return LabelledMessages(tokenize(list(rows[TEXT]), tokenizer, context), torch.tensor(indices))
+
+
+def with_trunks(
+    splits: dict[str, LabelledMessages],
+    model: GPT2,
+    specification: TrunkSpecification,
+    cache: ArrayCache,
+    reporter: Reporter,
+    weights: Path,
+) -> dict[str, LabelledMessages]:
+    """The splits with what the frozen blocks give for them, if there are any and it fits."""
+    if specification.depth == 0:
+        return splits
+    messages = {name: split.messages for name, split in splits.items()}
+    trunks = run_trunk(
+        model.to(specification.device), specification, messages, cache, reporter, weights
+    )
+    if trunks is None:
+        reporter.note("The cache is too small for the frozen blocks' output: they run every epoch.")
+        return splits
+    return {name: replace(split, trunk=trunks[name]) for name, split in splits.items()}

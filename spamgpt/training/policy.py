@@ -1,0 +1,111 @@
+"""The training policy: which parameters of a classifier train, and the table that shows it."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from spamgpt.errors import UsageError
+from spamgpt.gpt2.classifier import GPT2Classifier
+from spamgpt.reporting import Reporter
+
+_CHOICES = "`unfreeze` is head, last-block, last-2-blocks (or another number), or all."
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a classifier, from the input to the output."""
+
+    name: str
+    tensors: int
+    parameters: int
+    trained: bool
+
+
+@dataclass(frozen=True)
+class TrainingPolicy:
+    """What is trained of a classifier whose GPT-2 has `n_layer` blocks.
+
+    `head` trains no block, `last-block` the last one, `last-N-blocks` the last N, `all` every one
+    and the embeddings. All but `head` train the final layer norm; every policy trains the head.
+    """
+
+    name: str
+    n_layer: int
+    trained_blocks: int
+
+    @classmethod
+    def from_name(cls, name: str, n_layer: int) -> "TrainingPolicy":
+        """The policy of a name.
+
+        Raises UsageError if there is none of that name or it asks for more blocks than there are.
+        """
+        match = re.fullmatch(r"last-block|last-([1-9][0-9]*)-blocks", name)
+        if match:
+            blocks = int(match[1] or 1)
+        elif name in ("head", "all"):
+            blocks = 0 if name == "head" else n_layer
+        else:
+            raise UsageError(
+                f"The training policy {name!r} is none of head, last-block, last-N-blocks, all.",
+                _CHOICES,
+            )
+        if blocks > n_layer:
+            raise UsageError(
+                f"The training policy {name!r}: the model has {n_layer} blocks.", _CHOICES
+            )
+        return cls(name, n_layer, blocks)
+
+    @property
+    def frozen_blocks(self) -> int:
+        """How many blocks, counted from the input, stay as they are: the depth of the trunk.
+
+        0 also where the embeddings below the blocks are trained.
+        """
+        return self.n_layer - self.trained_blocks
+
+    def apply(self, model: GPT2Classifier) -> list[Part]:
+        """Sets which parameters get gradients; returns the parts of the classifier in order."""
+        frozen = self.frozen_blocks
+        groups: list[tuple[str, list[nn.Module], bool]] = [
+            ("embeddings", [model.gpt2.wte, model.gpt2.wpe], self.name == "all"),
+            (_block_range(1, frozen), list(model.gpt2.h[:frozen]), False),
+            (_block_range(frozen + 1, self.n_layer), list(model.gpt2.h[frozen:]), True),
+            ("final layer norm", [model.gpt2.ln_f], self.name != "head"),
+            ("head", [model.head], True),
+        ]
+        parts = []
+        for name, modules, trained in groups:
+            parameters = [parameter for module in modules for parameter in module.parameters()]
+            for parameter in parameters:
+                parameter.requires_grad_(trained)
+            if parameters:
+                count = sum(parameter.numel() for parameter in parameters)
+                parts.append(Part(name, len(parameters), count, trained))
+        return parts
+
+    def trained(self, model: GPT2Classifier) -> dict[str, nn.Parameter]:
+        """The parameters that training changes, by their names in the classifier: what is saved.
+
+        `apply` must have been called on the model.
+        """
+        return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def show_parts(parts: Sequence[Part], reporter: Reporter) -> None:
+    """Reports the parts as a table: tensors, parameters, and which are trained."""
+    total = sum(part.parameters for part in parts)
+    row = reporter.table("part           ", "tensors", "  parameters", "  share", "       ")
+    for part in parts:
+        row(
+            part.name,
+            str(part.tensors),
+            f"{part.parameters:,}",
+            f"{part.parameters / total:.2%}",
+            "trained" if part.trained else "frozen",
+        )
+
+
+def _block_range(first: int, last: int) -> str:
+    return f"block {first}" if first == last else f"blocks {first}-{last}"

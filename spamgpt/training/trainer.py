@@ -1,0 +1,312 @@
+"""The trainer: steps, learning rate, checkpoints, interruption and progress of every training.
+
+What fine-tuning and pre-training differ in, batches, loss, budget and what is measured when, is
+their `Objective`.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from spamgpt.errors import Interrupted, SpamgptError
+from spamgpt.reporting import Reporter, Task
+from spamgpt.training import distributed
+from spamgpt.training.checkpoint import Checkpoint, Saving
+from spamgpt.training.interruption import stop_on_interrupt
+from spamgpt.training.optimizer import Optimizer
+
+Record = TypeVar("Record")
+# How much a step counts in the loss that is shown beside the progress bar.
+_SMOOTHING = 0.1
+
+
+class TrainingInterrupted(Exception):
+    """Training was asked to stop, and its state is where it can go on."""
+
+
+@dataclass
+class TrainingState(Generic[Record]):
+    """How far a run has come; the tensors apart, all there is to keep.
+
+    `epoch` counts from 0; `batches_done` are those of the epoch under way, `tokens` and `seconds`
+    those of all steps. `history` has a record of each measurement; `losses` are those of the steps
+    since the last one, which was made after `measured_tokens`.
+    """
+
+    epoch: int = 0
+    batches_done: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    measured_tokens: int = 0
+    losses: list[float] = field(default_factory=list)
+    history: list[Record] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A progress bar: of `total` units, `done` are done."""
+
+    description: str
+    total: int
+    done: int
+    unit: str
+
+
+class Objective(Protocol[Record]):
+    """What a run of training is for. What it answers depends on its arguments only."""
+
+    model: nn.Module
+    # Whether one progress bar shows the whole run, or each ends where a measurement begins.
+    one_bar: bool
+
+    def batches(self, epoch: int) -> Sequence[Sequence[int]]:
+        """The batches of an epoch, each the indices of what is trained on together."""
+        ...
+
+    def tokens(self, batch: Sequence[int]) -> int:
+        """The tokens of a batch."""
+        ...
+
+    def loss(self, batch: Sequence[int]) -> tuple[Tensor, int]:
+        """The mean loss, (), and of how many messages or tokens it is the mean."""
+        ...
+
+    def learning_rate(self, state: TrainingState[Record]) -> float:
+        """That of the next step."""
+        ...
+
+    def is_due(self, state: TrainingState[Record]) -> bool:
+        """Whether it is time to measure."""
+        ...
+
+    def is_finished(self, state: TrainingState[Record]) -> bool:
+        """Whether the budget is spent."""
+        ...
+
+    def measure(
+        self, state: TrainingState[Record], reporter: Reporter, should_stop: Callable[[], bool]
+    ) -> Record:
+        """How good the model is now; raises TrainingInterrupted if it is asked to stop."""
+        ...
+
+    def bar(self, state: TrainingState[Record]) -> Bar:
+        """The progress to show."""
+        ...
+
+    def where(self, state: TrainingState[Record]) -> str:
+        """How far the run has come, in words: `in epoch 2 of 5`."""
+        ...
+
+
+class Trainer(Generic[Record]):
+    """A run of training, and all that is needed to stop and go on as if never stopped.
+
+    With several processes (`training.distributed`) each takes its share of every batch, and the
+    main one alone saves checkpoints.
+    """
+
+    def __init__(
+        self,
+        objective: Objective[Record],
+        record: type[Record],
+        trained: Mapping[str, nn.Parameter],
+        optimizer: Optimizer,
+        clip_norm: float | None = None,
+        keep_best: Callable[[Record], float] | None = None,
+    ) -> None:
+        """`trained` are the parameters that training changes, by their names in the model.
+
+        `record` is the class of the measurements. Gradients are clipped to the norm `clip_norm`.
+        With `keep_best`, the model ends as it was when this was lowest.
+        """
+        self.objective = objective
+        self.optimizer = optimizer
+        self.state = TrainingState[Record]()
+        self.best: dict[str, Tensor] | None = None
+        self._record = record
+        self._trained = dict(trained)
+        self._parameters = list(trained.values())
+        self._device = self._parameters[0].device
+        self._clip_norm = clip_norm
+        self._keep_best = keep_best
+        self._epoch: tuple[int, Sequence[Sequence[int]]] | None = None
+        self._shown_loss: float | None = None
+
+    @property
+    def history(self) -> list[Record]:
+        """The measurements so far."""
+        return self.state.history
+
+    @property
+    def kept(self) -> Record:
+        """The measurement of the weights that the finished run ends with."""
+        if self._keep_best:
+            return min(self.history, key=self._keep_best)
+        return self.history[-1]
+
+    def trained_tensors(self) -> dict[str, Tensor]:
+        """The tensors that training changes, by their names in the model."""
+        return {name: parameter.detach() for name, parameter in self._trained.items()}
+
+    def train(
+        self,
+        checkpoint: Checkpoint,
+        reporter: Reporter,
+        after_record: Callable[[Record], None],
+        go_on: str,
+    ) -> None:
+        """Trains to the end, saving on the way; the first Ctrl-C saves and ends it.
+
+        Raises Interrupted then, with the hint `go_on`.
+        """
+
+        def save() -> None:
+            checkpoint.save(self.state_dict())
+
+        with stop_on_interrupt(reporter.warn) as should_stop:
+            try:
+                self.run(reporter, after_record, save, should_stop)
+            except TrainingInterrupted:
+                if distributed.is_main():
+                    save()
+                raise Interrupted(
+                    f"Stopped {self.objective.where(self.state)}; what was learnt is kept.", go_on
+                ) from None
+
+    def run(
+        self,
+        reporter: Reporter,
+        after_record: Callable[[Record], None],
+        save: Callable[[], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Trains to the end; raises TrainingInterrupted soon after `should_stop` turns true.
+
+        After an interruption, or in another process after `load_state_dict`, `run` goes on. `save`
+        is called now and then (`Saving`). Raises SpamgptError if training diverges.
+        """
+        saving = Saving(save if distributed.is_main() else lambda: None)
+
+        def stop() -> bool:
+            return distributed.total(should_stop(), self._device) > 0
+
+        def measure() -> None:
+            record = self.objective.measure(self.state, reporter, stop)
+            self._keep(record)
+            after_record(record)
+            saving.after_record(self.objective.is_finished(self.state))
+
+        while True:
+            if self.objective.is_due(self.state):
+                measure()
+            if self.objective.is_finished(self.state):
+                break
+            bar = self.objective.bar(self.state)
+            with reporter.task(bar.description, bar.total, bar.unit) as task:
+                task.advance(bar.done)
+                self._train(task, measure, saving, stop)
+        if self.best is not None:
+            self.objective.model.load_state_dict(self.best, strict=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` needs, as tensors and plain values."""
+        return {
+            "trained": self.trained_tensors(),
+            "best": self.best,
+            "optimizer": self.optimizer.state_dict(),
+            "state": asdict(self.state),
+            "finished": self.objective.is_finished(self.state),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state_dict` gave in an equal run."""
+        self.objective.model.load_state_dict(state["trained"], strict=False)
+        self.best = state["best"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        history = [self._record(**record) for record in state["state"]["history"]]
+        self.state = TrainingState(**state["state"] | {"history": history})
+
+    def _train(
+        self,
+        task: Task,
+        measure: Callable[[], None],
+        saving: Saving,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Trains to the end of the budget, or to where the progress bar ends."""
+        objective, state = self.objective, self.state
+        objective.model.train()
+        while not objective.is_finished(state):
+            before = objective.bar(state)
+            self._step(self._next_batch())
+            detail = f"loss {self._shown_loss:.3f}"
+            if before.unit == "seconds":
+                detail += f", {state.tokens / state.seconds:,.0f} tokens/s"
+            task.advance(objective.bar(state).done - before.done, detail)
+            if objective.is_due(state):
+                if not objective.one_bar:
+                    return
+                measure()
+            if objective.is_finished(state):
+                return
+            saving.after_step()
+            if should_stop():
+                raise TrainingInterrupted
+
+    def _next_batch(self) -> Sequence[int]:
+        """The next of this epoch or, where it has ended, the first of the one after it."""
+        state = self.state
+        while True:
+            if self._epoch is None or self._epoch[0] != state.epoch:
+                self._epoch = (state.epoch, self.objective.batches(state.epoch))
+            batches = self._epoch[1]
+            if state.batches_done < len(batches):
+                return batches[state.batches_done]
+            state.epoch, state.batches_done = state.epoch + 1, 0
+
+    def _step(self, batch: Sequence[int]) -> float:
+        """Changes the weights by a batch; returns its loss."""
+        started = time.monotonic()
+        state, loss, weight = self.state, torch.zeros(()), 0
+        self.optimizer.learning_rate = self.objective.learning_rate(state)
+        self.optimizer.zero_grad()
+        if part := distributed.share_of(batch):
+            loss, weight = self.objective.loss(part)
+            loss.backward()
+        distributed.average_gradients(self._parameters, weight, self._device)
+        if self._clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
+        self.optimizer.step()
+        value = distributed.mean(loss.item(), weight, self._device)
+        if not math.isfinite(value):
+            raise diverged(value, self.objective.where(state))
+        shown = value if self._shown_loss is None else self._shown_loss
+        self._shown_loss = shown + _SMOOTHING * (value - shown)
+        state.losses.append(value)
+        state.tokens += self.objective.tokens(batch)
+        state.batches_done += 1
+        # That of the main process, so that all of them end at the same step.
+        elapsed = time.monotonic() - started
+        state.seconds += distributed.total(elapsed * distributed.is_main(), self._device)
+        return value
+
+    def _keep(self, record: Record) -> None:
+        """Puts a measurement away, and the weights if they are the best so far."""
+        score = self._keep_best
+        if score and all(score(record) < score(earlier) for earlier in self.history):
+            self.best = {name: tensor.clone() for name, tensor in self.trained_tensors().items()}
+        self.history.append(record)
+        self.state.measured_tokens = self.state.tokens
+        self.state.losses.clear()
+
+
+def diverged(loss: float, where: str) -> SpamgptError:
+    """The error to raise for a loss that is no number."""
+    return SpamgptError(
+        f"The loss became {loss} {where}: training has diverged.", "Lower `learning_rate`."
+    )

@@ -1,0 +1,86 @@
+import json
+
+import pytest
+
+from spamgpt.errors import BadDataError, UsageError
+from spamgpt.training.hyperparameters import (
+    PUBLISHED_RECIPE,
+    read_recommendations,
+    with_recommendations,
+)
+
+
+def read(tmp_path, content: object, unfreeze: str = "last-block") -> dict:
+    path = tmp_path / "finetuning.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return read_recommendations(path, unfreeze)
+
+
+def test_what_is_given_comes_before_what_is_recommended_and_that_before_the_published():
+    chosen = with_recommendations(
+        {"epochs": 2, "batch_size": None, "select": "best"},
+        {"epochs": 9, "batch_size": 16, "learning_rate": 1},
+        seed=7,
+        keep_best=True,
+    )
+    assert (chosen.epochs, chosen.batch_size, chosen.learning_rate) == (2, 16, 1.0)
+    assert isinstance(chosen.learning_rate, float)
+    assert (chosen.weight_decay, chosen.schedule) == (0.1, PUBLISHED_RECIPE["schedule"])
+    assert (chosen.seed, chosen.keep_best) == (7, True)
+
+
+def test_a_policy_of_more_blocks_takes_what_is_recommended_for_the_last(tmp_path):
+    content = {"last-block": {"epochs": 3}, "all": {"epochs": 1}}
+    assert read(tmp_path, content, "last-4-blocks") == {"epochs": 3}
+    assert read(tmp_path, content, "all") == {"epochs": 1}
+    assert read(tmp_path, content, "head") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", 2.5),
+        ("epochs", 5.0),
+        ("epochs", True),
+        ("epochs", "5"),
+        ("epochs", None),
+        ("batch_size", 0.5),
+        ("batch_size", -1),
+        ("batch_size", 10**12),
+        ("learning_rate", -1e-5),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("learning_rate", "fast"),
+        ("weight_decay", [0.1]),
+        ("weight_decay", False),
+        ("schedule", "steep"),
+        ("schedule", 1),
+        ("schedule", ["linear"]),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_with_what_it_has_to_be(tmp_path, name, value):
+    # Also where it is for another policy than the one that is trained.
+    with pytest.raises(BadDataError, match=rf"finetuning\.json: {name} of 'all' is") as caught:
+        read(tmp_path, {"last-block": {"epochs": 3}, "all": {name: value}})
+    assert "it has to be" in caught.value.message
+    assert "Write, for example" in caught.value.hint
+    if value is not None:
+        with pytest.raises(UsageError, match=f"`{name}` is"):
+            with_recommendations({name: value}, {}, seed=1, keep_best=True)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[1]", {"last-block": 5}, {"last_block": {}}, {"last-block": {"speed": 1}}, "\x00"],
+)
+def test_a_file_of_another_shape_is_refused(tmp_path, content):
+    with pytest.raises(BadDataError, match=r"finetuning\.json: "):
+        read(tmp_path, content)
+
+
+def test_the_sentence_tells_how_it_is_trained():
+    chosen = with_recommendations({"schedule": "linear"}, {}, seed=1, keep_best=True)
+    assert str(chosen) == (
+        "for 5 epochs in batches of 8 at a learning rate of 5e-05, rising at first and falling to 0"
+    )

@@ -1,0 +1,213 @@
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from spamgpt.errors import Interrupted, SpamgptError
+from spamgpt.reporting import SILENT, Reporter, Task
+from spamgpt.training.checkpoint import Checkpoint
+from spamgpt.training.optimizer import AdamW
+from spamgpt.training.trainer import Bar, Trainer, TrainingState
+
+EPOCHS, BATCHES = 3, 4
+
+
+@dataclass(frozen=True)
+class Measured:
+    value: float
+
+
+class Toy:
+    """Pulls one number to 1; measures after each epoch."""
+
+    one_bar = True
+
+    def __init__(self) -> None:
+        self.model = torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.zeros_(self.model.weight)
+        self.measured = [0.5, 0.1, 0.3]
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        return [[epoch]] * BATCHES
+
+    def tokens(self, batch: Sequence[int]) -> int:
+        return 10
+
+    def loss(self, batch: Sequence[int]) -> tuple[torch.Tensor, int]:
+        return 1000 * ((self.model.weight - 1) ** 2).mean(), 1
+
+    def learning_rate(self, state: TrainingState[Measured]) -> float:
+        return 0.01
+
+    def is_due(self, state: TrainingState[Measured]) -> bool:
+        return state.batches_done == BATCHES and len(state.history) == state.epoch
+
+    def is_finished(self, state: TrainingState[Measured]) -> bool:
+        return len(state.history) == EPOCHS
+
+    def measure(self, state: TrainingState[Measured], reporter, should_stop) -> Measured:
+        return Measured(self.measured[state.epoch])
+
+    def bar(self, state: TrainingState[Measured]) -> Bar:
+        return Bar("Pulling", 10 * EPOCHS * BATCHES, state.tokens, "tokens")
+
+    def where(self, state: TrainingState[Measured]) -> str:
+        return f"after {state.tokens} tokens"
+
+
+def trainer(**options) -> Trainer[Measured]:
+    toy = Toy()
+    trained = dict(toy.model.named_parameters())
+    return Trainer(toy, Measured, trained, AdamW([toy.model.weight], 0.01, 0.0), **options)
+
+
+class Bars(Reporter):
+    """Remembers the progress bars: description, total, and what was advanced."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[str, int]] = []
+        self.done = 0
+
+    def task(self, description, total, unit):
+        self.shown.append((description, total))
+        bars = self
+
+        class Counting(Task):
+            def advance(self, units: int, detail: str = "") -> None:
+                bars.done += units
+
+        return nullcontext(Counting())
+
+
+def run(one: Trainer[Measured], reporter=SILENT, should_stop=lambda: False) -> list[Measured]:
+    records: list[Measured] = []
+    one.run(reporter, records.append, lambda: None, should_stop)
+    return records
+
+
+def test_every_batch_of_every_epoch_is_trained_on_and_counted():
+    one, bars = trainer(), Bars()
+    assert [record.value for record in run(one, bars)] == [0.5, 0.1, 0.3]
+    assert one.state.tokens == 10 * EPOCHS * BATCHES == bars.done
+    assert bars.shown == [("Pulling", 120)]
+    assert (one.state.epoch, one.state.batches_done) == (EPOCHS - 1, BATCHES)
+
+
+def test_a_bar_may_end_at_each_measurement():
+    one, bars = trainer(), Bars()
+    one.objective.one_bar = False
+    run(one, bars)
+    assert bars.shown == [("Pulling", 120)] * EPOCHS
+
+
+def test_the_best_measurement_is_kept_only_if_asked_for():
+    best, last = trainer(keep_best=lambda record: record.value), trainer()
+    run(best)
+    run(last)
+    assert (best.kept.value, last.kept.value) == (0.1, 0.3)
+    weights = [each.objective.model.weight.item() for each in (best, last)]
+    assert weights == pytest.approx([0.08, 0.12], abs=0.01)
+
+
+def test_gradients_are_clipped_to_a_norm():
+    norms = []
+    one = trainer(clip_norm=0.5)
+    step = one.optimizer.step
+    one.optimizer.step = lambda: (norms.append(one.objective.model.weight.grad.norm()), step())
+    run(one)
+    assert torch.stack(norms) == pytest.approx(0.5, abs=1e-4)
+
+
+def test_being_stopped_saves_and_says_how_to_go_on(tmp_path, monkeypatch):
+    one = trainer()
+    original = Trainer._step
+
+    def step(self, batch):
+        if self.state.tokens == 50:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, batch)
+
+    monkeypatch.setattr(Trainer, "_step", step)
+    with Checkpoint.start(tmp_path, "toy", {}) as checkpoint:
+        with pytest.raises(Interrupted, match="Stopped after 60 tokens; what") as caught:
+            one.train(checkpoint, SILENT, lambda record: None, "Do go on.")
+        assert caught.value.hint == "Do go on."
+        monkeypatch.undo()
+        again = trainer()
+        again.load_state_dict(checkpoint.load())
+    assert again.state.tokens == 60
+    whole = trainer()
+    run(again)
+    run(whole)
+    assert again.history == whole.history
+    assert torch.equal(again.objective.model.weight, whole.objective.model.weight)
+
+
+def test_a_loss_that_is_no_number_is_told_with_its_place():
+    one = trainer()
+    torch.nn.init.constant_(one.objective.model.weight, float("nan"))
+    with pytest.raises(SpamgptError, match="became nan after 0 tokens: training has diverged"):
+        run(one)
+
+
+# What a process trains; with a rank, together with another.
+PROGRAM = """
+import sys, torch
+from spamgpt.data.batches import TokenizedMessages
+from spamgpt.gpt2.classifier import GPT2Classifier
+from spamgpt.gpt2.config import GPT2Config
+from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.weights import random_weights
+from spamgpt.reporting import SILENT
+from spamgpt.training.finetuning import LabelledMessages, finetuning
+from spamgpt.training.hyperparameters import Hyperparameters
+from spamgpt.training.policy import TrainingPolicy
+
+rank, meeting, out = sys.argv[1:]
+if rank != "alone":
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{meeting}", rank=int(rank), world_size=2
+    )
+config = GPT2Config(n_layer=2, n_head=2, n_embd=16, vocab_size=40, n_positions=16)
+gpt2 = GPT2(config)
+gpt2.load_state_dict(random_weights(config, seed=3))
+model = GPT2Classifier(gpt2, labels=2)
+policy = TrainingPolicy.from_name("last-block", 2)
+policy.apply(model)
+ids = [[7 + n % 2, *range(10, 10 + n)] for n in range(13)]  # the last batch holds one message
+split = LabelledMessages(TokenizedMessages(ids, [False] * 13), torch.arange(13) % 2)
+chosen = Hyperparameters(2, 4, 1e-3, 0.1, "linear", seed=1, keep_best=True)
+trainer = finetuning(model, policy, chosen, split, split, torch.device("cpu"))
+saved = []
+trainer.run(SILENT, lambda record: None, lambda: saved.append(1), lambda: False)
+assert bool(saved) == (rank != "1")
+torch.save({"trained": trainer.trained_tensors(), "losses": trainer.history}, out)
+if rank != "alone":
+    torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_learn_what_one_learns_and_one_of_them_saves(tmp_path):
+    processes = {
+        rank: subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, rank, tmp_path / "meeting", tmp_path / rank],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("alone", "0", "1")
+    }
+    for process in processes.values():
+        _, error = process.communicate(timeout=180)
+        assert process.returncode == 0, error
+    alone, first, second = (
+        torch.load(tmp_path / rank, weights_only=False)["trained"] for rank in processes
+    )
+    for name, tensor in alone.items():
+        torch.testing.assert_close(first[name], tensor, atol=1e-5, rtol=1e-4)
+        assert torch.equal(first[name], second[name])
