@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 Item = TypeVar("Item")
+_AVAILABLE = dist.is_available()
 
 
 def rank() -> int:
@@ -31,7 +32,7 @@ def is_main() -> bool:
 
 def share_of(batch: Sequence[Item]) -> Sequence[Item]:
     """What this process takes of a batch; nothing where the batch is smaller than its rank."""
-    return batch[rank() :: size()]
+    return batch[rank() :: size()] if _several() else batch
 
 
 def average_gradients(parameters: Iterable[Tensor], weight: float, device: torch.device) -> None:
@@ -41,7 +42,7 @@ def average_gradients(parameters: Iterable[Tensor], weight: float, device: torch
     result is the gradient of the mean loss over the whole batch. A process of weight 0 needs no
     gradients. Every process has to call it, with the same parameters in the same order.
     """
-    if size() == 1:
+    if not _several():
         return
     whole = total(weight, device)
     for parameter in parameters:
@@ -53,14 +54,14 @@ def average_gradients(parameters: Iterable[Tensor], weight: float, device: torch
 
 def mean(value: float, weight: float, device: torch.device) -> float:
     """The mean of a value over the processes, each counted by its `weight`; all have to call it."""
-    if size() == 1:
+    if not _several():
         return value
     return total(value * weight, device) / total(weight, device)
 
 
 def total(value: float, device: torch.device) -> float:
     """The sum of a value over the processes; every one has to call it."""
-    if size() == 1:
+    if not _several():
         return value
     summed = torch.tensor(value, dtype=torch.float64, device=device)
     dist.all_reduce(summed)
@@ -68,4 +69,4 @@ def total(value: float, device: torch.device) -> float:
 
 
 def _several() -> bool:
-    return dist.is_available() and dist.is_initialized()
+    return _AVAILABLE and dist.is_initialized()

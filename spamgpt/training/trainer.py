@@ -241,13 +241,14 @@ class Trainer(Generic[Record]):
         """Trains to the end of the budget, or to where the progress bar ends."""
         objective, state = self.objective, self.state
         objective.model.train()
+        shown = objective.bar(state)
         while not objective.is_finished(state):
-            before = objective.bar(state)
             self._step(self._next_batch())
             detail = f"loss {self._shown_loss:.3f}"
-            if before.unit == "seconds":
+            if shown.unit == "seconds":
                 detail += f", {state.tokens / state.seconds:,.0f} tokens/s"
-            task.advance(objective.bar(state).done - before.done, detail)
+            before, shown = shown, objective.bar(state)
+            task.advance(shown.done - before.done, detail)
             if objective.is_due(state):
                 if not objective.one_bar:
                     return
@@ -272,17 +273,19 @@ class Trainer(Generic[Record]):
     def _step(self, batch: Sequence[int]) -> float:
         """Changes the weights by a batch; returns its loss."""
         started = time.monotonic()
-        state, loss, weight = self.state, torch.zeros(()), 0
+        state = self.state
         self.optimizer.learning_rate = self.objective.learning_rate(state)
         self.optimizer.zero_grad()
-        if part := distributed.share_of(batch):
-            loss, weight = self.objective.loss(part)
+        part = distributed.share_of(batch)
+        loss, weight = self.objective.loss(part) if part else (None, 0)
+        if loss is not None:
             loss.backward()
         distributed.average_gradients(self._parameters, weight, self._device)
         if self._clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
         self.optimizer.step()
-        value = distributed.mean(loss.item(), weight, self._device)
+        value = 0.0 if loss is None else loss.item()
+        value = distributed.mean(value, weight, self._device)
         if not math.isfinite(value):
             raise diverged(value, self.objective.where(state))
         shown = value if self._shown_loss is None else self._shown_loss

@@ -10,10 +10,10 @@ from spamgpt.cli import SUMMARIES
 from spamgpt.cli.options import settings_from
 
 # What is no setting of a stage: how a command behaves, whatever it does.
-OF_EVERY_COMMAND = {"context", "workspace", "quiet", "json", "debug"}
+OF_EVERY_COMMAND = {"context", "threads", "workspace", "quiet", "json", "debug"}
 OF_ONE_COMMAND = {
     "artifacts": {"name", "verify"},
-    "cache": {"clear"},
+    "cache": {"clear", "checkpoints"},
     "finetune": {"resume", "dry_run"},
     "predict": {"files", "format", "only", "exit_code", "add_header", "watch"},
     "pretrain": {"resume", "weight", "size"},
