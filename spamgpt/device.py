@@ -62,11 +62,11 @@ def set_threads(threads: int | None) -> None:
     """
     if threads is None:
         cores = _cores()
-        default = default_threads(cores, _cpu_quota())
+        threads = default_threads(cores, _cpu_quota())
         chosen = os.environ.keys() & {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}
-        if default == cores or chosen or "torch" in sys.modules:
+        # Elsewhere torch itself leaves some kinds of cores to others.
+        if threads == cores or chosen or "torch" in sys.modules or sys.platform != "linux":
             return
-        threads = default
     if "torch" in sys.modules:
         import torch
 
@@ -89,7 +89,7 @@ def default_threads(cores: int, quota: float | None) -> int:
 
 def _cores() -> int:
     """The cores that this process may run on; two threads of a core count once, as for torch."""
-    if not hasattr(os, "sched_getaffinity"):
+    if sys.platform != "linux":
         return os.cpu_count() or 1
     cpus = os.sched_getaffinity(0)
     topology = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
