@@ -1,6 +1,5 @@
 """All stages in order, each skipped where what it would make is there already."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -78,12 +77,6 @@ def run(
     )
     evaluation = found or evaluate.run(evaluate_settings, workspace, reporter)[0]
     yield Step("evaluate", [evaluation], _SAME if found else None)
-
-
-def read_metrics(evaluation: Artifact) -> dict[str, Any]:
-    """The scores that an evaluation holds."""
-    metrics: dict[str, Any] = json.loads(evaluation.file("metrics.json").read_bytes())
-    return metrics
 
 
 def _without(settings: dict[str, Any], *names: str) -> dict[str, Any]:
