@@ -1,11 +1,16 @@
-"""The wrong answers of a classifier that it was surest of."""
+"""The wrong answers of a classifier that it was surest of, and the words that drove them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spamgpt.evaluation.outcome import Outcome
+from spamgpt.reporting import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from spamgpt.classifier.model import SpamClassifier
 
 MISTAKES_SHOWN = 12
 
@@ -55,3 +60,19 @@ def surest_mistakes(texts: Sequence[str], outcome: Outcome) -> list[Mistake]:
         for name in reversed(outcome.labels)
         for mistake in [each for each in found if each.predicted == name][:of_each]
     ]
+
+
+def explained(
+    mistakes: Sequence[Mistake], classifier: "SpamClassifier", reporter: Reporter = SILENT
+) -> list[Mistake]:
+    """The mistakes with what drove their answers; each takes many answers of the classifier."""
+    from spamgpt.classifier.explanation import explain
+
+    found = []
+    with reporter.task("Explaining the surest mistakes", len(mistakes), "messages") as task:
+        for mistake in mistakes:
+            spans = explain(classifier, mistake.text, mistake.predicted)
+            highlights = [Highlight(span.start, span.end, span.weight) for span in spans]
+            found.append(replace(mistake, highlights=highlights))
+            task.advance(1)
+    return found

@@ -1,7 +1,6 @@
 """evaluate: scores a classifier on a split of labelled messages."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,9 +16,7 @@ if TYPE_CHECKING:
     from spamgpt.classifier.model import SpamClassifier
     from spamgpt.evaluation.evaluation import Evaluation
     from spamgpt.evaluation.label_errors import LabelCheck
-    from spamgpt.evaluation.mistakes import Mistake
     from spamgpt.evaluation.outcome import Outcome
-    from spamgpt.evaluation.report.content import LineageStep
 
 METRICS_FILE = "metrics.json"
 Split = Literal["test", "validation", "train"]
@@ -61,7 +58,9 @@ def run(
     from spamgpt.classifier.model import SpamClassifier
     from spamgpt.data.rows import TEXT
     from spamgpt.evaluation.evaluation import Evaluation
+    from spamgpt.evaluation.mistakes import explained, surest_mistakes
     from spamgpt.evaluation.report.content import Report
+    from spamgpt.evaluation.report.lineage import lineage_of
     from spamgpt.evaluation.report.page import REPORT_FILE, render
     from spamgpt.evaluation.slices import SOURCE
 
@@ -84,19 +83,22 @@ def run(
     )
     if settings.baseline:
         evaluation = _with_baselines(evaluation, outcome, texts, artifact, workspace, reporter)
+    mistakes = surest_mistakes(texts, outcome)
+    if settings.explain_mistakes:
+        mistakes = explained(mistakes, classifier, reporter)
     report = Report(
         classifier=artifact.reference,
         prepared=prepared.reference,
         evaluation=evaluation,
         outcome=outcome,
-        mistakes=_mistakes(texts, outcome, settings, classifier, reporter),
+        mistakes=mistakes,
         explained_by=METHOD if settings.explain_mistakes else None,
         label_check=_label_check(settings, artifact, workspace),
         history=(
             pd.read_csv(artifact.file("history.csv")) if "history.csv" in artifact.files else None
         ),
         kept_epoch=artifact.counts.get("kept_epoch"),
-        lineage=_lineage([prepared, artifact], workspace),
+        lineage=lineage_of([prepared, artifact], workspace),
         versions={"spamgpt": spamgpt.__version__, **library_versions()},
         substitutions=list(dict.fromkeys([*artifact.substitutions, *prepared.substitutions])),
     )
@@ -200,30 +202,6 @@ def _with_baselines(
     return replace(evaluation, baselines=found)
 
 
-def _mistakes(
-    texts: list[str],
-    outcome: "Outcome",
-    settings: EvaluateSettings,
-    classifier: "SpamClassifier",
-    reporter: Reporter,
-) -> "list[Mistake]":
-    """The surest mistakes, with what drove their answers if that is wanted."""
-    from spamgpt.classifier.explanation import explain
-    from spamgpt.evaluation.mistakes import Highlight, surest_mistakes
-
-    surest = surest_mistakes(texts, outcome)
-    if not settings.explain_mistakes:
-        return surest
-    explained = []
-    with reporter.task("Explaining the surest mistakes", len(surest), "messages") as task:
-        for mistake in surest:
-            spans = explain(classifier, mistake.text, mistake.predicted)
-            highlights = [Highlight(span.start, span.end, span.weight) for span in spans]
-            explained.append(replace(mistake, highlights=highlights))
-            task.advance(1)
-    return explained
-
-
 def _label_check(
     settings: EvaluateSettings, artifact: Artifact, workspace: Workspace
 ) -> "LabelCheck":
@@ -251,24 +229,3 @@ def _write_predictions(outcome: "Outcome", table: "pd.DataFrame", path: Path) ->
     for index, label in enumerate(outcome.labels):
         predictions[f"probability_{label}"] = outcome.scores[:, index]
     write_table(predictions.assign(text=table[TEXT]), path)
-
-
-def _lineage(artifacts: Sequence[Artifact], workspace: Workspace) -> "list[LineageStep]":
-    """What artifacts stand on, first things first, and themselves; each once."""
-    from spamgpt.evaluation.report.content import LineageStep
-
-    steps: dict[str, LineageStep] = {}
-    for artifact in artifacts:
-        for entry in artifact.manifest["inputs"]:
-            try:
-                found = workspace.input_of(artifact, entry["artifact"].split("/")[0])
-            except MissingInputError:
-                step = LineageStep("gone", entry["artifact"], entry["digest"], {})
-                steps.setdefault(step.artifact, step)
-            else:
-                for step in _lineage([found], workspace):
-                    steps.setdefault(step.artifact, step)
-        told = {name: value for name, value in artifact.settings.items() if value is not None}
-        step = LineageStep(artifact.manifest["stage"], artifact.reference, artifact.digest, told)
-        steps.setdefault(artifact.reference, step)
-    return list(steps.values())

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spamgpt.evaluation.evaluation import Evaluation
 from spamgpt.evaluation.intervals import Difference, Interval
@@ -21,6 +21,7 @@ from spamgpt.evaluation.metrics import (
 from spamgpt.evaluation.mistakes import Mistake
 from spamgpt.evaluation.outcome import Outcome
 from spamgpt.evaluation.report import numbers, sentences
+from spamgpt.evaluation.report.lineage import LineageStep
 from spamgpt.evaluation.slices import Slice
 
 if TYPE_CHECKING:
@@ -32,16 +33,6 @@ SUSPECTS_SHOWN = 10
 _KEY_FIGURES = (ACCURACY, PRECISION, RECALL, ROC_AUC, ECE)
 _KEY_FIGURES_OF_MANY = (ACCURACY, MACRO_F1, ROC_AUC, ECE)
 _BASELINE_COLUMNS = (ACCURACY, PRECISION, RECALL, MACRO_F1)
-
-
-@dataclass(frozen=True)
-class LineageStep:
-    """One artifact that a classifier stands on."""
-
-    stage: str
-    artifact: str
-    digest: str
-    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
