@@ -160,7 +160,7 @@ class Content:
     messages: int
     split: str
     verdict: sentences.Verdict
-    warnings: Sequence[sentences.Warning]
+    cautions: Sequence[sentences.Caution]
     key_figures: Sequence[ScoreRow]
     interval_note: str
     scores: Sequence[ScoreRow]
@@ -191,7 +191,7 @@ def content_of(report: Report) -> Content:
         messages=report.scores.messages,
         split=evaluation.split,
         verdict=sentences.verdict(report),
-        warnings=sentences.warnings(report),
+        cautions=sentences.cautions(report),
         key_figures=[_score_row(report, metric) for metric in wanted],
         interval_note=sentences.interval_note(report),
         scores=[

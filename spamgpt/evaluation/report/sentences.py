@@ -24,7 +24,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Warning:
+class Caution:
     """What to beware of; an alarm is a reason not to believe the scores."""
 
     text: str
@@ -81,7 +81,7 @@ def limit(point: PointAtLimit) -> str:
     return f"{point.max_false_positive_rate * 100:g}%"
 
 
-def warnings(report: "Report") -> list[Warning]:
+def cautions(report: "Report") -> list[Caution]:
     """What flatters the scores or makes them unsure, and what stood in for what was wanted."""
     found = []
     seen, split = report.evaluation.seen_in_training, report.evaluation.split
@@ -90,17 +90,17 @@ def warnings(report: "Report") -> list[Warning]:
             f"{seen:,} of these messages were in the classifier's training data: "
             "the scores flatter it."
         )
-        found.append(Warning(text, alarm=True))
+        found.append(Caution(text, alarm=True))
     elif split != "test":
         text = f"The {split} split had a part in training: the scores flatter it."
-        found.append(Warning(text, alarm=True))
+        found.append(Caution(text, alarm=True))
     if seen is None:
         text = "The classifier keeps no record of which messages it was trained on."
-        found.append(Warning(text))
+        found.append(Caution(text))
     messages, rarest = min((each.messages, label) for label, each in report.scores.labels.items())
     if messages < _FEW_MESSAGES:
-        found.append(Warning(f"There are only {messages:,} {rarest} messages to judge by."))
-    return found + [Warning(text) for text in report.substitutions]
+        found.append(Caution(f"There are only {messages:,} {rarest} messages to judge by."))
+    return found + [Caution(text) for text in report.substitutions]
 
 
 def interval_note(report: "Report") -> str:

@@ -10,16 +10,16 @@ def with_evaluation(report, **changes):
 def test_a_split_that_had_a_part_in_training_is_an_alarm(make_report):
     (warning,) = [
         each
-        for each in sentences.warnings(with_evaluation(make_report(), split="validation"))
+        for each in sentences.cautions(with_evaluation(make_report(), split="validation"))
         if each.alarm
     ]
     assert "validation split had a part" in warning.text
-    assert not any(each.alarm for each in sentences.warnings(make_report()))
+    assert not any(each.alarm for each in sentences.cautions(make_report()))
 
 
 def test_a_classifier_without_a_record_of_its_messages_is_told(make_report):
-    told = [each.text for each in sentences.warnings(make_report())]
-    unknown = sentences.warnings(with_evaluation(make_report(), seen_in_training=None))
+    told = [each.text for each in sentences.cautions(make_report())]
+    unknown = sentences.cautions(with_evaluation(make_report(), seen_in_training=None))
     assert len(unknown) == len(told) + 1
 
 
