@@ -46,7 +46,8 @@ def render(
     body = environment.get_template(template).render(values)
     # A part that a card leaves out leaves no gap.
     body = re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
-    return f"---\n{front_matter.to_yaml().strip()}\n---\n{body}"
+    told = front_matter.to_yaml(original_order=["license", "language", "base_model"])
+    return f"---\n{told.strip()}\n---\n{body}"
 
 
 def as_markdown(value: Any) -> Any:

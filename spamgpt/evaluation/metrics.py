@@ -1,6 +1,7 @@
 """The metrics of a classifier: one registry that tables, report, model card and JSON share.
 
-The arithmetic is scikit-learn's. A new metric is one more entry of METRICS.
+The arithmetic is scikit-learn's, which is imported only where something is computed: the records
+can be read without it. A new metric is one more entry of METRICS.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn import metrics
 
 from spamgpt.evaluation.bootstrap import Resamples, ratio
 from spamgpt.evaluation.calibration import (
@@ -81,6 +81,18 @@ def _mean_over_labels(score: Callable[..., float], outcome: Outcome) -> float | 
     return float(np.mean([score(outcome.truth_indices == k, outcome.scores[:, k]) for k in ranked]))
 
 
+def _roc_auc(outcome: Outcome) -> float | None:
+    from sklearn.metrics import roc_auc_score
+
+    return _mean_over_labels(roc_auc_score, outcome)
+
+
+def _average_precision(outcome: Outcome) -> float | None:
+    from sklearn.metrics import average_precision_score
+
+    return _mean_over_labels(average_precision_score, outcome)
+
+
 def _balanced_accuracy(outcome: Outcome) -> float:
     # scikit-learn's balanced_accuracy_score, which warns where a label has no message.
     found = outcome.by_label
@@ -93,9 +105,11 @@ def _resampled_balanced_accuracy(resamples: Resamples) -> Floats:
 
 
 def _mcc(outcome: Outcome) -> float:
+    from sklearn.metrics import matthews_corrcoef
+
     if len({*outcome.truth, *outcome.predicted}) == 1:
         return 0.0  # as scikit-learn says, but it warns
-    return float(metrics.matthews_corrcoef(outcome.truth, outcome.predicted))
+    return float(matthews_corrcoef(outcome.truth, outcome.predicted))
 
 
 def _resampled_mcc(resamples: Resamples) -> Floats:
@@ -115,10 +129,10 @@ def _probabilities(outcome: Outcome) -> Floats:
 
 
 def _loss(outcome: Outcome) -> float:
+    from sklearn.metrics import log_loss
+
     everything = list(range(len(outcome.labels)))
-    return float(
-        metrics.log_loss(outcome.truth_indices, _probabilities(outcome), labels=everything)
-    )
+    return float(log_loss(outcome.truth_indices, _probabilities(outcome), labels=everything))
 
 
 def squared_errors(truth: npt.NDArray[np.intp], probabilities: Floats) -> Floats:
@@ -198,7 +212,7 @@ ROC_AUC = Metric(
     "roc_auc",
     "ROC-AUC",
     "how often a {positive} message ranks above another",
-    lambda outcome: _mean_over_labels(metrics.roc_auc_score, outcome),
+    _roc_auc,
     lambda resamples: resamples.rankings and resamples.rankings[0],
     meaning_of_many="one label against the rest, the mean of the labels",
     from_zero_to_one=True,
@@ -207,7 +221,7 @@ AVERAGE_PRECISION = Metric(
     "average_precision",
     "average precision",
     "area under precision and recall",
-    lambda outcome: _mean_over_labels(metrics.average_precision_score, outcome),
+    _average_precision,
     lambda resamples: resamples.rankings and resamples.rankings[1],
     from_zero_to_one=True,
 )
@@ -322,9 +336,11 @@ def compute_metrics(outcome: Outcome) -> Scores:
     label's probability, with more labels summed over them. The calibration error is the expected
     one (`calibration_error`). The last three are None without probabilities.
     """
+    from sklearn.metrics import confusion_matrix
+
     names = list(outcome.labels)
     found = outcome.by_label
-    confusions = metrics.confusion_matrix(outcome.truth, outcome.predicted, labels=names)
+    confusions = confusion_matrix(outcome.truth, outcome.predicted, labels=names)
     return Scores(
         messages=len(outcome.truth),
         positive_label=outcome.positive_label,
