@@ -25,11 +25,11 @@ from benchmarks.plain import fast_logits, plain_logits
 from spamgpt.data.rows import LABEL, TEXT
 from spamgpt.data.tables import read_table
 from spamgpt.evaluation.baselines import LINEAR_SVM, baselines
-from spamgpt.evaluation.metrics import measure
-from spamgpt.stages.evaluate import EvaluateSettings
+from spamgpt.evaluation.metrics import Scores, compute_metrics
+from spamgpt.stages.evaluate import EvaluateSettings, read_evaluation
 from spamgpt.stages.fetch import FetchSettings, Weights
 from spamgpt.stages.finetune import FinetuneSettings
-from spamgpt.stages.pipeline import PipelineSettings, read_metrics, run
+from spamgpt.stages.pipeline import PipelineSettings, run
 from spamgpt.stages.prepare import PrepareSettings
 from spamgpt.workspace import Artifact, Workspace
 
@@ -43,7 +43,7 @@ SETTINGS = (
         FinetuneSettings(unfreeze="all", schedule="linear", epochs=4),
     ),
 )
-Scores = dict[str, float]
+TableRow = dict[str, float]
 
 
 def _settings(
@@ -64,20 +64,22 @@ def fine_tuned(
     finetune: FinetuneSettings,
     seed: int,
     workspace: Workspace,
-) -> Scores:
+) -> TableRow:
     """The scores on the test split of mini, or of its shape started at random, for one seed."""
     *_, last = run(_settings(dataset, weights, balance, finetune, seed), workspace)
-    metrics = read_metrics(last.artifact)
-    return {"accuracy": metrics["accuracy"], "spam F1": metrics["labels"]["spam"]["f1"]}
+    return _told(read_evaluation(last.artifact).scores)
 
 
-def linear(prepared: Artifact) -> Scores:
+def linear(prepared: Artifact) -> TableRow:
     """TF-IDF of words and word pairs and of 2 to 5 characters, and a linear SVM."""
     train, test = (read_table(prepared.file(f"{name}.csv")) for name in ("train", "test"))
     columns = [list(table[column]) for table in (train, test) for column in (TEXT, LABEL)]
     outcomes = baselines(*columns, ["ham", "spam"], "spam")
-    metrics = next(measure(outcome) for name, outcome in outcomes if name == LINEAR_SVM)
-    return {"accuracy": metrics["accuracy"], "spam F1": metrics["f1"]}
+    return _told(next(compute_metrics(found) for name, found in outcomes if name == LINEAR_SVM))
+
+
+def _told(scores: Scores) -> TableRow:
+    return {"accuracy": scores.accuracy, "spam F1": scores.labels["spam"].f1}
 
 
 def rows(dataset: Path, seeds: Sequence[int], workspace: Workspace) -> Iterator[str]:

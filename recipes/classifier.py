@@ -9,23 +9,27 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
+from huggingface_hub import ModelCardData
 from safetensors.torch import load_file
 
 from spamgpt.bundled import CLASSIFIER_FOLDER, MESSAGES_FILE, MESSAGES_NAME
+from spamgpt.cards.rendering import Markdown, render, settings_table, table
 from spamgpt.classifier.folder import CONFIG_FILE, TRAINED_FILE
 from spamgpt.cli.output.screen import ScreenReporter
 from spamgpt.data.rows import LABEL, TEXT
 from spamgpt.data.splits import SPLITS
 from spamgpt.data.tables import read_labelled_file, read_table, write_table
+from spamgpt.evaluation.evaluation import Evaluation
+from spamgpt.evaluation.metrics import ACCURACY, F1, PRECISION, RECALL
 from spamgpt.gpt2.folder import CARD_FILE
 from spamgpt.gpt2.weights import write_weights
 from spamgpt.stages import evaluate, fetch, finetune, prepare
-from spamgpt.stages.pipeline import read_metrics
 from spamgpt.workspace import Artifact, Workspace
+
+TEMPLATES = Path(__file__).parent / "templates"
 
 # Chosen on the validation split: the last two blocks at 1e-3 reached 94.4 % there.
 SETTINGS = finetune.FinetuneSettings(
@@ -36,6 +40,7 @@ SETTINGS = finetune.FinetuneSettings(
     weight_decay=0.1,
     schedule="constant",
 )
+EVALUATION = evaluate.EvaluateSettings(explain_mistakes=False, check_labels=False)
 
 
 def joined(parts: list[Artifact], workspace: Workspace) -> Artifact:
@@ -54,68 +59,66 @@ def joined(parts: list[Artifact], workspace: Workspace) -> Artifact:
     return draft.artifact
 
 
-def scores(metrics: dict[str, Any], name: str) -> str:
-    """A row of the card's table."""
-    (ham_right, ham_lost), (spam_missed, spam_caught) = metrics["confusion_matrix"]
-    spam = metrics["labels"]["spam"]
-    return (
-        f"| {name} | {metrics['messages']:,} | {metrics['accuracy']:.2%} "
-        f"| {spam['precision']:.2%} | {spam['recall']:.2%} | {spam['f1']:.2%} "
-        f"| {ham_lost} of {ham_right + ham_lost} | {spam_missed} of {spam_caught + spam_missed} |"
-    )
+def scores(evaluations: dict[str, Evaluation]) -> Markdown:
+    """What each test split shows, a row each."""
+    rows = []
+    for name, evaluation in evaluations.items():
+        found = evaluation.scores
+        spam, ham = found.labels["spam"], found.labels["ham"]
+        rows.append(
+            (
+                name,
+                f"{found.messages:,}",
+                f"{found.accuracy:.2%}",
+                f"{spam.precision:.2%}",
+                f"{spam.recall:.2%}",
+                f"{spam.f1:.2%}",
+                f"{found.count('ham', 'spam')} of {ham.messages}",
+                f"{found.count('spam', 'ham')} of {spam.messages}",
+            )
+        )
+    metrics = [metric.title("spam") for metric in (ACCURACY, PRECISION, RECALL, F1)]
+    return table(("test split", "messages", *metrics, "ham lost", "spam missed"), rows)
 
 
-def mistakes(evaluation: Artifact) -> str:
+def mistakes(evaluation: Artifact) -> dict[str, str]:
     """The kinds of the bundled messages that were taken for the other label."""
     kinds = read_labelled_file(MESSAGES_FILE)
     scored = read_table(evaluation.file("predictions.csv")).merge(kinds[[TEXT, "kind"]])
     wrong = scored[scored[LABEL] != scored["predicted"]]
-    lines = []
+    told = {}
     for label, taken in (("ham", "spam"), ("spam", "ham")):
         counts = wrong[wrong[LABEL] == label]["kind"].value_counts()
-        listed = ", ".join(f"{kind} ({count})" for kind, count in counts.items()) or "none"
-        lines.append(f"- {label} taken for {taken}, by kind: {listed}")
-    return "\n".join(lines)
+        listed = ", ".join(f"{kind} ({count})" for kind, count in counts.items())
+        told[f"{label} taken for {taken}"] = listed or "none"
+    return told
 
 
 def card(classifier: Artifact, evaluations: list[Artifact]) -> str:
-    """The model card, made of what the evaluations found."""
-    sms, bundled = (read_metrics(evaluation) for evaluation in evaluations)
+    """The model card, from the records of the run and of both evaluations."""
+    sms, bundled = map(evaluate.read_evaluation, evaluations)
     settings = classifier.settings
-    return f"""---
-license: mit
-language: en
-base_model: mini
-pipeline_tag: text-classification
-tags: [spam, sms, e-mail]
----
-# The bundled classifier
-
-Tells spam from ham in English SMS and short e-mail. It answers where a workspace has no classifier
-of its own. It is `mini` with two labels, fine-tuned on the training splits of the SMS Spam
-Collection (Almeida, Gómez Hidalgo, Yamakami 2011; CC BY 4.0) and of the bundled messages, without
-repeats: `--unfreeze {settings["unfreeze"]}`, epoch {classifier.counts["kept_epoch"]} of
-{settings["epochs"]}, learning rate {settings["learning_rate"]:g} ({settings["schedule"]}), batches
-of {settings["batch_size"]}, seed {settings["seed"]}; validation accuracy
-{classifier.counts["validation_accuracy"]:.2%}. Temperature and threshold were fitted to the
-validation split. This folder holds what training changed, in float16. MIT licence.
-
-## Scores on messages it did not see
-| test split | messages | accuracy | precision | recall | F1 of spam | ham lost | spam missed |
-|---|---:|---:|---:|---:|---:|---:|---:|
-{scores(sms, "SMS Spam Collection")}
-{scores(bundled, "bundled messages")}
-
-Its mistakes on the bundled messages:
-{mistakes(evaluations[1])}
-
-## What it is not good for
-Other languages, long mail, and whatever came into fashion after its data: the collection is of 2004
-to 2011, the bundled messages were written by hand and are no sample of real traffic. Train on your
-own messages before you let a filter throw anything away: `spamgpt run --dataset FILE`.
-
-`recipes/classifier.py` rebuilds it.
-"""
+    told = ("unfreeze", "epochs", "batch_size", "learning_rate", "weight_decay", "schedule", "seed")
+    front_matter = ModelCardData(
+        license="mit",
+        language="en",
+        library_name="spamgpt",
+        base_model="mini",
+        pipeline_tag="text-classification",
+        tags=["spam", "sms", "e-mail"],
+        metrics=[metric.key for metric in (ACCURACY, PRECISION, RECALL, F1)],
+    )
+    return render(
+        "bundled.md.jinja",
+        front_matter,
+        folder=TEMPLATES,
+        kept_epoch=classifier.counts["kept_epoch"],
+        validation_accuracy=classifier.counts["validation_accuracy"],
+        settings=settings,
+        settings_table=settings_table({name: settings[name] for name in told}),
+        scores=scores({"SMS Spam Collection": sms, "bundled messages": bundled}),
+        mistakes=mistakes(evaluations[1]),
+    )
 
 
 def main(collection: str) -> None:
@@ -131,7 +134,7 @@ def main(collection: str) -> None:
         both = joined(parts, workspace)
         classifier = finetune.run(replace(SETTINGS, prepared=both.reference), workspace, reporter)
         evaluations = [
-            evaluate.run(evaluate.EvaluateSettings(prepared=part.reference), workspace)[0]
+            evaluate.run(replace(EVALUATION, prepared=part.reference), workspace)[0]
             for part in parts
         ]
         CLASSIFIER_FOLDER.mkdir(exist_ok=True)

@@ -5,21 +5,26 @@ pre-training takes about an hour and a quarter on two cores; where WORKSPACE hol
 already, only the files of `spamgpt/assets/mini` are written.
 """
 
-import math
 import shutil
 import sys
 from pathlib import Path
 
 import pandas as pd
 import torch
+from huggingface_hub import ModelCardData
 
 from spamgpt.bundled import MINI_FOLDER
+from spamgpt.cards.pretrained import PretrainedCard, corpus, history, shape
+from spamgpt.cards.rendering import Markdown, render
 from spamgpt.cli.output.screen import ScreenReporter
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.folder import CARD_FILE, CONFIG_FILE, MODEL_FILES
 from spamgpt.gpt2.model import GPT2
 from spamgpt.stages import pretrain
+from spamgpt.training.pretraining import PretrainingRecord
 from spamgpt.workspace import Artifact, Workspace
+
+TEMPLATES = Path(__file__).parent / "templates"
 
 # How often an epoch goes through a source, what it is, and the licence that it states. Text that
 # resembles messages counts more than reviews and books. Left out: what is for non-commercial use.
@@ -50,10 +55,10 @@ SOURCES: dict[str, tuple[float, str, str]] = {
 LEFT_OUT = ("nltk_nps_chat", "dailydialog_pp", "nltk_brown", "ag_news_sample")
 
 
-def settings(corpus: str) -> pretrain.PretrainSettings:
+def settings(texts: str) -> pretrain.PretrainSettings:
     """Of the one long run; the shorter ones before it are in recipes/README.md."""
     return pretrain.PretrainSettings(
-        texts=(corpus,),
+        texts=(texts,),
         weights=(
             *((name, float(weight)) for name, (weight, _, _) in SOURCES.items()),
             *((name, 0.0) for name in LEFT_OUT),
@@ -83,73 +88,50 @@ def command() -> str:
 
 def card(artifact: Artifact) -> str:
     """The model card, from the record of the run."""
-    counts = artifact.counts
-    sources = "\n".join(
-        f"| {source['source']} | {SOURCES[source['source']][1]} | {SOURCES[source['source']][2]} "
-        f"| {source['tokens']:,} | {source['weight']:g} | {source['share']:.1%} |"
-        for source in counts["sources"]
-    )
-    history = pd.read_csv(artifact.file("history.csv"))
-    rows = "\n".join(
-        f"| {record.tokens:,} | {record.epochs:.2f} | {record.training_loss:.3f} "
-        f"| {record.held_out_loss:.3f} | {math.exp(record.held_out_loss):.1f} |"
-        for record in history.itertuples()
-    )
     config = GPT2Config.from_file(artifact.file(CONFIG_FILE))
     with torch.device("meta"):
         parameters = sum(parameter.numel() for parameter in GPT2(config).parameters())
-    return f"""---
-license: mit
-language: en
-pipeline_tag: text-generation
-tags: [gpt2, sms, e-mail]
----
-# mini
-
-A small GPT-2 that knows how people write to each other, pre-trained for spamgpt as a start for
-classifiers of messages. {parameters:,} parameters, stored in float16: {config.n_layer} blocks,
-{config.n_head} heads, width {config.n_embd}, context {config.n_positions} tokens, and
-{config.vocab_size:,} tokens of byte-level BPE learnt from the corpus. MIT licence.
-
-## What it is not good for
-It writes no sensible text and answers no questions. It has seen English only, much of it from
-2002 to 2015, and knows of nothing later. It has the biases of its sources, which hold real spam
-and some coarse language.
-
-## Corpus
-{counts["tokens"]:,} tokens were seen, {counts["epochs"]:.2f} passes over the weighted corpus. No
-message of the SMS Spam Collection is in it, as `tests/test_corpus.py` checks. Left out because they
-or what they are made of is for non-commercial use: {", ".join(LEFT_OUT)}.
-
-| source | content | licence as stated | tokens | weight | share of an epoch |
-|---|---|---|---:|---:|---:|
-{sources}
-
-## Training
-{counts["training_seconds"] / 60:.0f} minutes on two processor cores, bfloat16 matrix products, seed
-{artifact.settings["seed"]}. Losses are in nats a token, the held-out ones over the same
-{artifact.settings["held_out"]:.1%} of the documents of every source, unweighted.
-
-| tokens | epochs | training loss | held-out loss | perplexity |
-|---:|---:|---:|---:|---:|
-{rows}
-
-The exact command (`recipes/mini.py` runs it):
-```
-{command()}
-```
-
-## How to fine-tune it
-`finetuning.json` beside this card holds what suits it, chosen on validation splits;
-`spamgpt finetune` takes its defaults from there.
-"""
+    records = pd.read_csv(artifact.file("history.csv")).to_dict("records")
+    told = PretrainedCard(
+        name="mini",
+        config=config,
+        parameters=parameters,
+        tokens=artifact.counts["tokens"],
+        epochs=artifact.counts["epochs"],
+        seed=artifact.settings["seed"],
+        sources=artifact.counts["sources"],
+        history=[PretrainingRecord(**record) for record in records],
+        settings=artifact.settings,
+    )
+    front_matter = ModelCardData(
+        license="mit",
+        language="en",
+        library_name="spamgpt",
+        pipeline_tag="text-generation",
+        tags=["gpt2", "sms", "e-mail"],
+        model_name="mini",
+    )
+    return render(
+        "mini.md.jinja",
+        front_matter,
+        folder=TEMPLATES,
+        card=told,
+        shape=shape(told),
+        corpus=corpus(
+            told, {name: (what, licence) for name, (_, what, licence) in SOURCES.items()}
+        ),
+        history=history(told),
+        left_out=LEFT_OUT,
+        minutes=round(artifact.counts["training_seconds"] / 60),
+        command=Markdown(command()),
+    )
 
 
-def main(corpus: str, folder: str) -> None:
+def main(texts: str, folder: str) -> None:
     """Pre-trains mini, unless the folder holds it already, and puts it into the package."""
     workspace = Workspace(Path(folder))
     if not workspace.folders("models"):
-        pretrain.run(settings(corpus), workspace, ScreenReporter())
+        pretrain.run(settings(texts), workspace, ScreenReporter())
     artifact = workspace.newest("models", "mini")
     for name in MODEL_FILES:
         shutil.copyfile(artifact.file(name), MINI_FOLDER / name)

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from spamgpt.classifier.model import SpamClassifier
 
 # torch's threads wait for each other after each of many short products. They spin for milliseconds
-# before they sleep and, once another process computes, take the processor from the very thread that
-# they wait for. 1,000 turns, some microseconds, are what libgomp itself takes where it knows of more
-# threads than processors; with none, short products alone on a machine would take up to twice as
-# long. The runtime reads this when torch is loaded, hence here.
+# before they sleep and, once another process computes, take the processor from the very thread
+# they wait for. 1,000 turns, some microseconds, are what libgomp itself takes where it knows of
+# more threads than processors; with none, short products alone on a machine would take up to twice
+# as long. The runtime reads this when torch is loaded, hence here.
 if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
     os.environ["GOMP_SPINCOUNT"] = "1000"
 

@@ -16,7 +16,8 @@ from spamgpt.bundled import CLASSIFIER_FOLDER, MESSAGES_FILE, MESSAGES_NAME, MIN
 from spamgpt.classifier.config import ClassifierConfig
 from spamgpt.classifier.folder import TRAINED_FILE
 from spamgpt.data.tables import read_labelled_file, read_table
-from spamgpt.evaluation.metrics import Outcome, measure
+from spamgpt.evaluation.metrics import compute_metrics
+from spamgpt.evaluation.outcome import Outcome
 from spamgpt.gpt2.folder import FINETUNING_FILE, WEIGHTS_FILE, load_folder
 from spamgpt.gpt2.language_model import next_token_loss
 from spamgpt.gpt2.packing import pack
@@ -148,7 +149,7 @@ def test_the_classifier_scores_as_its_card_says(tmp_path):
     classifier = SpamClassifier.bundled("cpu")
     probabilities = classifier.predict_proba(list(test["text"]))
     predicted = classifier.config.decide(probabilities)
-    metrics = measure(
+    scores = compute_metrics(
         Outcome(list(test["label"]), predicted, ["ham", "spam"], "spam", probabilities)
     )
     card = (CLASSIFIER_FOLDER / "README.md").read_text()
@@ -156,4 +157,4 @@ def test_the_classifier_scores_as_its_card_says(tmp_path):
     assert claimed
     assert int(claimed[1]) == len(test)
     # Half a message for the other processor's rounding.
-    assert 100 * metrics["accuracy"] == pytest.approx(float(claimed[2]), abs=0.45)
+    assert 100 * scores.accuracy == pytest.approx(float(claimed[2]), abs=0.45)

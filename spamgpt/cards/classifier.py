@@ -6,18 +6,29 @@ The front matter is what the Hugging Face Hub reads.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import spamgpt
-from spamgpt.training.finetuning import EpochRecord
+from spamgpt.cards.rendering import Markdown, render, settings_table, table
+from spamgpt.evaluation.metrics import METRICS
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
+
+    from spamgpt.training.finetuning import EpochRecord
+
+# How `fetch` records what came from the Hub, and where the path of a folder ends in its name.
+_ON_THE_HUB = re.compile(r"([\w.-]+/[\w.-]+)@[\w./-]+")
+_FOLDERS = re.compile(r"^(?:[/\\.~]|\w:).*[/\\](?=.)")
 
 
 @dataclass(frozen=True)
 class ClassifierCard:
     """What a card tells. The references and digests are those of the artifacts.
 
-    `splits` has the messages and the count of each label of every split, `validation` the scores
-    on the validation split by their names, `license` what the card of the pretrained model says.
+    `model_origin` is where the pretrained model came from, as `fetch` recorded it. `splits` has the
+    messages and the count of each label of every split, `validation` the scores on the validation
+    split by the keys of the metrics, `license` what the card of the pretrained model says.
     """
 
     labels: Sequence[str]
@@ -36,7 +47,7 @@ class ClassifierCard:
     settings: Mapping[str, Any]
     trained_parameters: int
     all_parameters: int
-    history: Sequence[EpochRecord]
+    history: "Sequence[EpochRecord]"
     kept_epoch: int
     validation: Mapping[str, float]
     context: int
@@ -46,22 +57,18 @@ class ClassifierCard:
 
 def render_card(card: ClassifierCard) -> str:
     """The card as Markdown with its front matter. The same record gives the same text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("spamgpt.cards"),
-        # Markdown, not HTML: what is put in goes through `as_markdown` instead.
-        autoescape=False,
-        finalize=as_markdown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=StrictUndefined,
+    return render(
+        "classifier.md.jinja",
+        _front_matter(card),
+        card=card,
+        chosen=_chosen(card),
+        inputs=_inputs(card),
+        splits=_splits(card),
+        settings=settings_table(card.settings),
+        history=_history(card),
+        scores=_scores(card),
+        spamgpt=spamgpt.__version__,
     )
-    body = environment.get_template("classifier_card.md.jinja").render(
-        card=card, chosen=_chosen(card), spamgpt=spamgpt.__version__
-    )
-    return f"---\n{_front_matter(card)}\n---\n{body}"
 
 
 def license_of(card: str) -> str | None:
@@ -78,15 +85,6 @@ def license_of(card: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def as_markdown(value: Any) -> Any:
-    """Text as Markdown shows it: no markup, no HTML, one line, control characters spelled out."""
-    from spamgpt.printable import printable
-
-    if not isinstance(value, str):
-        return value
-    return re.sub(r"([\\`*_{}\[\]<>|#&~])", r"\\\1", printable(value))
-
-
 def _chosen(card: ClassifierCard) -> str:
     """What was chosen on the validation split, with its verb."""
     chosen = ["the epoch"] * (card.settings["select"] == "best")
@@ -96,15 +94,71 @@ def _chosen(card: ClassifierCard) -> str:
     return f"{' and '.join(chosen)} {verb}" if chosen else ""
 
 
-def _front_matter(card: ClassifierCard) -> str:
+def _inputs(card: ClassifierCard) -> Markdown:
+    # Where a folder lies on somebody's disk is nobody's business.
+    origin = _FOLDERS.sub("", card.model_origin)
+    model = f"{card.model} ({card.shape}), from {origin}"
+    return table(
+        ("what", "reference", "digest"),
+        [
+            ("pretrained model", model, card.model_digest[:16]),
+            ("prepared data", f"{card.prepared}, from {card.dataset}", card.prepared_digest[:16]),
+        ],
+        left=3,
+    )
+
+
+def _splits(card: ClassifierCard) -> Markdown:
+    return table(
+        ("split", "messages", *card.labels),
+        [
+            (
+                name,
+                f"{split['messages']:,}",
+                *(f"{split['labels'].get(label, 0):,}" for label in card.labels),
+            )
+            for name, split in card.splits.items()
+        ],
+    )
+
+
+def _history(card: ClassifierCard) -> Markdown:
+    return table(
+        ("epoch", "training loss", "training accuracy", "validation loss", "validation accuracy"),
+        [
+            (
+                str(record.epoch),
+                f"{record.training_loss:.4f}",
+                f"{record.training_accuracy:.2%}",
+                f"{record.validation_loss:.4f}",
+                f"{record.validation_accuracy:.2%}",
+            )
+            for record in card.history
+        ],
+        left=0,
+    )
+
+
+def _scores(card: ClassifierCard) -> Markdown:
+    return table(
+        ("metric", "score"),
+        [
+            (METRICS[key].title(card.positive_label), f"{value:.4f}")
+            for key, value in card.validation.items()
+        ],
+    )
+
+
+def _front_matter(card: ClassifierCard) -> "ModelCardData":
     from huggingface_hub import EvalResult, ModelCardData
 
-    data = ModelCardData(
+    on_the_hub = _ON_THE_HUB.fullmatch(card.model_origin)
+    return ModelCardData(
         license=card.license,
         library_name="spamgpt",
         pipeline_tag="text-classification",
         tags=["gpt2", "text-classification", *card.labels],
-        base_model=_name(card.model),
+        base_model=on_the_hub[1] if on_the_hub else _name(card.model),
         datasets=[_name(card.dataset)],
         metrics=list(card.validation),
         model_name=card.prepared.replace("/", "-") + "-classifier",
@@ -114,13 +168,13 @@ def _front_matter(card: ClassifierCard) -> str:
                 dataset_type=_name(card.dataset),
                 dataset_name=_name(card.dataset),
                 dataset_split="validation",
-                metric_type=name,
+                metric_type=key,
+                metric_name=METRICS[key].name,
                 metric_value=round(value, 6),
             )
-            for name, value in card.validation.items()
+            for key, value in card.validation.items()
         ],
     )
-    return data.to_yaml().strip()
 
 
 def _name(reference: str) -> str:

@@ -1,6 +1,5 @@
 """spamgpt compare"""
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -54,7 +53,6 @@ def command(
     settings = settings_from(CompareSettings, locals())
     found = run(settings, Workspace(workspace), ScreenReporter(quiet))
     if json:
-        show_json(asdict(found))
+        show_json(found.to_dict())
         return
-    title = f"{found.split} split of {found.prepared}, {found.messages:,} messages"
-    show_comparison(title, found.classifiers, found.pairs)
+    show_comparison(found)

@@ -148,6 +148,6 @@ def _describe_calibration(classifier: Artifact) -> list[tuple[str, str]]:
         (
             "threshold",
             f"{found['threshold']:.4g} for {chosen}: catches {found['recall']:.2%}, "
-            f"loses {found['ham_lost']:.2%} (validation)",
+            f"loses {found['false_positive_rate']:.2%} (validation)",
         ),
     ]

@@ -37,10 +37,10 @@ from spamgpt.cli.options import (
 )
 from spamgpt.device import set_threads
 from spamgpt.reporting import Reporter
-from spamgpt.stages.evaluate import EvaluateSettings
+from spamgpt.stages.evaluate import EvaluateSettings, read_evaluation
 from spamgpt.stages.fetch import FetchSettings
 from spamgpt.stages.finetune import FinetuneSettings
-from spamgpt.stages.pipeline import PipelineSettings, Step, read_metrics, run
+from spamgpt.stages.pipeline import PipelineSettings, Step, run
 from spamgpt.stages.prepare import PrepareSettings
 from spamgpt.workspace import Artifact, Workspace
 
@@ -129,7 +129,7 @@ def _show(step: Step, reporter: Reporter) -> None:
         show_result([(f"{step.stage}: skipped", f"{names}: {step.skipped}")])
     match step.stage:
         case "evaluate":
-            show_metrics(step.artifact, read_metrics(step.artifact))
+            show_metrics(step.artifact, read_evaluation(step.artifact))
             tell_report(step.artifact, reporter)
         case _ if step.skipped:
             pass
@@ -147,7 +147,7 @@ def _summary(step: Step) -> dict[str, Any]:
         artifact.reference.split("/")[0]: artifact.summary for artifact in step.artifacts
     }
     if step.stage == "evaluate":
-        summaries["metrics"] = read_metrics(step.artifact)
+        summaries["metrics"] = read_evaluation(step.artifact).to_dict()
     return {"skipped": step.skipped, **summaries}
 
 

@@ -12,7 +12,10 @@ from sklearn.svm import LinearSVC
 
 from spamgpt.errors import BadDataError
 from spamgpt.evaluation.calibration import Floats
-from spamgpt.evaluation.metrics import Outcome
+from spamgpt.evaluation.evaluation import Baseline
+from spamgpt.evaluation.intervals import differences, intervals, mcnemar, resample
+from spamgpt.evaluation.metrics import compute_metrics
+from spamgpt.evaluation.outcome import Outcome
 
 LINEAR_SVM = "TF-IDF, linear SVM"
 LOGISTIC = "TF-IDF, logistic"
@@ -42,7 +45,7 @@ def baselines(
         except ValueError as error:  # one label, or not one word
             raise BadDataError(
                 f"The baseline {name!r} cannot learn from the training split: {error}",
-                "Evaluate without --baseline.",
+                "Evaluate without `baseline`.",
             ) from error
         known = list(model.classes_)
         probabilities = None
@@ -56,6 +59,31 @@ def baselines(
             scores = _for_all(decisions, known, labels, float(decisions.min()) - 1)
         predicted = [str(label) for label in model.predict(new_texts)]
         yield name, Outcome(new_truth, predicted, labels, positive_label, scores, probabilities)
+
+
+def score_baselines(
+    outcome: Outcome, texts: Sequence[str], train_texts: Sequence[str], train_truth: Sequence[str]
+) -> tuple[Baseline, ...]:
+    """The scores of each baseline on the messages `texts` of an outcome, and how far it is behind.
+
+    They learn from `train_texts`. Raises BadDataError where there is nothing to learn from.
+    """
+    ours, resampled = compute_metrics(outcome), resample(outcome)
+    found = []
+    for name, theirs in baselines(
+        train_texts, train_truth, texts, outcome.truth, outcome.labels, outcome.positive_label
+    ):
+        scores, theirs_resampled = compute_metrics(theirs), resample(theirs)
+        found.append(
+            Baseline(
+                name,
+                scores,
+                intervals(scores, theirs_resampled),
+                differences(ours, resampled, scores, theirs_resampled),
+                mcnemar(outcome.correct, theirs.correct),
+            )
+        )
+    return tuple(found)
 
 
 def _on_tf_idf(model: Any) -> Pipeline:

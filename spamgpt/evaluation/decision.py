@@ -1,46 +1,51 @@
 """What makes answers of logits, fitted to the validation split: temperature and threshold."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from spamgpt.classifier.config import ClassifierConfig
-from spamgpt.evaluation.calibration import calibration_error, fit_temperature, log_losses
+from spamgpt.evaluation.calibration import calibration_error, fit_temperature
+from spamgpt.evaluation.metrics import ACCURACY, ECE, F1, LOSS, RECALL
+from spamgpt.evaluation.outcome import Outcome
 from spamgpt.evaluation.thresholds import (
     operating_points,
     parse_share,
     with_best_f1,
-    with_ham_loss,
+    with_false_positive_rate,
 )
+
+if TYPE_CHECKING:
+    from spamgpt.classifier.config import ClassifierConfig
 
 
 @dataclass(frozen=True)
 class FittedDecision:
     """A configuration with temperature and threshold, and what they do to the messages fitted.
 
-    `record` is for the artifact; `scores` (accuracy, loss and, with two labels, F1 and recall; the
-    calibration error) are for the card.
+    `record` is for the artifact; `scores`, by the keys of the metrics (accuracy, loss and, with two
+    labels, F1 and recall; the calibration error), are for the card.
     """
 
-    config: ClassifierConfig
+    config: "ClassifierConfig"
     record: dict[str, Any]
     scores: dict[str, float]
 
 
 def fit_decision(
-    config: ClassifierConfig,
+    config: "ClassifierConfig",
     logits: Tensor,
     truth: npt.NDArray[np.intp],
-    max_ham_loss: str | None = None,
+    max_false_positive_rate: str | None = None,
 ) -> FittedDecision:
     """Fits to logits (messages, labels) of messages that were not trained on.
 
-    `truth` is the index of each one's label. With two labels, the threshold loses at most the share
-    `max_ham_loss` (`0.5%`) of those not of the positive label or, if None, has the best F1 to be
-    expected.
+    `truth` (messages,) is the index of each one's label. With two labels, the threshold has at most
+    `max_false_positive_rate` (`0.5%` or `0.005`), which is the share of messages not of the
+    positive label that get it, or, if that is None, the best F1 to be expected. Raises UsageError
+    for what is not a share.
     """
     before = config.probabilities(logits)
     config = replace(config, temperature=fit_temperature(logits.double().numpy(), truth))
@@ -55,20 +60,24 @@ def fit_decision(
         points = operating_points(truth == positive, after[:, positive])
         point = (
             with_best_f1(points, after[:, positive])
-            if max_ham_loss is None
-            else with_ham_loss(points, parse_share(max_ham_loss))
+            if max_false_positive_rate is None
+            else with_false_positive_rate(points, parse_share(max_false_positive_rate))
         )
         config = replace(config, threshold=point.threshold)
         record |= {
             "threshold": point.threshold,
             "recall": point.recall,
-            "ham_lost": point.ham_lost,
+            "false_positive_rate": point.false_positive_rate,
             "f1": point.f1,
         }
-    decided = [config.labels.index(label) for label in config.decide(after)]
-    scores = {
-        "accuracy": float((truth == decided).mean()),
-        "loss": float(log_losses(truth, after).mean()),
-    }
-    scores |= {name: record[name] for name in ("f1", "recall", "ece") if name in record}
+    outcome = Outcome(
+        [config.labels[index] for index in truth],
+        config.decide(after),
+        config.labels,
+        config.positive_label,
+        after,
+        after,
+    )
+    told = (ACCURACY, LOSS, F1, RECALL, ECE) if len(config.labels) == 2 else (ACCURACY, LOSS, ECE)
+    scores = {metric.key: value for metric in told if (value := metric.of(outcome)) is not None}
     return FittedDecision(config, record, scores)

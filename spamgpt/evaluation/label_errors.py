@@ -24,6 +24,23 @@ class Suspect:
     probability_of_suggested: float
 
 
+@dataclass(frozen=True)
+class LabelCheck:
+    """The doubtful ones among so many labels, or in `not_checked` why they were not looked for."""
+
+    suspects: Sequence[Suspect] = ()
+    labels: int = 0
+    not_checked: str | None = None
+
+
+def check_labels(texts: Sequence[str], labels: Sequence[str]) -> LabelCheck:
+    """What `find_label_errors` finds, or why it cannot."""
+    try:
+        return LabelCheck(find_label_errors(texts, labels), len(labels))
+    except ValueError as error:
+        return LabelCheck(not_checked=f"{error}")
+
+
 def find_label_errors(texts: Sequence[str], labels: Sequence[str], seed: int = 0) -> list[Suspect]:
     """The messages that count as mislabelled in the confident joint, the surest first.
 
@@ -32,7 +49,8 @@ def find_label_errors(texts: Sequence[str], labels: Sequence[str], seed: int = 0
     if j is the most probable of the labels whose probability is at least its average over the
     messages that bear it (section 3.1). They are ordered by how much likelier j is than i.
 
-    Raises ValueError if a label has only one message, or all messages the same one.
+    Raises ValueError, saying why, if the labels cannot be checked: a label has only one message,
+    all messages have the same one, or they hold nothing to learn from.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -42,13 +60,17 @@ def find_label_errors(texts: Sequence[str], labels: Sequence[str], seed: int = 0
     names, given, counts = np.unique(np.array(labels), return_inverse=True, return_counts=True)
     if len(names) < 2 or counts.min() < 2:
         raise ValueError("every label needs two messages, and there must be two labels")
-    # Which words there are says nothing about labels: one vocabulary serves all folds.
-    features = make_union(
+    words_and_characters = make_union(
         TfidfVectorizer(
             ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b|[^\w\s]"
         ),
         TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True),
-    ).fit_transform(texts)
+    )
+    try:
+        # Which words there are says nothing about labels: one vocabulary serves all folds.
+        features = words_and_characters.fit_transform(texts)
+    except ValueError as error:
+        raise ValueError("the messages hold nothing to learn from") from error
     probabilities = cross_val_predict(
         LogisticRegression(C=10.0, max_iter=1000),
         features,

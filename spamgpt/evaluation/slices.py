@@ -3,13 +3,13 @@
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from spamgpt.evaluation.intervals import wilson_interval
-from spamgpt.evaluation.metrics import Outcome
+from spamgpt.evaluation.intervals import Interval, wilson_interval
+from spamgpt.evaluation.outcome import Outcome
 
 # The column that says where a message came from.
 SOURCE = "source"
@@ -49,28 +49,46 @@ _KINDS: Mapping[str, Callable[[str], str]] = {
 }
 
 
+@dataclass(frozen=True)
+class Slice:
+    """The scores of the messages of one kind.
+
+    `slice` is what they are told apart by (`length`, `source`), `value` which of them these are.
+    `interval` is Wilson's of the accuracy; `f1` is of the positive label, None where it has no
+    message. `labels` counts the messages of each label.
+    """
+
+    slice: str
+    value: str
+    messages: int
+    errors: int
+    accuracy: float
+    interval: Interval | None
+    f1: float | None
+    labels: Mapping[str, int]
+
+
 def slices(
     texts: Sequence[str], outcome: Outcome, sources: Sequence[str] | None = None
-) -> list[dict[str, Any]]:
-    """The scores of each slice of the messages that is neither empty nor everything.
+) -> tuple[Slice, ...]:
+    """Each slice of the messages that is neither empty nor everything.
 
     By length, links, digits, currency signs, characters beyond ASCII and, where they are known,
-    `sources`. `interval` is Wilson's of the accuracy; `f1` is of the positive label, None where it
-    has no message.
+    `sources`.
     """
     found = []
     for kind, values in _values(texts, sources):
         for value in dict.fromkeys(sorted(values, key=_in_order)):
             members = np.array([value == each for each in values])
             if not members.all():
-                found.append({"slice": kind, "value": value} | _scores(outcome, members))
-    return found
+                found.append(_scored(kind, value, outcome, members))
+    return tuple(found)
 
 
-def worst(scored: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def worst(scored: Sequence[Slice]) -> Slice | None:
     """The slice of the lowest accuracy, of those with FEWEST messages and a mistake, if any."""
-    candidates = [each for each in scored if each["messages"] >= FEWEST and each["errors"]]
-    return min(candidates, key=lambda each: each["accuracy"], default=None)
+    candidates = [each for each in scored if each.messages >= FEWEST and each.errors]
+    return min(candidates, key=lambda each: each.accuracy, default=None)
 
 
 def _values(texts: Sequence[str], sources: Sequence[str] | None) -> Iterator[tuple[str, list[str]]]:
@@ -88,19 +106,19 @@ def _in_order(value: str) -> tuple[int, str]:
     return (lengths.index(value) if value in lengths else len(lengths), value)
 
 
-def _scores(outcome: Outcome, members: npt.NDArray[np.bool_]) -> dict[str, Any]:
+def _scored(kind: str, value: str, outcome: Outcome, members: npt.NDArray[np.bool_]) -> Slice:
     truth, predicted = outcome.truth_indices[members], outcome.predicted_indices[members]
     right, messages = int((truth == predicted).sum()), int(members.sum())
-    positive = list(outcome.labels).index(outcome.positive_label)
+    positive = outcome.positive_index
     hits = int(((truth == positive) & (predicted == positive)).sum())
     positives, called = int((truth == positive).sum()), int((predicted == positive).sum())
-    return {
-        "messages": messages,
-        "errors": messages - right,
-        "accuracy": right / messages,
-        "interval": wilson_interval(right, messages),
-        "f1": 2 * hits / (positives + called) if positives else None,
-        "labels": {
-            label: int((truth == index).sum()) for index, label in enumerate(outcome.labels)
-        },
-    }
+    return Slice(
+        slice=kind,
+        value=value,
+        messages=messages,
+        errors=messages - right,
+        accuracy=right / messages,
+        interval=wilson_interval(right, messages),
+        f1=2 * hits / (positives + called) if positives else None,
+        labels={label: int((truth == index).sum()) for index, label in enumerate(outcome.labels)},
+    )

@@ -1,55 +1,55 @@
-"""What thresholds do: how much of the positive label they catch and how much else they lose."""
+"""What thresholds do: how much of the positive label they catch, and how much else with it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from spamgpt.errors import UsageError
 from spamgpt.evaluation.calibration import Floats
+from spamgpt.evaluation.intervals import Interval, wilson_interval
 
 
 def parse_share(text: str) -> float:
-    """Reads `0.5%`; raises UsageError unless it is a percentage from 0 to 100."""
+    """Reads `0.5%` or `0.005`; raises UsageError unless it is a share from 0 to 1."""
     try:
-        share = float(text.removesuffix("%")) / 100
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         share = -1
-    if not (text.endswith("%") and 0 <= share <= 1):
+    if not 0 <= share <= 1:
         raise UsageError(
-            f"--max-ham-loss {text} is not a percentage.", "For one in 200: --max-ham-loss 0.5%"
+            f"`max_false_positive_rate` {text} is not a percentage or a share from 0 to 1.",
+            "For one in 200: `max_false_positive_rate=0.5%`",
         )
     return share
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold and what it does: a message is called positive from `threshold` on.
-
-    `recall` is the share of the positive messages that are caught, `ham_lost` that of the others
-    that are called positive; `precision` is 0 where nothing is.
-    """
+    """A threshold and what it does: a message is called positive from `threshold` on."""
 
     threshold: float
-    caught: int
-    lost: int
+    true_positives: int
+    false_positives: int
     positives: int
     negatives: int
 
     @property
     def recall(self) -> float:
-        return self.caught / self.positives if self.positives else 0.0
+        """The share of the positive messages that are called so."""
+        return self.true_positives / self.positives if self.positives else 0.0
 
     @property
-    def ham_lost(self) -> float:
-        return self.lost / self.negatives if self.negatives else 0.0
+    def false_positive_rate(self) -> float:
+        """The share of the other messages that are called positive."""
+        return self.false_positives / self.negatives if self.negatives else 0.0
 
     @property
     def f1(self) -> float:
-        whole = self.caught + self.lost + self.positives
-        return 2 * self.caught / whole if whole else 0.0
+        """F1 of the positive label."""
+        whole = self.true_positives + self.false_positives + self.positives
+        return 2 * self.true_positives / whole if whole else 0.0
 
 
 def operating_points(is_positive: npt.NDArray[np.bool_], scores: Floats) -> list[OperatingPoint]:
@@ -89,10 +89,13 @@ def _between(below: float, lowest: float) -> float:
     return float(middle if middle > below else lowest)
 
 
-def with_ham_loss(points: Sequence[OperatingPoint], most: float) -> OperatingPoint:
-    """The point that catches the most with at most this share of ham lost; of equals, the first."""
+def with_false_positive_rate(points: Sequence[OperatingPoint], most: float) -> OperatingPoint:
+    """The point that catches the most with at most this false positive rate; of equals, the first.
+
+    The points are those of `operating_points`.
+    """
     # A billionth more, for shares such as 0.7 % that no float holds exactly.
-    allowed = [point for point in points if point.ham_lost <= most + 1e-9]
+    allowed = [point for point in points if point.false_positive_rate <= most + 1e-9]
     return max(allowed, key=lambda point: point.recall)
 
 
@@ -106,30 +109,43 @@ def with_best_f1(points: Sequence[OperatingPoint], scores: Floats) -> OperatingP
     expected = 2 * np.cumsum(ordered) / (np.arange(1, len(ordered) + 1) + ordered.sum())
     threshold = float(expected.max()) / 2
     called = int((scores >= threshold).sum())
-    point = next(point for point in points if point.caught + point.lost == called)
+    point = next(
+        point for point in points if point.true_positives + point.false_positives == called
+    )
     return replace(point, threshold=threshold)
 
 
-# The shares of ham that an owner of a filter asks about.
-HAM_LOSSES = (0.001, 0.005, 0.01)
+# The shares of ham lost that an owner of a filter asks about.
+FALSE_POSITIVE_RATES = (0.001, 0.005, 0.01)
 
 
-def describe_points(points: Sequence[OperatingPoint]) -> list[dict[str, Any]]:
-    """What can be caught at each of HAM_LOSSES."""
-    from spamgpt.evaluation.intervals import wilson_interval
+@dataclass(frozen=True)
+class PointAtLimit:
+    """What can be caught at a limit to the false positive rate, with Wilson's intervals."""
 
-    described = []
-    for most in HAM_LOSSES:
-        point = with_ham_loss(points, most)
-        described.append(
-            {
-                "max_ham_loss": most,
-                "threshold": point.threshold,
-                "recall": point.recall,
-                "recall_interval": wilson_interval(point.caught, point.positives),
-                "ham_lost": point.ham_lost,
-                "ham_lost_messages": point.lost,
-                "ham_lost_interval": wilson_interval(point.lost, point.negatives),
-            }
+    max_false_positive_rate: float
+    threshold: float
+    recall: float
+    recall_interval: Interval | None
+    false_positive_rate: float
+    false_positives: int
+    false_positive_interval: Interval | None
+
+
+def points_at_limits(points: Sequence[OperatingPoint]) -> tuple[PointAtLimit, ...]:
+    """What can be caught at each of FALSE_POSITIVE_RATES."""
+    found = []
+    for most in FALSE_POSITIVE_RATES:
+        point = with_false_positive_rate(points, most)
+        found.append(
+            PointAtLimit(
+                max_false_positive_rate=most,
+                threshold=point.threshold,
+                recall=point.recall,
+                recall_interval=wilson_interval(point.true_positives, point.positives),
+                false_positive_rate=point.false_positive_rate,
+                false_positives=point.false_positives,
+                false_positive_interval=wilson_interval(point.false_positives, point.negatives),
+            )
         )
-    return described
+    return tuple(found)

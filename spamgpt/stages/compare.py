@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spamgpt.device import Device, Precision
 from spamgpt.errors import UsageError
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.stages.evaluate import Split, answer, prepared_for, read_split, seen_in_training
 from spamgpt.workspace import NO_EFFECT, Workspace
+
+if TYPE_CHECKING:
+    from spamgpt.evaluation.intervals import Intervals, McNemar
+    from spamgpt.evaluation.metrics import Scores
 
 
 @dataclass(frozen=True)
@@ -28,14 +32,56 @@ class CompareSettings:
 
 
 @dataclass(frozen=True)
+class ScoredClassifier:
+    """The scores of one classifier, as `evaluate` has them."""
+
+    classifier: str
+    seen_in_training: int | None
+    scores: "Scores"
+    intervals: "Intervals"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """McNemar's test of two classifiers."""
+
+    first: str
+    second: str
+    mcnemar: "McNemar"
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """The scores of each classifier, as `evaluate` has them, and McNemar's test of each pair."""
+    """The scores of each classifier on the same messages, and the test of each pair."""
 
     prepared: str
     split: Split
     messages: int
-    classifiers: list[dict[str, Any]]
-    pairs: list[dict[str, Any]]
+    classifiers: Sequence[ScoredClassifier]
+    pairs: Sequence[Pair]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        from spamgpt.evaluation.evaluation import scores_to_dict
+        from spamgpt.evaluation.records import to_plain
+
+        return {
+            "prepared": self.prepared,
+            "split": self.split,
+            "messages": self.messages,
+            "classifiers": [
+                {
+                    "classifier": each.classifier,
+                    "seen_in_training": each.seen_in_training,
+                    **scores_to_dict(each.scores, each.intervals),
+                }
+                for each in self.classifiers
+            ],
+            "pairs": [
+                {"first": pair.first, "second": pair.second, **to_plain(pair.mcnemar)}
+                for pair in self.pairs
+            ],
+        }
 
 
 def run(settings: CompareSettings, workspace: Workspace, reporter: Reporter = SILENT) -> Comparison:
@@ -45,7 +91,7 @@ def run(settings: CompareSettings, workspace: Workspace, reporter: Reporter = SI
     """
     from spamgpt.classifier.model import SpamClassifier
     from spamgpt.evaluation.intervals import intervals, mcnemar, resample
-    from spamgpt.evaluation.metrics import measure
+    from spamgpt.evaluation.metrics import compute_metrics
 
     found = [workspace.newest("classifiers", named) for named in settings.classifiers]
     artifacts = list({artifact.reference: artifact for artifact in found}.values())
@@ -62,22 +108,18 @@ def run(settings: CompareSettings, workspace: Workspace, reporter: Reporter = SI
             workspace, artifact, settings.device, settings.precision, settings.max_batch_tokens
         )
         outcome = answer(classifier, artifact, prepared, table, reporter)
-        measured = measure(outcome)
+        scores = compute_metrics(outcome)
         outcomes[artifact.reference] = outcome
         scored.append(
-            {
-                "classifier": artifact.reference,
-                "seen_in_training": seen_in_training(artifact, table),
-                **measured,
-                "intervals": intervals(measured, resample(outcome)),
-            }
+            ScoredClassifier(
+                artifact.reference,
+                seen_in_training(artifact, table),
+                scores,
+                intervals(scores, resample(outcome)),
+            )
         )
     pairs = [
-        {
-            "first": first,
-            "second": second,
-            **mcnemar(outcomes[first].correct, outcomes[second].correct),
-        }
+        Pair(first, second, mcnemar(outcomes[first].correct, outcomes[second].correct))
         for first, second in combinations(outcomes, 2)
     ]
     return Comparison(prepared.reference, settings.split, len(table), scored, pairs)

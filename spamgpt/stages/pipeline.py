@@ -1,6 +1,5 @@
 """All stages in order, each skipped where what it would make is there already."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -82,12 +81,6 @@ def run(
     )
     evaluation = found or evaluate.run(evaluate_settings, workspace, reporter)[0]
     yield Step("evaluate", [evaluation], _SAME if found else None)
-
-
-def read_metrics(evaluation: Artifact) -> dict[str, Any]:
-    """The scores that an evaluation holds."""
-    metrics: dict[str, Any] = json.loads(evaluation.file("metrics.json").read_bytes())
-    return metrics
 
 
 def _compared(settings: "DataclassInstance", *inputs: str) -> dict[str, Any]:

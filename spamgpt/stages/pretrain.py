@@ -24,6 +24,7 @@ from spamgpt.workspace import (
 
 if TYPE_CHECKING:
     from spamgpt.data.corpus import Source
+    from spamgpt.gpt2.config import GPT2Config
     from spamgpt.gpt2.model import GPT2
     from spamgpt.gpt2.tokenizer import Tokenizer
     from spamgpt.training.checkpoint import Checkpoint
@@ -191,7 +192,7 @@ def _train(
             training_seconds=round(run.state.seconds, 1),
             sources=described,
         )
-        card = _card(name, settings, _architecture(config, run, tokenizer), described, run)
+        card = _card(name, settings, config, base, described, run)
         (draft.folder / CARD_FILE).write_text(card, encoding="utf-8")
     return draft.artifact
 
@@ -241,16 +242,6 @@ def _check_budget(run: "Trainer[PretrainingRecord]", state: Mapping[str, Any]) -
         )
 
 
-def _architecture(config: Any, run: "Trainer[PretrainingRecord]", tokenizer: "Tokenizer") -> str:
-    """The architecture in a sentence."""
-    parameters = sum(parameter.numel() for parameter in run.objective.model.parameters())
-    return (
-        f"GPT-2 with {config.n_layer} blocks, {config.n_head} heads, width {config.n_embd}, "
-        f"context {config.n_positions} tokens, {tokenizer.vocab_size:,} byte-level BPE tokens: "
-        f"{parameters:,} parameters."
-    )
-
-
 def _cells(record: "PretrainingRecord") -> tuple[str, ...]:
     return (
         f"{record.tokens:>14,}",
@@ -280,45 +271,28 @@ def _write_model(
 def _card(
     name: str,
     settings: PretrainSettings,
-    architecture: str,
+    config: "GPT2Config",
+    base: Artifact | None,
     sources: Sequence[Mapping[str, Any]],
     run: "Trainer[PretrainingRecord]",
 ) -> str:
     """A model card made from the run's own record."""
-    rows = "\n".join(
-        f"| {source['source']} | {source['tokens']:,} | {source['weight']:g} "
-        f"| {source['share']:.1%} |"
-        for source in sources
+    from spamgpt.cards.pretrained import PretrainedCard, render_card
+
+    return render_card(
+        PretrainedCard(
+            name=name,
+            config=config,
+            parameters=sum(parameter.numel() for parameter in run.objective.model.parameters()),
+            tokens=run.state.tokens,
+            epochs=run.history[-1].epochs,
+            seed=settings.seed,
+            sources=sources,
+            history=run.history,
+            settings=result_settings(settings),
+            base=base.reference if base else None,
+        )
     )
-    history = "\n".join(
-        f"| {' | '.join(cell.strip() for cell in _cells(record))} |" for record in run.history
-    )
-    options = json.dumps(
-        {key: value for key, value in asdict(settings).items() if value is not None}, indent=2
-    )
-    return f"""# {name}
-
-{architecture} Trained by `spamgpt pretrain` on unlabelled text: {run.state.tokens:,} tokens,
-{run.history[-1].epochs:.2f} passes over the corpus, seed {settings.seed}.
-
-It knows how the texts below are written and little else: it is a start for classifiers of messages,
-not a model to talk with, and has the biases of its sources.
-
-## Corpus
-| source | tokens | weight | share of an epoch |
-|---|---:|---:|---:|
-{rows}
-
-## Training
-| tokens | epochs | training loss | held-out loss | held-out perplexity |
-|---:|---:|---:|---:|---:|
-{history}
-
-Losses are in nats a token. The settings:
-```json
-{options}
-```
-"""
 
 
 def _run_record(

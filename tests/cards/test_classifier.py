@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 from huggingface_hub import ModelCard
 
-from spamgpt.cards.classifier import ClassifierCard, as_markdown, license_of, render_card
+from spamgpt.cards.classifier import ClassifierCard, license_of, render_card
+from spamgpt.cards.rendering import as_markdown
 from spamgpt.stages import fetch, finetune, prepare
 from spamgpt.training.finetuning import EpochRecord
 from spamgpt.workspace import Workspace
@@ -53,6 +54,46 @@ def test_the_card_says_what_was_chosen_on_the_messages_it_scores():
     assert "temperature 1.5000" in text
     last = replace(CARD, settings={"select": "last"})
     assert "chosen" not in render_card(last)
+
+
+@pytest.mark.parametrize(
+    ("origin", "base"),
+    [
+        ("some-Owner/tiny_2@main", "some-Owner/tiny_2"),
+        ("openai-community/gpt2@607a30d783dfa663caf39e06633721c8d4cfcd7e", "openai-community/gpt2"),
+        ("the spamgpt package", "tiny"),
+        ("/home/zoe/models/tiny", "tiny"),
+    ],
+)
+def test_the_base_model_is_the_repository_that_it_came_from(origin, base):
+    # `fetch` keeps a repository under a name of its own, owner--name.
+    model = "models/some-owner--tiny_2/v1" if "/tiny_2@" in origin else "models/tiny/v1"
+    data = ModelCard(render_card(replace(CARD, model_origin=origin, model=model))).data
+    assert data.base_model == base
+
+
+@pytest.mark.parametrize("origin", ["/home/zoe/tiny", "../zoe/tiny", "~/zoe/tiny", "C:\\zoe\\tiny"])
+def test_of_a_folder_only_the_name_is_told(origin):
+    text = render_card(replace(CARD, model_origin=origin))
+    assert "width 32), from tiny |" in text
+    assert "zoe" not in text
+
+
+def test_the_card_says_that_long_messages_are_read_in_windows():
+    two = " ".join(render_card(CARD).split())
+    assert "A message is read to its end." in two
+    assert "more than 64 tokens is read in windows" in two
+    assert "the window that is most likely spam decides" in two
+    assert "up to 64 tokens of a message" not in two
+    several = render_card(replace(CARD, labels=["a", "b", "c"], positive_label="c"))
+    assert "the mean of their probabilities decides" in several
+
+
+def test_scores_have_the_names_of_the_registry():
+    text = render_card(replace(CARD, validation={"f1": 0.9, "ece": 0.05}))
+    assert "| F1 of spam | 0.9000 |" in text
+    assert "| calibration error | 0.0500 |" in text
+    assert ModelCard(text).data.metrics == ["f1", "ece"]
 
 
 @pytest.mark.parametrize("label", ["a|b", "<script>x</script>", "two\nlines", "*bold*", "\x1b[2J"])

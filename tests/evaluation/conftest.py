@@ -10,14 +10,12 @@ import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from benchmarks.browser import Browser
-from spamgpt.evaluation.label_errors import Suspect
-from spamgpt.evaluation.report.content import (
-    Highlight,
-    LineageStep,
-    Mistake,
-    Report,
-    surest_mistakes,
-)
+from spamgpt.evaluation.evaluation import Evaluation
+from spamgpt.evaluation.label_errors import LabelCheck, Suspect
+from spamgpt.evaluation.mistakes import Highlight, Mistake, surest_mistakes
+from spamgpt.evaluation.outcome import Outcome
+from spamgpt.evaluation.report.content import Report
+from spamgpt.evaluation.report.lineage import LineageStep
 
 HISTORY = pd.DataFrame(
     {
@@ -76,20 +74,17 @@ def some_report(
         messages[row] = text
         probabilities[row] = 0.01 / (len(labels) - 1)
         probabilities[row, labels.index(predicted[row])] = 0.99
-    mistakes = [
-        mistake_with_highlights(mistake)
-        for mistake in surest_mistakes(messages, truth, predicted, probabilities, labels)
-    ]
+    outcome = Outcome(truth, predicted, labels, labels[-1], probabilities, probabilities)
+    mistakes = [mistake_with_highlights(mistake) for mistake in surest_mistakes(messages, outcome)]
+    suspects = [Suspect(text, labels[0], labels[-1], 0.02, 0.98) for text in texts]
     values = {
         "classifier": "classifiers/v1",
         "prepared": "prepared/v1",
-        "metrics": some_metrics(truth, predicted, labels),
-        "truth": truth,
-        "probabilities": probabilities,
+        "evaluation": Evaluation.from_dict(some_metrics(truth, predicted, labels)),
+        "outcome": outcome,
         "mistakes": mistakes,
         "explained_by": "integrated gradients",
-        "suspects": [Suspect(text, labels[0], labels[-1], 0.02, 0.98) for text in texts],
-        "checked_messages": 630,
+        "label_check": LabelCheck(suspects, 630),
         "history": HISTORY,
         "kept_epoch": 2,
         "lineage": [
@@ -153,16 +148,14 @@ def some_metrics(
     }
     binary = len(labels) == 2
     around = {key: [value - 0.05, min(1.0, value + 0.05)] for key, value in scalars.items()}
-    return {
-        "split": "test",
+    scores = {
         "messages": len(truth),
         "positive_label": labels[-1],
-        "threshold": 0.5 if binary else None,
-        "temperature": 1.25,
         **scalars,
         "labels": of_label,
         "confusion_matrix": confusion_matrix(truth, predicted, labels=list(labels)).tolist(),
         "intervals": {
+            "level": 0.95,
             "resamples": 1000,
             "seed": 123,
             **around,
@@ -171,24 +164,30 @@ def some_metrics(
                 for label in labels
             },
         },
+    }
+    return {
+        "split": "test",
+        "threshold": 0.5 if binary else None,
+        "temperature": 1.25,
+        **scores,
         "operating_points": [
             {
-                "max_ham_loss": 0.001,
+                "max_false_positive_rate": 0.001,
                 "threshold": 1.0000001,
                 "recall": 0.0,
                 "recall_interval": [0.0, 0.0],
-                "ham_lost": 0.0,
-                "ham_lost_messages": 0,
-                "ham_lost_interval": [0.0, 0.08],
+                "false_positive_rate": 0.0,
+                "false_positives": 0,
+                "false_positive_interval": [0.0, 0.08],
             },
             {
-                "max_ham_loss": 0.01,
+                "max_false_positive_rate": 0.01,
                 "threshold": 0.97,
                 "recall": 0.4,
                 "recall_interval": [0.3, 0.5],
-                "ham_lost": 0.0,
-                "ham_lost_messages": 0,
-                "ham_lost_interval": [0.0, 0.08],
+                "false_positive_rate": 0.0,
+                "false_positives": 0,
+                "false_positive_interval": [0.0, 0.08],
             },
         ]
         * binary,
@@ -198,9 +197,10 @@ def some_metrics(
         "seen_in_training": 0,
         "baselines": [
             {
-                **scalars,
+                **scores,
                 "name": "TF-IDF + linear SVM",
                 "difference": {"accuracy": {"value": 0.02, "interval": [-0.01, 0.05]}},
+                "mcnemar": {"only_first": 5, "only_second": 3, "p_value": 0.73},
             }
         ],
     }

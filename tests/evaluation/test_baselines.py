@@ -5,7 +5,7 @@ from spamgpt.bundled import MESSAGES_FILE
 from spamgpt.data.tables import read_labelled_file
 from spamgpt.errors import BadDataError
 from spamgpt.evaluation.baselines import LINEAR_SVM, LOGISTIC, MAJORITY, baselines
-from spamgpt.evaluation.metrics import measure
+from spamgpt.evaluation.metrics import ACCURACY, LOSS, ROC_AUC, compute_metrics
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +26,16 @@ def split(table, labels, column="label", train=300, test=150):
 
 
 def test_linear_models_learn_and_the_majority_does_not(bundled):
-    found = {name: measure(o) for name, o in baselines(*split(bundled, ["ham", "spam"]))}
+    found = {name: compute_metrics(o) for name, o in baselines(*split(bundled, ["ham", "spam"]))}
     assert list(found) == [LINEAR_SVM, LOGISTIC, MAJORITY]
     majority = found[MAJORITY]
-    assert majority["confusion_matrix"][1][1] == 0
-    assert majority["roc_auc"] == 0.5
+    assert majority.confusion_matrix[1][1] == 0
+    assert majority[ROC_AUC] == 0.5
     for name in (LINEAR_SVM, LOGISTIC):
-        assert found[name]["accuracy"] > majority["accuracy"] + 0.05
-        assert found[name]["roc_auc"] > 0.7
-    assert found[LINEAR_SVM]["loss"] is None  # it has no probabilities
-    assert 0 < found[LOGISTIC]["loss"] < majority["loss"]
+        assert found[name][ACCURACY] > majority[ACCURACY] + 0.05
+        assert found[name][ROC_AUC] > 0.7
+    assert found[LINEAR_SVM][LOSS] is None  # it has no probabilities
+    assert 0 < found[LOGISTIC][LOSS] < majority[LOSS]
 
 
 def test_baselines_take_any_number_of_labels_also_one_that_was_not_trained_on(bundled):
@@ -46,10 +46,10 @@ def test_baselines_take_any_number_of_labels_also_one_that_was_not_trained_on(bu
     for name, outcome in baselines(*split(labelled, labels, "third")):
         assert outcome.scores.shape == (150, 4)
         assert outcome.scores[:, 0].max() <= outcome.scores[:, 1:].min(), name
-        measured = measure(outcome)
-        assert measured["labels"]["absent"]["messages"] == 0
+        scores = compute_metrics(outcome)
+        assert scores.labels["absent"].messages == 0
         if name == LINEAR_SVM:
-            assert measured["labels"]["your"]["f1"] > 0.5
+            assert scores.labels["your"].f1 > 0.5
 
 
 def test_nothing_to_learn_from_is_told():

@@ -29,7 +29,7 @@ def test_overconfident_logits_are_cooled_and_the_threshold_is_half_of_the_f1_to_
     decided = np.array(fitted.config.decide(fitted.config.probabilities(logits))) == "spam"
     assert fitted.scores["accuracy"] == (decided == truth).mean()
     assert fitted.record["recall"] == decided[truth == 1].mean()
-    assert fitted.record["ham_lost"] == decided[truth == 0].mean()
+    assert fitted.record["false_positive_rate"] == decided[truth == 0].mean()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.2])

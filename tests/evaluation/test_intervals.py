@@ -7,15 +7,32 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn import metrics
 
+from spamgpt.evaluation.bootstrap import Resamples
 from spamgpt.evaluation.intervals import (
-    _Statistics,
+    Difference,
+    McNemar,
     differences,
     intervals,
     mcnemar,
     resample,
     wilson_interval,
 )
-from spamgpt.evaluation.metrics import SCALARS, Outcome, measure
+from spamgpt.evaluation.metrics import (
+    ACCURACY,
+    AVERAGE_PRECISION,
+    BALANCED_ACCURACY,
+    BRIER,
+    ECE,
+    F1,
+    LOSS,
+    MACRO_F1,
+    MCC,
+    METRICS,
+    RECALL,
+    ROC_AUC,
+    compute_metrics,
+)
+from spamgpt.evaluation.outcome import Outcome
 
 
 def outcome(messages: int, labels: int, seed: int, skill: float = 1.0, digits: int = 2) -> Outcome:
@@ -57,13 +74,14 @@ def test_scores_of_a_resample_are_those_of_the_messages_that_it_holds(labels, me
         judged.scores[chosen],
         judged.probabilities[chosen],
     )
-    expected = measure(drawn)
-    found = _Statistics.of(judged).scores(weights[None].astype(float))
-    for name in SCALARS:
-        assert found[name][0] == pytest.approx(expected[name], abs=1e-12), name
-    for index, scores in enumerate(expected["labels"].values()):
+    expected = compute_metrics(drawn)
+    found = Resamples(judged, weights[None].astype(float))
+    for metric in METRICS.values():
+        (value,) = metric.of_resamples(found)
+        assert value == pytest.approx(expected[metric], abs=1e-12), metric.key
+    for index, scores in enumerate(expected.labels.values()):
         for name in ("precision", "recall", "f1"):
-            assert found[f"labels_{name}"][0, index] == pytest.approx(scores[name], abs=1e-12)
+            assert getattr(found, name)[0, index] == pytest.approx(getattr(scores, name), abs=1e-12)
 
 
 def test_a_resample_has_as_many_messages_of_each_label_and_the_same_seed_the_same_draws():
@@ -72,47 +90,48 @@ def test_a_resample_has_as_many_messages_of_each_label_and_the_same_seed_the_sam
     other = resample(judged, 50, seed=4)
     # Drawn within labels: accuracy is the recalls' mean in the proportion of the labels.
     shares = [np.mean(np.array(judged.truth) == name) for name in judged.labels]
-    recalls = [first.labels[name]["recall"] for name in judged.labels]
-    assert first.scalars["accuracy"] == pytest.approx(sum(map(np.multiply, shares, recalls)))
-    assert (first.scalars["loss"] == again.scalars["loss"]).all()
-    assert (first.scalars["loss"] != other.scalars["loss"]).any()
+    recalls = [first.labels[name].recall for name in judged.labels]
+    assert first.values["accuracy"] == pytest.approx(sum(map(np.multiply, shares, recalls)))
+    assert (first.values["loss"] == again.values["loss"]).all()
+    assert (first.values["loss"] != other.values["loss"]).any()
 
 
 def test_an_interval_of_accuracy_is_as_wide_as_theory_says():
     judged = outcome(2000, 2, 3)
-    low, high = intervals(measure(judged), resample(judged))["accuracy"]
+    low, high = intervals(compute_metrics(judged), resample(judged))[ACCURACY]
     exact = binomtest(int(judged.correct.sum()), 2000).proportion_ci()
     assert low == pytest.approx(exact.low, abs=0.004)
     assert high == pytest.approx(exact.high, abs=0.004)
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_claim():
-    whole = measure(outcome(200_000, 2, 1, digits=4))
-    names = ("balanced_accuracy", "recall", "f1", "mcc", "roc_auc", "average_precision", "loss")
-    hits = dict.fromkeys(names, 0)
+    whole = compute_metrics(outcome(200_000, 2, 1, digits=4))
+    metrics = (BALANCED_ACCURACY, RECALL, F1, MCC, ROC_AUC, AVERAGE_PRECISION, LOSS)
+    hits = dict.fromkeys(metrics, 0)
     for seed in range(50):
         judged = outcome(400, 2, 100 + seed, digits=4)
-        found = intervals(measure(judged), resample(judged, 100))
-        for name in names:
-            low, high = found[name]
-            hits[name] += low <= whole[name] <= high
-    for name, count in hits.items():
-        assert 42 <= count <= 50, name
+        found = intervals(compute_metrics(judged), resample(judged, 100))
+        for metric in metrics:
+            low, high = found[metric]
+            hits[metric] += low <= whole[metric] <= high
+    for metric, count in hits.items():
+        assert 42 <= count <= 50, metric.key
 
 
 @pytest.mark.parametrize("labels", [2, 4])
 def test_every_interval_is_around_its_score(labels):
     judged = outcome(400, labels, 5, skill=2)
-    measured = measure(judged)
+    measured = compute_metrics(judged)
     found = intervals(measured, resample(judged))
-    for name in SCALARS:
-        low, high = found[name]
-        assert low <= measured[name] <= high, name
-        assert 0 < high - low < 0.5, name
-    for label, scores in found["labels"].items():
-        for name, (low, high) in scores.items():
-            assert low <= measured["labels"][label][name] <= high
-    assert found["resamples"] == 1000
+    for metric in METRICS.values():
+        low, high = found[metric]
+        assert low <= measured[metric] <= high, metric.key
+        assert 0 < high - low < 0.5, metric.key
+    for label, around in found.labels.items():
+        for name in ("precision", "recall", "f1"):
+            low, high = getattr(around, name)
+            assert low <= getattr(measured.labels[label], name) <= high
+    assert found.resamples == 1000
 
 
 def test_a_thousand_resamples_of_a_thousand_messages_take_a_moment():
@@ -127,15 +146,15 @@ def test_without_probabilities_or_all_labels_there_is_no_interval_for_what_needs
     linear = Outcome(
         judged.truth, judged.predicted, judged.labels, judged.positive_label, judged.scores
     )
-    found = intervals(measure(linear), resample(linear))
-    assert found["loss"] is found["brier"] is found["ece"] is None
-    assert found["roc_auc"] is not None
+    found = intervals(compute_metrics(linear), resample(linear))
+    assert found[LOSS] is found[BRIER] is found[ECE] is None
+    assert found[ROC_AUC] is not None
     one = Outcome(["label 0"] * 60, judged.predicted, judged.labels, "label 1", judged.scores)
-    measured = measure(one)
+    measured = compute_metrics(one)
     found = intervals(measured, resample(one))
-    assert measured["roc_auc"] is found["roc_auc"] is found["average_precision"] is None
-    assert measured["recall"] == 0
-    assert measured["balanced_accuracy"] == measured["accuracy"]
+    assert measured[ROC_AUC] is found[ROC_AUC] is found[AVERAGE_PRECISION] is None
+    assert measured[RECALL] == 0
+    assert measured[BALANCED_ACCURACY] == measured[ACCURACY]
 
 
 def test_paired_differences_are_surer_than_the_scores_they_are_of():
@@ -144,12 +163,12 @@ def test_paired_differences_are_surer_than_the_scores_they_are_of():
     for index in range(0, 500, 50):  # the same but for ten messages that it gets wrong
         predicted[index] = next(n for n in judged.labels if n != judged.truth[index])
     worse = Outcome(judged.truth, predicted, judged.labels, judged.positive_label, judged.scores)
-    ours, theirs = measure(judged), measure(worse)
+    ours, theirs = compute_metrics(judged), compute_metrics(worse)
     found = differences(ours, resample(judged), theirs, resample(worse))
-    low, high = found["accuracy"]["interval"]
-    assert found["accuracy"]["value"] == ours["accuracy"] - theirs["accuracy"] > 0
-    assert 0 <= low <= found["accuracy"]["value"] <= high < 0.03
-    assert found["roc_auc"] == {"value": 0, "interval": [0, 0]}
+    low, high = found["accuracy"].interval
+    assert found["accuracy"].value == ours[ACCURACY] - theirs[ACCURACY] > 0
+    assert 0 <= low <= found["accuracy"].value <= high < 0.03
+    assert found["roc_auc"] == Difference(0, (0, 0))
     assert "loss" not in found  # the other has no probabilities
 
 
@@ -166,27 +185,47 @@ def test_mcnemar_counts_the_messages_that_only_one_got_right():
     second = np.array([True] * 90 + [False] * 8 + [True] * 1 + [False] * 5)
     found = mcnemar(first, second)
     # Nine heads or tails of which one or none, or eight or nine, are heads: 20 / 512.
-    assert found == {"only_first": 8, "only_second": 1, "p_value": pytest.approx(20 / 512)}
-    assert mcnemar(first, first)["p_value"] == 1
+    assert found == McNemar(8, 1, pytest.approx(20 / 512))
+    assert found.significant
+    assert mcnemar(first, first) == McNemar(0, 0, 1)
+
+
+def test_the_interval_of_a_difference_may_leave_out_0_where_the_test_calls_it_chance():
+    # Five messages that only the first got right: 2 / 2**5 as often as that by chance.
+    judged = outcome(400, 2, 5, skill=9)
+    predicted = list(judged.truth)
+    for index in range(0, 50, 10):
+        predicted[index] = next(n for n in judged.labels if n != judged.truth[index])
+    perfect, worse = (
+        Outcome(judged.truth, answers, judged.labels, judged.positive_label, judged.scores)
+        for answers in (judged.truth, predicted)
+    )
+    found = differences(
+        compute_metrics(perfect), resample(perfect), compute_metrics(worse), resample(worse)
+    )
+    assert found["accuracy"].interval[0] > 0
+    test = mcnemar(perfect.correct, worse.correct)
+    assert test == McNemar(5, 0, pytest.approx(0.0625))
+    assert not test.significant
 
 
 def test_scores_agree_with_scikit_learn():
     judged = outcome(300, 2, 9)
-    found = measure(judged)
+    found = compute_metrics(judged)
     truth = np.array(judged.truth) == judged.positive_label
     said = np.array(judged.predicted) == judged.positive_label
     spam = judged.probabilities[:, 1]
-    assert found["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(truth, said))
-    assert found["macro_f1"] == pytest.approx(metrics.f1_score(truth, said, average="macro"))
-    assert found["mcc"] == pytest.approx(metrics.matthews_corrcoef(truth, said))
-    assert found["average_precision"] == pytest.approx(metrics.average_precision_score(truth, spam))
-    assert found["brier"] == pytest.approx(metrics.brier_score_loss(truth, spam))
+    assert found[BALANCED_ACCURACY] == pytest.approx(metrics.balanced_accuracy_score(truth, said))
+    assert found[MACRO_F1] == pytest.approx(metrics.f1_score(truth, said, average="macro"))
+    assert found[MCC] == pytest.approx(metrics.matthews_corrcoef(truth, said))
+    assert found[AVERAGE_PRECISION] == pytest.approx(metrics.average_precision_score(truth, spam))
+    assert found[BRIER] == pytest.approx(metrics.brier_score_loss(truth, spam))
     many = outcome(300, 4, 9)
-    found = measure(many)
-    assert found["roc_auc"] == pytest.approx(
+    found = compute_metrics(many)
+    assert found[ROC_AUC] == pytest.approx(
         metrics.roc_auc_score(many.truth, many.probabilities, multi_class="ovr")
     )
-    assert found["brier"] == pytest.approx(
+    assert found[BRIER] == pytest.approx(
         metrics.brier_score_loss(many.truth, many.probabilities, labels=list(many.labels))
     )
 
@@ -204,8 +243,8 @@ def test_noise_that_only_adds_to_a_calibration_error_does_not_move_its_interval(
         np.stack([1 - spam, spam], axis=1),
         np.stack([1 - spam, spam], axis=1),
     )
-    measured, drawn = measure(judged), resample(judged)
-    low, high = intervals(measured, drawn)["ece"]
-    assert 0 <= low < measured["ece"] < high
-    assert drawn.scalars["ece"].mean() > measured["ece"] * 1.2
-    assert (low + high) / 2 == pytest.approx(measured["ece"], rel=0.15)
+    measured, drawn = compute_metrics(judged), resample(judged)
+    low, high = intervals(measured, drawn)[ECE]
+    assert 0 <= low < measured[ECE] < high
+    assert drawn.values["ece"].mean() > measured[ECE] * 1.2
+    assert (low + high) / 2 == pytest.approx(measured[ECE], rel=0.15)

@@ -6,11 +6,11 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from spamgpt.errors import UsageError
 from spamgpt.evaluation.thresholds import (
-    describe_points,
     operating_points,
     parse_share,
+    points_at_limits,
     with_best_f1,
-    with_ham_loss,
+    with_false_positive_rate,
 )
 
 SCORES = st.lists(
@@ -33,7 +33,7 @@ def test_every_point_does_what_it_says_at_its_threshold(pairs):
     for point in points:
         called = scores >= point.threshold
         (_, lost), (_, caught) = confusion_matrix(is_spam, called, labels=[False, True])
-        assert (point.lost, point.caught) == (lost, caught)
+        assert (point.false_positives, point.true_positives) == (lost, caught)
         assert point.f1 == pytest.approx(f1_score(is_spam, called, zero_division=0.0))
 
 
@@ -41,17 +41,17 @@ def test_every_point_does_what_it_says_at_its_threshold(pairs):
 @settings(max_examples=40)
 def test_no_threshold_catches_more_at_that_loss(pairs, most):
     is_spam, scores = arrays(pairs)
-    chosen = with_ham_loss(operating_points(is_spam, scores), most)
-    assert chosen.ham_lost <= most + 1e-9
+    chosen = with_false_positive_rate(operating_points(is_spam, scores), most)
+    assert chosen.false_positive_rate <= most + 1e-9
     for threshold in np.arange(0, 1.01, 0.05):
         called = scores >= threshold
         if (called & ~is_spam).sum() <= most * (~is_spam).sum():
-            assert (called & is_spam).sum() <= chosen.caught
+            assert (called & is_spam).sum() <= chosen.true_positives
 
 
 def test_half_of_the_ham_is_not_lost_where_that_catches_no_more():
     is_spam, scores = np.array([False, False, True, True]), np.array([0.1, 0.45, 0.8, 0.9])
-    assert with_ham_loss(operating_points(is_spam, scores), 0.5).threshold == 0.5
+    assert with_false_positive_rate(operating_points(is_spam, scores), 0.5).threshold == 0.5
 
 
 @given(seed=st.integers(0, 2**32 - 1), sharpness=st.floats(0.3, 4))
@@ -61,7 +61,7 @@ def test_no_threshold_has_a_better_expected_f1_than_the_one_chosen(seed, sharpne
     scores = 1 / (1 + np.exp(-sharpness * draw.normal(-1, 2, 400)))
     is_spam = draw.random(400) < scores
     chosen = with_best_f1(operating_points(is_spam, scores), scores)
-    assert chosen.caught == (is_spam & (scores >= chosen.threshold)).sum()
+    assert chosen.true_positives == (is_spam & (scores >= chosen.threshold)).sum()
     assert chosen.threshold <= 0.5
 
     def expected_f1(threshold):
@@ -83,41 +83,49 @@ def test_a_few_odd_messages_do_not_move_the_threshold_of_the_best_f1():
 
 def test_where_ham_is_the_surest_nothing_is_called_spam():
     is_spam, scores = np.array([True, False]), np.array([0.9, 1.0])
-    chosen = with_ham_loss(operating_points(is_spam, scores), 0.0)
+    chosen = with_false_positive_rate(operating_points(is_spam, scores), 0.0)
     assert chosen.threshold > 1
-    assert (chosen.caught, chosen.lost) == (0, 0)
+    assert (chosen.true_positives, chosen.false_positives) == (0, 0)
 
 
 def test_a_thousand_ham_allow_one_five_or_ten_to_be_lost():
     # Of a thousand ham the k-th surest scores just above the k-th hundred of the spam.
     is_spam = np.array([False] * 1000 + [True] * 1000)
     scores = np.concatenate([np.linspace(0.999, 0, 1000), np.linspace(0.9985, 0.9, 1000)])
-    found = describe_points(operating_points(is_spam, scores))
-    assert [point["ham_lost_messages"] for point in found] == [1, 5, 10]
+    found = points_at_limits(operating_points(is_spam, scores))
+    assert [point.false_positives for point in found] == [1, 5, 10]
     for point in found:
-        called = scores >= point["threshold"]
-        assert point["recall"] == called[1000:].mean()
-        low, high = point["recall_interval"]
-        assert low <= point["recall"] <= high
-        assert point["ham_lost"] == called[:1000].mean() <= point["max_ham_loss"]
+        called = scores >= point.threshold
+        assert point.recall == called[1000:].mean()
+        low, high = point.recall_interval
+        assert low <= point.recall <= high
+        assert point.false_positive_rate == called[:1000].mean() <= point.max_false_positive_rate
 
 
 def test_a_loss_that_no_float_holds_is_allowed_in_full():
     is_spam = np.array([False] * 1000 + [True])
     scores = np.concatenate([np.linspace(0.9, 0.1, 1000), [0.05]])
-    assert with_ham_loss(operating_points(is_spam, scores), parse_share("100%")).lost == 1000
+    assert (
+        with_false_positive_rate(
+            operating_points(is_spam, scores), parse_share("100%")
+        ).false_positives
+        == 1000
+    )
     scores[-1] = scores[6] - 1e-5  # below seven of the thousand
-    assert with_ham_loss(operating_points(is_spam, scores), parse_share("0.7%")).recall == 1
+    assert (
+        with_false_positive_rate(operating_points(is_spam, scores), parse_share("0.7%")).recall == 1
+    )
 
 
 @pytest.mark.parametrize(
-    ("text", "share"), [("0.5%", 0.005), ("0%", 0), ("100%", 1), ("1e-1%", 0.001)]
+    ("text", "share"),
+    [("0.5%", 0.005), ("0.005", 0.005), ("0%", 0), ("100%", 1), ("1", 1), ("1e-1%", 0.001)],
 )
-def test_percentages_are_read(text, share):
+def test_percentages_and_shares_are_read(text, share):
     assert parse_share(text) == pytest.approx(share)
 
 
-@pytest.mark.parametrize("text", ["0.5", "101%", "-1%", "%", "nan%", "half", ""])
+@pytest.mark.parametrize("text", ["5", "101%", "-1%", "-0.1", "%", "nan%", "nan", "half", ""])
 def test_what_is_not_a_percentage_is_told(text):
     with pytest.raises(UsageError, match="not a percentage"):
         parse_share(text)

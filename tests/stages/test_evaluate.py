@@ -11,6 +11,7 @@ from spamgpt import SpamClassifier
 from spamgpt.classifier.explanation import explain
 from spamgpt.data.tables import read_table
 from spamgpt.errors import BadDataError, IntegrityError, MissingInputError
+from spamgpt.evaluation.metrics import ACCURACY
 from spamgpt.reporting import Reporter
 from spamgpt.stages import evaluate, fetch, finetune, prepare
 from spamgpt.stages.evaluate import EvaluateSettings
@@ -24,8 +25,10 @@ def workspace(trained_workspace) -> Workspace:
 
 
 def test_metrics_and_predictions_agree_with_each_other_and_with_scikit_learn(workspace):
-    artifact, metrics = evaluate.run(EvaluateSettings(device="cpu"), workspace)
-    assert json.loads((artifact.folder / "metrics.json").read_text()) == metrics
+    artifact, evaluation = evaluate.run(EvaluateSettings(device="cpu"), workspace)
+    metrics = json.loads((artifact.folder / "metrics.json").read_text())
+    assert evaluation.to_dict() == metrics
+    assert evaluate.read_evaluation(artifact) == evaluation
     table = read_table(artifact.folder / "predictions.csv")
     test = read_table(workspace.root / "prepared" / "v1" / "test.csv")
     assert list(table["text"]) == list(test["text"])
@@ -66,8 +69,8 @@ def test_long_messages_score_as_in_predict(tmp_path, make_model):
 
 def test_the_splits_are_chosen_by_name(workspace):
     for split, messages in (("train", 84), ("validation", 12), ("test", 24)):
-        _, metrics = evaluate.run(EvaluateSettings(split=split), workspace)
-        assert (metrics["split"], metrics["messages"]) == (split, messages)
+        _, evaluation = evaluate.run(EvaluateSettings(split=split), workspace)
+        assert (evaluation.split, evaluation.scores.messages) == (split, messages)
 
 
 def test_newer_data_is_not_taken_unasked(workspace):
@@ -90,8 +93,8 @@ def test_every_evaluation_tells_how_many_messages_were_trained_on(workspace):
         (EvaluateSettings(split="train"), 84),
         (EvaluateSettings(prepared="v2"), len(train & test)),
     ):
-        artifact, metrics = evaluate.run(settings, workspace)
-        assert metrics["seen_in_training"] == artifact.counts["seen_in_training"] == seen
+        artifact, evaluation = evaluate.run(settings, workspace)
+        assert evaluation.seen_in_training == artifact.counts["seen_in_training"] == seen
     assert 0 < len(train & test) < 24
 
 
@@ -108,9 +111,9 @@ def test_a_classifier_of_an_older_version_still_answers(workspace):
     ) as draft:
         shutil.copy(older.file("trained.safetensors"), draft.folder)
         (draft.folder / "config.json").write_text(json.dumps(config))
-    artifact, metrics = evaluate.run(EvaluateSettings(device="cpu"), workspace)
-    assert metrics["seen_in_training"] is None
-    assert metrics["temperature"] == 1
+    artifact, evaluation = evaluate.run(EvaluateSettings(device="cpu"), workspace)
+    assert evaluation.seen_in_training is None
+    assert evaluation.temperature == 1
     odds = [
         np.log(1 / read_table(made.file("predictions.csv"))["probability_ham"].astype(float) - 1)
         for made in (before, artifact)
@@ -120,18 +123,18 @@ def test_a_classifier_of_an_older_version_still_answers(workspace):
 
 
 def test_operating_points_and_slices_are_of_the_predictions(workspace):
-    artifact, metrics = evaluate.run(EvaluateSettings(), workspace)
+    artifact, evaluation = evaluate.run(EvaluateSettings(), workspace)
     table = read_table(artifact.file("predictions.csv"))
     spam, is_spam = table["probability_spam"].astype(float), table["label"] == "spam"
-    for point in metrics["operating_points"]:
-        assert point["recall"] == (spam >= point["threshold"])[is_spam].mean()
-        assert point["ham_lost"] == (spam >= point["threshold"])[~is_spam].mean()
+    for point in evaluation.operating_points:
+        assert point.recall == (spam >= point.threshold)[is_spam].mean()
+        assert point.false_positive_rate == (spam >= point.threshold)[~is_spam].mean()
     wrong = (table["label"] != table["predicted"]).sum()
-    lengths = [each for each in metrics["slices"] if each["slice"] == "length"]
-    assert sum(each["messages"] for each in lengths) in (0, 24)
-    assert sum(each["errors"] for each in lengths) in (0, wrong)
-    low, high = metrics["intervals"]["accuracy"]
-    assert low <= metrics["accuracy"] <= high
+    lengths = [each for each in evaluation.slices if each.slice == "length"]
+    assert sum(each.messages for each in lengths) in (0, 24)
+    assert sum(each.errors for each in lengths) in (0, wrong)
+    low, high = evaluation.intervals[ACCURACY]
+    assert low <= evaluation.scores.accuracy <= high
 
 
 def test_sources_are_kept_by_prepare_and_told_apart(workspace, tmp_path):
@@ -142,27 +145,25 @@ def test_sources_are_kept_by_prepare_and_told_apart(workspace, tmp_path):
     model = workspace.root / "models" / "tiny" / "v1"
     fetch.run(fetch.FetchSettings(str(file), str(model)), workspace)
     prepared = prepare.run(prepare.PrepareSettings(), workspace)
-    _, metrics = evaluate.run(EvaluateSettings(prepared=prepared.reference), workspace)
-    found = {
-        each["value"]: each["messages"] for each in metrics["slices"] if each["slice"] == "source"
-    }
+    _, evaluation = evaluate.run(EvaluateSettings(prepared=prepared.reference), workspace)
+    found = {each.value: each.messages for each in evaluation.slices if each.slice == "source"}
     test = read_table(prepared.file("test.csv"))
     assert found == test["source"].value_counts().to_dict()
 
 
 def test_baselines_learn_from_the_same_data_and_only_when_asked(workspace, monkeypatch):
-    _, metrics = evaluate.run(EvaluateSettings(split="validation", baseline=True), workspace)
-    ours, (svm, logistic, majority) = metrics["accuracy"], metrics["baselines"]
-    assert majority["accuracy"] == pytest.approx(8 / 12)
-    for baseline in metrics["baselines"]:
-        difference = baseline["difference"]["accuracy"]
-        assert difference["value"] == ours - baseline["accuracy"]
-        assert difference["interval"][0] <= difference["value"] <= difference["interval"][1]
-        assert baseline["messages"] == 12
-    assert svm["accuracy"] == logistic["accuracy"] == 1  # the words give it away
+    _, evaluation = evaluate.run(EvaluateSettings(split="validation", baseline=True), workspace)
+    ours, (svm, logistic, majority) = evaluation.scores[ACCURACY], evaluation.baselines
+    assert majority.scores[ACCURACY] == pytest.approx(8 / 12)
+    for baseline in evaluation.baselines:
+        difference = baseline.differences["accuracy"]
+        assert difference.value == ours - baseline.scores[ACCURACY]
+        assert difference.interval[0] <= difference.value <= difference.interval[1]
+        assert baseline.scores.messages == 12
+    assert svm.scores[ACCURACY] == logistic.scores[ACCURACY] == 1  # the words give it away
     monkeypatch.setitem(sys.modules, "spamgpt.evaluation.baselines", None)
-    _, metrics = evaluate.run(EvaluateSettings(), workspace)
-    assert "baselines" not in metrics
+    _, evaluation = evaluate.run(EvaluateSettings(), workspace)
+    assert evaluation.baselines is None
 
 
 def test_labels_that_the_classifier_does_not_know_are_named(workspace, tmp_path):
@@ -201,13 +202,39 @@ def test_every_evaluation_has_a_report_and_the_same_inputs_give_the_same_bytes(w
     assert "of 84 labels" in page or "none of the 84 labels" in page
 
 
-def test_a_report_names_what_is_gone_and_says_that_labels_were_not_checked(workspace):
+def test_a_report_names_what_is_gone_and_says_why_labels_were_not_checked(workspace):
     prepare.run(prepare.PrepareSettings(seed=7), workspace)
     shutil.rmtree(workspace.root / "prepared" / "v1")
     artifact, _ = evaluate.run(EvaluateSettings(prepared="v2"), workspace)
     page = artifact.file("report.html").read_text(encoding="utf-8")
-    assert "Not checked" in page
+    assert "Not checked: the workspace no longer holds prepared/v1 as it was." in page
+    assert "too few messages" not in page
     assert "gone" in page
+
+
+def test_too_few_messages_to_check_labels_are_told_as_such(tmp_path, make_model):
+    file = tmp_path / "few.tsv"
+    file.write_text("spam\twin a prize\n" + "".join(f"ham\tsee you {n}\n" for n in range(30)))
+    workspace = Workspace(tmp_path / "workspace")
+    fetch.run(fetch.FetchSettings(str(file), str(make_model())), workspace)
+    prepare.run(prepare.PrepareSettings(stratify=False, seed=2), workspace)
+    finetune.run(FinetuneSettings(epochs=1, device="cpu"), workspace)
+    artifact, _ = evaluate.run(EvaluateSettings(device="cpu"), workspace)
+    page = artifact.file("report.html").read_text(encoding="utf-8")
+    assert "Not checked: every label needs two messages" in page
+
+
+def test_the_extras_of_the_report_can_be_turned_off(workspace, monkeypatch):
+    for extra in ("classifier.explanation.explain", "evaluation.label_errors.find_label_errors"):
+        monkeypatch.setattr(f"spamgpt.{extra}", None)  # a call would fail
+    settings = EvaluateSettings(
+        explain_mistakes=False, check_labels=False, split="validation", device="cpu"
+    )
+    artifact, evaluation = evaluate.run(settings, workspace)
+    page = artifact.file("report.html").read_text(encoding="utf-8")
+    assert "Not checked: that was turned off." in page
+    wrong = evaluation.scores.accuracy < 1
+    assert ("was not worked out: that was turned off" in page) == wrong
 
 
 def test_the_report_marks_the_words_that_drove_the_mistakes(workspace, tmp_path):
@@ -220,8 +247,8 @@ def test_the_report_marks_the_words_that_drove_the_mistakes(workspace, tmp_path)
     model = workspace.root / "models" / "tiny" / "v1"
     fetch.run(fetch.FetchSettings(str(file), str(model)), workspace)
     prepare.run(prepare.PrepareSettings(), workspace)
-    artifact, metrics = evaluate.run(EvaluateSettings(prepared="v2"), workspace)
-    assert metrics["accuracy"] < 0.5
+    artifact, evaluation = evaluate.run(EvaluateSettings(prepared="v2"), workspace)
+    assert evaluation.scores.accuracy < 0.5
     page = artifact.file("report.html").read_text(encoding="utf-8")
     assert "occlusion" in page
     scored = read_table(artifact.file("predictions.csv"))

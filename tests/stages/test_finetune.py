@@ -308,7 +308,7 @@ def test_the_ham_that_may_be_lost_sets_the_threshold(workspace):
         called = np.array(config.decide(probabilities)) == "spam"
         losses.append((called & ~is_spam).sum() / (~is_spam).sum())
         assert losses[-1] <= float(most[:-1]) / 100
-        assert artifact.counts["calibration"]["ham_lost"] == losses[-1]
+        assert artifact.counts["calibration"]["false_positive_rate"] == losses[-1]
         assert artifact.counts["calibration"]["recall"] == (called & is_spam).sum() / is_spam.sum()
     assert losses[0] == 0
     # The weights are the same: only the threshold differs.

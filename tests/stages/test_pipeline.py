@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from spamgpt.stages.evaluate import EvaluateSettings
+from spamgpt.stages.evaluate import EvaluateSettings, read_evaluation
 from spamgpt.stages.fetch import FetchSettings
 from spamgpt.stages.finetune import FinetuneSettings
-from spamgpt.stages.pipeline import PipelineSettings, Step, read_metrics, run
+from spamgpt.stages.pipeline import PipelineSettings, Step, run
 from spamgpt.stages.prepare import PrepareSettings
 from spamgpt.workspace import Workspace
 
@@ -44,7 +44,7 @@ def test_all_stages_follow_each_other(settings, workspace):
     assert [step.stage for step in made] == done(made) == STAGES
     evaluation = made[-1].artifact
     assert evaluation.reference == "evaluations/v1"
-    assert read_metrics(evaluation)["messages"] == 24
+    assert read_evaluation(evaluation).scores.messages == 24
     assert made[2].artifact.settings["epochs"] == 2
 
 

@@ -77,6 +77,8 @@ def test_the_record_and_the_card_tell_how_it_was_made(workspace, texts):
     assert f"{counts['tokens']:,} tokens" in card
     assert "| chat |" in card
     assert "held-out perplexity" in card
+    assert "| texts | texts |" in card
+    assert str(texts.parent) not in card
     history = (artifact.folder / "history.csv").read_text().splitlines()
     assert history[0] == "tokens,epochs,training_loss,held_out_loss"
     assert float(history[-1].split(",")[3]) == counts["held_out_loss"]

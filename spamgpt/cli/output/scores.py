@@ -1,6 +1,6 @@
 """Tables of scores, at most as wide as the terminal; `evaluate`, `compare` and `run` show them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from spamgpt.printable import printable
@@ -11,104 +11,100 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from spamgpt.evaluation.evaluation import Baseline, Evaluation
+    from spamgpt.evaluation.intervals import Interval, Intervals
+    from spamgpt.evaluation.metrics import Metric, Scores
+    from spamgpt.stages.compare import Comparison
+
 # How many confusions are listed where their matrix is too wide.
 _CONFUSIONS = 10
 
-# Each score's name for people; those that are shares are shown in per cent.
-_NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "mcc": "Matthews correlation",
-    "roc_auc": "ROC-AUC",
-    "average_precision": "average precision",
-    "loss": "loss",
-    "brier": "Brier score",
-    "ece": "calibration error",
-}
-_SHARES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "macro_f1")
 
-
-def show_metrics(evaluation: Artifact, metrics: Mapping[str, Any]) -> None:
+def show_metrics(artifact: Artifact, evaluation: "Evaluation") -> None:
     """Everything that `evaluate` says, most important first."""
     from rich.text import Text
 
     from spamgpt.cli.output.screen import stdout_console
 
-    console = stdout_console()
-    judged = evaluation.manifest["inputs"][0]["artifact"]
+    console, scores = stdout_console(), evaluation.scores
+    judged = artifact.manifest["inputs"][0]["artifact"]
     title = (
-        f"{evaluation.reference}: {judged} on the {metrics['split']} split, "
-        f"{metrics['messages']:,} messages"
+        f"{artifact.reference}: {judged} on the {evaluation.split} split, "
+        f"{scores.messages:,} messages"
     )
     console.print(Text(printable(title), style="bold"), soft_wrap=True)
-    console.print(_seen(metrics["seen_in_training"]), soft_wrap=True)
-    console.print(_scores(metrics))
+    console.print(_seen(evaluation.seen_in_training), soft_wrap=True)
+    console.print(_scores(scores, evaluation.intervals))
     console.print()
-    console.print(_labels(metrics))
+    console.print(_labels(scores, evaluation.intervals))
     console.print()
-    _show_confusions(console, metrics)
-    if metrics["operating_points"]:
+    _show_confusions(console, scores)
+    if evaluation.operating_points:
         console.print()
-        console.print(_operating_points(metrics))
-    if worst := metrics["worst_slice"]:
-        low, high = worst["interval"]
+        console.print(_operating_points(evaluation))
+    if worst := evaluation.worst_slice:
         console.print()
         console.print(
             printable(
-                f"Weakest on {worst['slice']}: {worst['value']}, {worst['messages']:,} messages, "
-                f"accuracy {worst['accuracy']:.2%} ({low:.1%} to {high:.1%})"
-            ),
+                f"Weakest on {worst.slice}: {worst.value}, {worst.messages:,} messages, "
+                f"accuracy {worst.accuracy:.2%}"
+            )
+            + (f" ({worst.interval[0]:.1%} to {worst.interval[1]:.1%})" if worst.interval else ""),
             markup=False,
         )
-    if "baselines" in metrics:
+    if evaluation.baselines:
         console.print()
-        console.print(_baselines(judged, metrics))
-        console.print(_verdict(judged, metrics), markup=False)
+        console.print(_baselines(judged, evaluation, evaluation.baselines))
+        console.print(_verdict(judged, evaluation, evaluation.baselines), markup=False)
 
 
 def tell_report(evaluation: Artifact, reporter: Reporter) -> None:
-    """Where the page lies; evaluations of older versions have none."""
-    from spamgpt.evaluation.report.content import REPORT_FILE
+    """Where the page lies."""
+    from spamgpt.evaluation.report.page import REPORT_FILE
 
-    if REPORT_FILE in evaluation.files:
-        reporter.note(f"Report, for a browser: {evaluation.folder / REPORT_FILE}")
+    reporter.note(f"Report, for a browser: {evaluation.folder / REPORT_FILE}")
 
 
-def show_comparison(
-    title: str, classifiers: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]
-) -> None:
+def show_comparison(found: "Comparison") -> None:
     """A row for each classifier, and one for each pair of them."""
     from rich.text import Text
 
     from spamgpt.cli.output.screen import stdout_console
+    from spamgpt.evaluation.metrics import ACCURACY, ECE, MACRO_F1, ROC_AUC
 
     console = stdout_console()
+    title = f"{found.split} split of {found.prepared}, {found.messages:,} messages"
     console.print(Text(printable(title), style="bold"), soft_wrap=True)
-    table = _table("classifier", "accuracy, %", "macro F1, %", "ROC-AUC", "calibr. error")
-    for scored in classifiers:
+    # A narrow terminal has no room for the whole name of the last.
+    table = _table(
+        "classifier",
+        *(f"{metric.name}, %" for metric in (ACCURACY, MACRO_F1)),
+        ROC_AUC.name,
+        "calibr. error",
+    )
+    for scored in found.classifiers:
         table.add_row(
-            scored["classifier"],
+            scored.classifier,
             *(
-                _with_interval(scored[name], scored["intervals"][name], name in _SHARES)
-                for name in ("accuracy", "macro_f1")
+                _with_interval(scored.scores[metric], scored.intervals[metric])
+                for metric in (ACCURACY, MACRO_F1)
             ),
-            _number(scored["roc_auc"]),
-            _number(scored["ece"]),
+            *(_number(metric, scored.scores[metric]) for metric in (ROC_AUC, ECE)),
         )
     console.print(table)
-    for scored in classifiers:
-        line = Text(f"{scored['classifier']}: ")
-        line.append(_seen(scored["seen_in_training"]))
+    for scored in found.classifiers:
+        line = Text(f"{scored.classifier}: ")
+        line.append(_seen(scored.seen_in_training))
         console.print(line, soft_wrap=True)
     console.print()
     table = _table("McNemar's test", "only first right", "only second right", "p")
-    for pair in pairs:
+    for pair in found.pairs:
+        test = pair.mcnemar
         table.add_row(
-            f"{pair['first']}, {pair['second']}",
-            f"{pair['only_first']:,}",
-            f"{pair['only_second']:,}",
-            "< 0.0001" if pair["p_value"] < 0.0001 else f"{pair['p_value']:.4f}",
+            f"{pair.first}, {pair.second}",
+            f"{test.only_first:,}",
+            f"{test.only_second:,}",
+            "< 0.0001" if test.p_value < 0.0001 else f"{test.p_value:.4f}",
         )
     console.print(table)
 
@@ -127,37 +123,37 @@ def _seen(seen: int | None) -> Any:
     )
 
 
-def _scores(metrics: Mapping[str, Any]) -> "Table":
+def _scores(scores: "Scores", intervals: "Intervals") -> "Table":
+    from spamgpt.evaluation.metrics import METRICS
+
     table = _table("", "score", "95 % interval")
-    for name, shown in _NAMES.items():
-        table.add_row(
-            shown,
-            _number(metrics[name], name in _SHARES),
-            _range(metrics["intervals"][name], name in _SHARES),
-        )
+    for metric in METRICS.values():
+        # Those of the positive label are in the table of labels.
+        if not metric.of_positive:
+            value, interval = scores[metric], intervals[metric]
+            table.add_row(metric.name, _number(metric, value), _range(metric, interval))
     return table
 
 
-def _labels(metrics: Mapping[str, Any]) -> "Table":
+def _labels(scores: "Scores", intervals: "Intervals") -> "Table":
     table = _table("label", "messages", "precision, %", "recall, %", "F1, %")
-    for label, scores in metrics["labels"].items():
-        intervals = metrics["intervals"]["labels"][label]
+    for label, of_label in scores.labels.items():
+        around = intervals.labels[label]
         table.add_row(
             _plain(label),
-            f"{scores['messages']:,}",
-            *(
-                _with_interval(scores[name], intervals[name], True)
-                for name in ("precision", "recall", "f1")
-            ),
+            f"{of_label.messages:,}",
+            _with_interval(of_label.precision, around.precision),
+            _with_interval(of_label.recall, around.recall),
+            _with_interval(of_label.f1, around.f1),
         )
     return table
 
 
-def _show_confusions(console: "Console", metrics: Mapping[str, Any]) -> None:
+def _show_confusions(console: "Console", scores: "Scores") -> None:
     """The matrix, or where that is wider than the terminal, what is confused most often."""
     from rich.measure import Measurement
 
-    labels, matrix = list(metrics["labels"]), metrics["confusion_matrix"]
+    labels, matrix = list(scores.labels), scores.confusion_matrix
     table = _table("label", *(f"taken for {label}" for label in labels))
     for label, row in zip(labels, matrix, strict=True):
         table.add_row(_plain(label), *(f"{count:,}" for count in row))
@@ -185,73 +181,68 @@ def _show_confusions(console: "Console", metrics: Mapping[str, Any]) -> None:
         console.print(f"and {sum(count for count, *_ in rest):,} messages in other ways")
 
 
-def _operating_points(metrics: Mapping[str, Any]) -> "Table":
-    positive = metrics["positive_label"]
-    negative = next(label for label in metrics["labels"] if label != positive)
+def _operating_points(evaluation: "Evaluation") -> "Table":
+    scores = evaluation.scores
+    positive = scores.positive_label
+    negative = next(label for label in scores.labels if label != positive)
     table = _table(
         f"{negative} lost, at most", "threshold", f"recall of {positive}, %", f"{negative} lost"
     )
-    of = metrics["labels"][negative]["messages"]
-    for point in metrics["operating_points"]:
+    for point in evaluation.operating_points:
         table.add_row(
-            f"{point['max_ham_loss']:.1%}",
-            f"{point['threshold']:.4f}",
-            _with_interval(point["recall"], point["recall_interval"], True),
-            f"{point['ham_lost_messages']:,} of {of:,}",
+            f"{point.max_false_positive_rate:.1%}",
+            f"{point.threshold:.4f}",
+            _with_interval(point.recall, point.recall_interval),
+            f"{point.false_positives:,} of {scores.negatives:,}",
         )
     return table
 
 
-def _baselines(judged: str, metrics: Mapping[str, Any]) -> "Table":
+def _baselines(judged: str, evaluation: "Evaluation", baselines: "Sequence[Baseline]") -> "Table":
     """A row for each model with intervals, and under a baseline how far it is behind."""
-    two = len(metrics["labels"]) == 2
-    f1 = f"F1 of {metrics['positive_label']}" if two else "macro F1"
-    compared = ("accuracy", "f1" if two else "macro_f1", "roc_auc")
-    table = _table("", "accuracy", f1, "ROC-AUC")
-    for name, scored in ((judged, metrics), *((b["name"], b) for b in metrics["baselines"])):
-        cells = [
-            [_number(scored[key], key in _SHARES), _range(scored["intervals"][key], key in _SHARES)]
-            for key in compared
-        ]
-        table.add_row(name, *(value for value, _ in cells))
-        table.add_row("  95 % interval", *(interval for _, interval in cells), style="dim")
-        if scored is metrics:
-            continue
-        ahead = [scored["difference"].get(key) for key in compared]
+    from spamgpt.evaluation.metrics import ACCURACY, F1, MACRO_F1, ROC_AUC
+
+    positive = evaluation.scores.positive_label
+    compared = (ACCURACY, F1 if evaluation.scores.binary else MACRO_F1, ROC_AUC)
+    table = _table("", *(metric.title(positive) for metric in compared))
+
+    def add(name: str, scores: "Scores", intervals: "Intervals") -> None:
+        table.add_row(name, *(_number(metric, scores[metric]) for metric in compared))
+        around = (_range(metric, intervals[metric]) for metric in compared)
+        table.add_row("  95 % interval", *around, style="dim")
+
+    add(judged, evaluation.scores, evaluation.intervals)
+    for baseline in baselines:
+        add(baseline.name, baseline.scores, baseline.intervals)
+        ahead = [(metric, baseline.differences.get(metric.key)) for metric in compared]
         table.add_row(
             "  ours is ahead by",
-            *(
-                _number(each and each["value"], key in _SHARES, sign=True)
-                for key, each in zip(compared, ahead, strict=True)
-            ),
+            *(_number(metric, each.value if each else None, sign=True) for metric, each in ahead),
         )
         table.add_row(
             "  95 % interval",
-            *(
-                _range(each and each["interval"], key in _SHARES)
-                for key, each in zip(compared, ahead, strict=True)
-            ),
+            *(_range(metric, each.interval if each else None) for metric, each in ahead),
             style="dim",
         )
     return table
 
 
-def _verdict(judged: str, metrics: Mapping[str, Any]) -> str:
-    """Who is ahead in accuracy, and whether that is more than chance."""
-    best = max(metrics["baselines"], key=lambda baseline: baseline["accuracy"])
-    ahead = best["difference"]["accuracy"]
-    low, high = ahead["interval"]
-    value = ahead["value"]
+def _verdict(judged: str, evaluation: "Evaluation", baselines: "Sequence[Baseline]") -> str:
+    """Who is ahead in accuracy, and whether McNemar's test calls that more than chance."""
+    best = max(baselines, key=lambda baseline: baseline.scores.accuracy)
+    value = evaluation.scores.accuracy - best.scores.accuracy
     if value == 0:
-        return f"{judged} and '{best['name']}' are equally accurate."
-    winner = judged if value > 0 else f"The baseline '{best['name']}'"
+        return f"{judged} and '{best.name}' are equally accurate."
+    winner = judged if value > 0 else f"The baseline '{best.name}'"
     sure = (
-        "more than chance explains" if low > 0 or high < 0 else "no more than chance could explain"
+        "more than chance explains"
+        if best.mcnemar.significant
+        else "no more than chance could explain"
     )
-    other = f"'{best['name']}'" if value > 0 else judged
+    other = f"'{best.name}'" if value > 0 else judged
     return (
         f"{winner} is ahead of {other} in accuracy by {abs(100 * value):.2f} points, {sure} "
-        f"(McNemar's test: p = {best['mcnemar']['p_value']:.2g})."
+        f"(McNemar's test: p = {best.mcnemar.p_value:.2g})."
     )
 
 
@@ -271,28 +262,25 @@ def _plain(text: str) -> Any:
     return Text(printable(text))
 
 
-def _number(value: float | None, is_share: bool = False, sign: bool = False) -> str:
+def _number(metric: "Metric", value: float | None, sign: bool = False) -> str:
     if value is None:
         return "none"
     plus = "+" if sign else ""
-    return f"{100 * value:{plus}.2f}%" if is_share else f"{value:{plus}.4f}"
+    return f"{100 * value:{plus}.2f}%" if metric.is_share else f"{value:{plus}.4f}"
 
 
-def _range(interval: Sequence[float] | None, is_share: bool) -> str:
+def _range(metric: "Metric", interval: "Interval | None") -> str:
     if interval is None:
         return ""
     low, high = interval
-    if is_share:
+    if metric.is_share:
         return f"{100 * low:.1f} to {100 * high:.1f}"
     return f"{low:.3f} to {high:.3f}"
 
 
-def _with_interval(value: float | None, interval: Sequence[float] | None, is_share: bool) -> str:
-    if value is None:
+def _with_interval(share: float | None, interval: "Interval | None") -> str:
+    """A share and its interval, in per cent."""
+    if share is None:
         return "none"
-    scale, digits = (100, 1) if is_share else (1, 3)
-    shown = f"{scale * value:.{digits}f}"
-    if interval is None:
-        return shown
-    low, high = (f"{scale * end:.{digits}f}" for end in interval)
-    return f"{shown} ({low}-{high})"
+    around = "" if interval is None else f" ({100 * interval[0]:.1f}-{100 * interval[1]:.1f})"
+    return f"{100 * share:.1f}{around}"

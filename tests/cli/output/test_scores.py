@@ -1,10 +1,13 @@
 import json
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 
 from spamgpt.cli.output.scores import show_metrics
+from spamgpt.evaluation.intervals import Difference, McNemar
+from spamgpt.evaluation.metrics import ACCURACY, METRICS, Metric
 from spamgpt.stages import evaluate, fetch, finetune, prepare
 from spamgpt.workspace import Workspace
 
@@ -51,16 +54,16 @@ def many_labels(tmp_path, make_model):
 
 
 def test_scores_have_intervals_and_fit_80_columns(evaluated, show):
-    artifact, metrics = evaluated(baseline=True)
-    out = show(show_metrics, artifact, metrics)
+    artifact, evaluation = evaluated(baseline=True)
+    out = show(show_metrics, artifact, evaluation)
     assert max(map(len, out.splitlines())) <= 80
     assert "\x1b" not in out
     accuracy, low, high = (
         float(number)
         for number in re.search(r"accuracy +([\d.]+)% +([\d.]+) to ([\d.]+)", out).groups()
     )
-    assert accuracy == round(100 * metrics["accuracy"], 2)
-    assert [low, high] == [round(100 * end, 1) for end in metrics["intervals"]["accuracy"]]
+    assert accuracy == round(100 * evaluation.scores.accuracy, 2)
+    assert [low, high] == [round(100 * end, 1) for end in evaluation.intervals[ACCURACY]]
     for words in ("ROC-AUC", "Brier", "calibration error", "recall of spam", "TF-IDF, linear SVM"):
         assert words in out
     assert "It was trained on none of them." in out
@@ -68,17 +71,18 @@ def test_scores_have_intervals_and_fit_80_columns(evaluated, show):
 
 
 def test_with_many_labels_nothing_is_cut(many_labels, show):
-    artifact, metrics = many_labels
-    out = show(show_metrics, artifact, metrics)
+    artifact, evaluation = many_labels
+    scores = evaluation.scores
+    out = show(show_metrics, artifact, evaluation)
     assert max(map(len, out.splitlines())) <= 80
     assert "…" not in out
     # Names are broken over lines, not shortened.
     lines = out[out.index("label ") :].splitlines()[1:15]
     names = "".join(line.split("  ")[0].rstrip() for line in lines)
-    assert names.startswith("".join(metrics["labels"])[: len(names)])
+    assert names.startswith("".join(scores.labels)[: len(names)])
     assert max(len(line.split("  ")[0]) for line in lines) < len("billing-department-0")
-    wrong = sum(map(sum, metrics["confusion_matrix"])) - sum(
-        row[index] for index, row in enumerate(metrics["confusion_matrix"])
+    wrong = sum(map(sum, scores.confusion_matrix)) - sum(
+        row[index] for index, row in enumerate(scores.confusion_matrix)
     )
     listed = out[out.index("taken for") :].splitlines()[1:]
     counts = [
@@ -88,34 +92,60 @@ def test_with_many_labels_nothing_is_cut(many_labels, show):
 
 
 def test_messages_that_were_trained_on_are_told_in_red(evaluated, show):
-    artifact, metrics = evaluated(split="train")
+    artifact, evaluation = evaluated(split="train")
     line = "It was trained on 84 of them"
-    assert f"{RED}{line}" in show(show_metrics, artifact, metrics, terminal=True)
-    plain = show(show_metrics, artifact, metrics, terminal=True, no_color=True)
+    assert f"{RED}{line}" in show(show_metrics, artifact, evaluation, terminal=True)
+    plain = show(show_metrics, artifact, evaluation, terminal=True, no_color=True)
     assert line in plain
     assert "31m" not in plain
-    assert f"\n{line}" in show(show_metrics, artifact, metrics)
+    assert f"\n{line}" in show(show_metrics, artifact, evaluation)
 
 
 def test_a_label_cannot_steer_the_terminal_or_be_markup(evaluated, show):
-    artifact, metrics = evaluated()
+    artifact, evaluation = evaluated()
+    scores, intervals = evaluation.scores, evaluation.intervals
     for name in ("\x1b[31mred", "[bold]loud[/]"):
-        renamed = {
-            **metrics,
-            "positive_label": name,
-            "labels": {"ham": metrics["labels"]["ham"], name: metrics["labels"]["spam"]},
-            "intervals": {
-                **metrics["intervals"],
-                "labels": {
-                    "ham": metrics["intervals"]["labels"]["ham"],
-                    name: metrics["intervals"]["labels"]["spam"],
-                },
-            },
-        }
+        renamed = replace(
+            evaluation,
+            scores=replace(
+                scores,
+                positive_label=name,
+                labels={"ham": scores.labels["ham"], name: scores.labels["spam"]},
+            ),
+            intervals=replace(
+                intervals,
+                labels={"ham": intervals.labels["ham"], name: intervals.labels["spam"]},
+            ),
+        )
         out = show(show_metrics, artifact, renamed)
         assert "\x1b" not in out
         if name.startswith("["):
             assert "[bold]" in out
+
+
+def test_a_metric_is_one_entry_of_the_registry(evaluated, show, monkeypatch):
+    metric = Metric("caution", "caution", "how rarely {positive} is said", lambda outcome: 0.25)
+    monkeypatch.setitem(METRICS, metric.key, metric)
+    artifact, evaluation = evaluated()
+    assert re.search(r"^caution +0\.2500 *$", show(show_metrics, artifact, evaluation), re.M)
+    assert json.loads(artifact.file("metrics.json").read_text())["caution"] == 0.25
+    page = artifact.file("report.html").read_text()
+    assert "how rarely spam is said" in page
+
+
+def test_the_test_that_is_quoted_decides_who_is_ahead(evaluated, show):
+    artifact, evaluation = evaluated(baseline=True)
+    best = replace(evaluation.baselines[-1], name="rival")
+    for test, ahead, sure in (
+        # As the bootstrap has it of five messages that only one got right.
+        (McNemar(5, 0, 0.0625), (0.02, 0.4), "no more than chance could explain"),
+        (McNemar(9, 0, 0.0039), (-0.1, 0.5), "more than chance explains"),
+    ):
+        difference = {**best.differences, "accuracy": Difference(0.2, ahead)}
+        baseline = replace(best, mcnemar=test, differences=difference)
+        out = show(show_metrics, artifact, replace(evaluation, baselines=(baseline,)))
+        last = " ".join(out[out.rindex("classifiers/v1 is ahead") :].split())
+        assert f" points, {sure} (McNemar's test: p = {test.p_value:.2g})." in last
 
 
 def test_a_comparison_is_a_row_for_each_and_one_for_each_pair(spamgpt, trained_workspace):
@@ -141,14 +171,28 @@ def test_evaluate_takes_a_baseline_and_says_who_is_ahead(spamgpt, trained_worksp
     assert [baseline["name"] for baseline in metrics["baselines"]][-1] == "majority label"
 
 
+def test_json_alone_leaves_the_extras_of_the_report_out(spamgpt, trained_workspace):
+    def settings(*options) -> dict[str, bool]:
+        assert spamgpt("evaluate", "--json", *options, "-w", trained_workspace).status == 0
+        made = Workspace(trained_workspace).newest("evaluations").settings
+        return {name: made[name] for name in ("explain_mistakes", "check_labels")}
+
+    assert settings() == {"explain_mistakes": False, "check_labels": False}
+    asked = settings("--explain-mistakes", "--check-labels")
+    assert asked == {"explain_mistakes": True, "check_labels": True}
+    spamgpt("evaluate", "--no-check-labels", "-w", trained_workspace)
+    made = Workspace(trained_workspace).newest("evaluations").settings
+    assert (made["explain_mistakes"], made["check_labels"]) == (True, False)
+
+
 def test_finetune_says_what_the_validation_split_set(spamgpt, trained_workspace):
     arguments = ("finetune", "--epochs", 1, "-w", trained_workspace)
     assert re.search(r"threshold +[\d.]+ for best F1: catches", spamgpt(*arguments).out)
     result = spamgpt(*arguments, "--max-false-positive-rate", "10%")
     assert "for ham lost up to 10%" in result.out
-    wrong = spamgpt(*arguments, "--max-false-positive-rate", "0.5")
+    wrong = spamgpt(*arguments, "--max-false-positive-rate", "half")
     assert wrong.status == 2
-    assert "--max-ham-loss 0.5%" in wrong.err
+    assert "0.5%" in wrong.err
 
 
 def test_evaluate_says_where_the_report_lies(spamgpt, trained_workspace):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spamgpt.evaluation.report.content import render
+from spamgpt.evaluation.report.page import render
 
 MANY = tuple("abcdefghij")
 LONG = ("ham of a kind that has a very long name " * 2, "spam_without_any_space_in_its_name" * 3)
