@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from spamgpt.classifier.inference import predict_logits
+from spamgpt.classifier.config import ClassifierConfig
 from spamgpt.classifier.parts import parts
-from spamgpt.data.batches import tokenize_in_windows
-
-if TYPE_CHECKING:
-    from spamgpt.classifier.model import SpamClassifier
+from spamgpt.data.batches import TokenizedMessages, tokenize_in_windows
+from spamgpt.gpt2.tokenizer import Tokenizer
 
 # Zeiler & Fergus 2014 (for images), Li, Monroe, Jurafsky 2016 (for words).
 METHOD = "occlusion: the log-odds of the label given, less those without the word"
@@ -33,7 +32,24 @@ class Span:
     weight: float
 
 
-def explain(classifier: "SpamClassifier", text: str, label: str) -> list[Span]:
+class Explainable(Protocol):
+    """What an explanation asks of a classifier: SpamClassifier has it."""
+
+    config: ClassifierConfig
+    tokenizer: Tokenizer
+
+    @property
+    def context(self) -> int:
+        """The most tokens that are read at once."""
+
+    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """(messages, labels): the probability of each label."""
+
+    def window_probabilities(self, windows: TokenizedMessages) -> npt.NDArray[np.float64]:
+        """(windows, labels): the probability of each label for windows of a message."""
+
+
+def explain(classifier: Explainable, text: str, label: str) -> list[Span]:
     """The weight of each part of a text for a label; the spans cover the text, in order.
 
     A part is a word, a number or a whole address with the space before it, or in long texts some of
@@ -61,20 +77,14 @@ def top(spans: Sequence[Span], count: int) -> list[Span]:
     return sorted((s for s in spans if s.weight > 0), key=lambda s: -s.weight)[:count]
 
 
-def _deciding_window(classifier: "SpamClassifier", text: str, label: str) -> tuple[int, int]:
+def _deciding_window(classifier: Explainable, text: str, label: str) -> tuple[int, int]:
     """The characters of the window whose answer counts most (`ClassifierConfig.combine`)."""
     cut = tokenize_in_windows([text], classifier.tokenizer, classifier.context)
     windows = cut.messages
     if len(windows) == 1:
         return 0, len(text)
     config = classifier.config
-    logits = predict_logits(
-        classifier.model,
-        windows,
-        classifier.device,
-        max_batch_tokens=classifier.max_batch_tokens,
-    )
-    probabilities = config.probabilities(logits)
+    probabilities = classifier.window_probabilities(windows)
     deciding = label if len(config.labels) > 2 else config.positive_label
     chosen = int(probabilities[:, config.labels.index(deciding)].argmax())
     (ids,) = classifier.tokenizer.encode([text])
@@ -86,7 +96,7 @@ def _deciding_window(classifier: "SpamClassifier", text: str, label: str) -> tup
 
 
 def _weighed(
-    classifier: "SpamClassifier",
+    classifier: Explainable,
     text: str,
     start: int,
     places: Sequence[tuple[int, int]],
@@ -94,7 +104,7 @@ def _weighed(
 ) -> list[Span]:
     """What the text from `start` on loses of the label's log-odds without each of the places."""
     without = [text[start:first] + text[last:] for first, last in places]
-    column = classifier.labels.index(label)
+    column = classifier.config.labels.index(label)
     probabilities = classifier.predict_proba([text[start:], *without])[:, column]
     probabilities = probabilities.clip(1e-9, 1 - 1e-9)
     log_odds = np.log(probabilities) - np.log1p(-probabilities)

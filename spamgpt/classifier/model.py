@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from spamgpt.bundled import CLASSIFIER_FOLDER, MINI_FOLDER
+from spamgpt.classifier.explanation import Span, explain
 from spamgpt.classifier.folder import (
     CONFIG_FILE,
     SAVED_CONFIG_FILE,
@@ -20,7 +20,7 @@ from spamgpt.classifier.folder import (
     write_saved,
 )
 from spamgpt.classifier.inference import predict_logits
-from spamgpt.data.batches import tokenize_in_windows
+from spamgpt.data.batches import TokenizedMessages, tokenize_in_windows
 from spamgpt.device import Device, Precision, resolve_device, resolve_precision
 from spamgpt.errors import UsageError
 from spamgpt.gpt2.backends.precision import lowered
@@ -29,9 +29,6 @@ from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.workspace import MANIFEST, Artifact, Workspace
-
-if TYPE_CHECKING:
-    from spamgpt.classifier.explanation import Span
 
 
 def load_model(artifact: Artifact) -> tuple[GPT2, Tokenizer]:
@@ -185,17 +182,24 @@ class SpamClassifier:
         # The same text is computed once.
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         cut = tokenize_in_windows(list(places), self.tokenizer, self.context)
-        with reporter.task("Scoring", len(cut.messages), "messages") as task:
+        of_windows = self.window_probabilities(cut.messages, reporter)
+        probabilities = self.config.combine(of_windows, cut.offsets)
+        wanted, counts = [places[text] for text in texts], cut.counts
+        return Predictions(probabilities[wanted], [counts[place] for place in wanted])
+
+    def window_probabilities(
+        self, windows: TokenizedMessages, reporter: Reporter = SILENT
+    ) -> npt.NDArray[np.float64]:
+        """(windows, labels): the probability of each label for messages that fit the context."""
+        with reporter.task("Scoring", len(windows), "messages") as task:
             logits = predict_logits(
                 self.model,
-                cut.messages,
+                windows,
                 self.device,
                 task.advance,
                 max_batch_tokens=self.max_batch_tokens,
             )
-        probabilities = self.config.combine(self.config.probabilities(logits), cut.offsets)
-        wanted, counts = [places[text] for text in texts], cut.counts
-        return Predictions(probabilities[wanted], [counts[place] for place in wanted])
+        return self.config.probabilities(logits)
 
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """(messages, labels): the probability of each label, in the order of `labels`."""
@@ -205,12 +209,10 @@ class SpamClassifier:
         """The label of each message."""
         return self.config.decide(self.predict_proba(texts))
 
-    def explain(self, text: str, label: str | None = None) -> "list[Span]":
+    def explain(self, text: str, label: str | None = None) -> list[Span]:
         """What each part of a text adds to the log-odds of a label, by default of its answer.
 
         The spans cover the text, in order; a part is a word, a number or a whole address. It takes
         as long as dozens of answers. Raises ValueError for a label that the classifier has not.
         """
-        from spamgpt.classifier.explanation import explain
-
         return explain(self, text, self.predict([text])[0] if label is None else label)

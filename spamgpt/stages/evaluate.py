@@ -60,9 +60,9 @@ def run(
     from spamgpt.data.rows import TEXT
     from spamgpt.evaluation.evaluation import Evaluation
     from spamgpt.evaluation.mistakes import explained, surest_mistakes
-    from spamgpt.evaluation.report.content import Report
     from spamgpt.evaluation.report.lineage import lineage_of
     from spamgpt.evaluation.report.page import REPORT_FILE, render
+    from spamgpt.evaluation.report.record import Report
     from spamgpt.evaluation.slices import SOURCE
 
     artifact = workspace.newest("classifiers", settings.classifier)

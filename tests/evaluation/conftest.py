@@ -14,8 +14,8 @@ from spamgpt.evaluation.evaluation import Evaluation
 from spamgpt.evaluation.label_errors import LabelCheck, Suspect
 from spamgpt.evaluation.mistakes import Highlight, Mistake, surest_mistakes
 from spamgpt.evaluation.outcome import Outcome
-from spamgpt.evaluation.report.content import Report
 from spamgpt.evaluation.report.lineage import LineageStep
+from spamgpt.evaluation.report.record import Report
 
 HISTORY = pd.DataFrame(
     {

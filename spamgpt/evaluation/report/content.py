@@ -1,12 +1,11 @@
 """What a report says of an evaluation: its tables and sentences, without a word of HTML."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from spamgpt.evaluation.evaluation import Evaluation
 from spamgpt.evaluation.intervals import Difference, Interval
-from spamgpt.evaluation.label_errors import LabelCheck, Suspect
+from spamgpt.evaluation.label_errors import Suspect
 from spamgpt.evaluation.metrics import (
     ACCURACY,
     ECE,
@@ -18,14 +17,12 @@ from spamgpt.evaluation.metrics import (
     Metric,
     Scores,
 )
-from spamgpt.evaluation.mistakes import Mistake
-from spamgpt.evaluation.outcome import Outcome
 from spamgpt.evaluation.report import numbers, sentences
-from spamgpt.evaluation.report.lineage import LineageStep
+from spamgpt.evaluation.report.record import Report
 from spamgpt.evaluation.slices import Slice
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 SUSPECTS_SHOWN = 10
 
@@ -33,51 +30,6 @@ SUSPECTS_SHOWN = 10
 _KEY_FIGURES = (ACCURACY, PRECISION, RECALL, ROC_AUC, ECE)
 _KEY_FIGURES_OF_MANY = (ACCURACY, MACRO_F1, ROC_AUC, ECE)
 _BASELINE_COLUMNS = (ACCURACY, PRECISION, RECALL, MACRO_F1)
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a report is made of.
-
-    `classifier` and `prepared` are references; `outcome` is what the evaluation scored. `mistakes`
-    are the surest ones; `explained_by` says in a few words how their highlights were found, None
-    that they were not looked for. `history` has the columns of `EpochRecord`. `lineage` goes from
-    the first artifact to the last.
-    """
-
-    classifier: str
-    prepared: str
-    evaluation: Evaluation
-    outcome: Outcome
-    mistakes: Sequence[Mistake] = ()
-    explained_by: str | None = None
-    label_check: LabelCheck = field(default_factory=LabelCheck)
-    history: "pd.DataFrame | None" = None
-    kept_epoch: int | None = None
-    lineage: Sequence[LineageStep] = ()
-    versions: Mapping[str, str] = field(default_factory=dict)
-    substitutions: Sequence[str] = ()
-
-    @property
-    def scores(self) -> Scores:
-        """The scores of the classifier."""
-        return self.evaluation.scores
-
-    @property
-    def labels(self) -> list[str]:
-        """The labels of the classifier, in its order."""
-        return list(self.scores.labels)
-
-    @property
-    def positive_label(self) -> str:
-        """The label that precision and recall are about."""
-        return self.scores.positive_label
-
-    @property
-    def other_label(self) -> str:
-        """What is not positive: the other label, or `other messages` where there are several."""
-        others = [label for label in self.labels if label != self.positive_label]
-        return others[0] if len(others) == 1 else "other messages"
 
 
 @dataclass(frozen=True)

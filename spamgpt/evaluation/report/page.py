@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from spamgpt.evaluation.mistakes import Highlight, Mistake
 from spamgpt.evaluation.report import numbers, sentences
-from spamgpt.evaluation.report.content import Report, content_of
+from spamgpt.evaluation.report.content import content_of
+from spamgpt.evaluation.report.record import Report
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -9,7 +9,7 @@ from spamgpt.evaluation.slices import FEWEST, SOURCE, Slice
 from spamgpt.evaluation.thresholds import PointAtLimit
 
 if TYPE_CHECKING:
-    from spamgpt.evaluation.report.content import Report
+    from spamgpt.evaluation.report.record import Report
 
 # A label with fewer messages tells little.
 _FEW_MESSAGES = 100
