@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from spamgpt.classifier.model import SpamClassifier
 
-# torch's threads wait for each other after each of many short products. Waiting busily, as is their
-# default, they take the processor from the very thread that they wait for once any other process
-# computes. The runtime reads this when torch is loaded, hence here.
-if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"}:
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+# torch's threads wait for each other after each of many short products. They spin for milliseconds
+# before they sleep and, once another process computes, take the processor from the very thread that
+# they wait for. 2,000 turns take microseconds and bridge nearly all gaps between two products; with
+# none, short products would take up to twice as long on a machine of their own. The runtime reads
+# this when torch is loaded, hence here.
+if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
+    os.environ["GOMP_SPINCOUNT"] = "2000"
 
 __version__ = "0.1.0"
 __all__ = ["SpamClassifier", "__version__"]
