@@ -1,7 +1,7 @@
 """spamgpt turns a pre-trained GPT-2 into a text classifier.
 
     from spamgpt import SpamClassifier
-    classifier = SpamClassifier.from_pretrained("workspace")
+    classifier = SpamClassifier.load("workspace")
     classifier.predict(["see you at 7"])
 
 Importing the package imports no torch; using the classifier does.
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 # torch's threads wait for each other after each of many short products. They spin for milliseconds
 # before they sleep and, once another process computes, take the processor from the very thread
-# they wait for. 1,000 turns, some microseconds, are what libgomp itself takes where it knows of
-# more threads than processors; with none, short products alone on a machine would take up to twice
-# as long. The runtime reads this when torch is loaded, hence here.
+# they wait for. 2,000 turns take microseconds and bridge nearly all gaps between two products; with
+# none, short products would take up to twice as long on a machine of their own. The runtime reads
+# this when torch is loaded, hence here.
 if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
-    os.environ["GOMP_SPINCOUNT"] = "1000"
+    os.environ["GOMP_SPINCOUNT"] = "2000"
 
 __version__ = "0.1.0"
 __all__ = ["SpamClassifier", "__version__"]

@@ -80,7 +80,7 @@ SHOW = "import os, torch; print(torch.get_num_threads(), os.environ.get('GOMP_SP
 def test_threads_are_set_before_and_after_torch_is_loaded():
     code = "import sys; from spamgpt.device import set_threads; set_threads(3);"
     code += f"assert 'torch' not in sys.modules; {SHOW}; set_threads(1); {SHOW}"
-    assert in_a_fresh_process(code) == "3 1000\n1 1000"
+    assert in_a_fresh_process(code) == "3 2000\n1 2000"
 
 
 def test_without_a_number_the_default_holds_unless_the_user_or_the_program_chose(monkeypatch):
@@ -88,9 +88,9 @@ def test_without_a_number_the_default_holds_unless_the_user_or_the_program_chose
     code += f"device._cpu_quota = lambda: QUOTA; device.set_threads(None); {SHOW}"
     # MKL would not take more threads than there really are.
     many = {"MKL_DYNAMIC": "FALSE"}
-    assert in_a_fresh_process(code.replace("QUOTA", "None"), **many) == "5 1000"
-    assert in_a_fresh_process(code.replace("QUOTA", "2")) == "2 1000"
-    assert in_a_fresh_process(code.replace("QUOTA", "2"), OMP_NUM_THREADS="1") == "1 1000"
+    assert in_a_fresh_process(code.replace("QUOTA", "None"), **many) == "5 2000"
+    assert in_a_fresh_process(code.replace("QUOTA", "2")) == "2 2000"
+    assert in_a_fresh_process(code.replace("QUOTA", "2"), OMP_NUM_THREADS="1") == "1 2000"
     monkeypatch.setattr(device, "_cores", lambda: 64)
     before = torch.get_num_threads()
     set_threads(None)  # torch is loaded: whoever did it may have chosen
@@ -99,6 +99,6 @@ def test_without_a_number_the_default_holds_unless_the_user_or_the_program_chose
 
 def test_threads_hardly_spin_while_they_wait_unless_the_user_says_how_they_wait():
     load = f"from spamgpt import SpamClassifier; {SHOW}"
-    assert in_a_fresh_process(load, OMP_NUM_THREADS="1") == "1 1000"
+    assert in_a_fresh_process(load, OMP_NUM_THREADS="1") == "1 2000"
     assert in_a_fresh_process(load, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="ACTIVE") == "1 None"
     assert in_a_fresh_process(load, OMP_NUM_THREADS="1", GOMP_SPINCOUNT="7") == "1 7"
