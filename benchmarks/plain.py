@@ -98,7 +98,7 @@ def _untrained(classifier: Artifact, workspace: Workspace) -> tuple[Plain, Token
     """The model that a classifier was made from, with the same head and the same parts frozen."""
     source = workspace.input_of(classifier, "models")
     gpt2, tokenizer = load_model(source)
-    labels = workspace.input_of(classifier, "prepared").counts["labels"]
+    labels = workspace.input_of(classifier, "prepared").metadata["labels"]
     ours = GPT2Classifier(gpt2, len(labels), classifier.settings["seed"])
     n_layer = ours.gpt2.config.n_layer
     TrainingPolicy.from_name(classifier.settings["unfreeze"], n_layer).apply(ours)
@@ -119,5 +119,5 @@ def _split(classifier: Artifact, workspace: Workspace, name: str) -> tuple[list[
     """The messages of a split and the index of each one's label."""
     prepared = workspace.input_of(classifier, "prepared")
     table = read_table(prepared.file(f"{name}.csv"))
-    labels = list(prepared.counts["labels"])
+    labels = list(prepared.metadata["labels"])
     return list(table[TEXT]), torch.tensor([labels.index(label) for label in table[LABEL]])

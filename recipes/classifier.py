@@ -55,7 +55,7 @@ def joined(parts: list[Artifact], workspace: Workspace) -> Artifact:
                 "messages": len(table),
                 "labels": table[LABEL].value_counts().sort_index().to_dict(),
             }
-        draft.counts.update(labels=["ham", "spam"], splits=splits)
+        draft.metadata.update(labels=["ham", "spam"], splits=splits)
     return draft.artifact
 
 
@@ -112,8 +112,8 @@ def card(classifier: Artifact, evaluations: list[Artifact]) -> str:
         "bundled.md.jinja",
         front_matter,
         folder=TEMPLATES,
-        kept_epoch=classifier.counts["kept_epoch"],
-        validation_accuracy=classifier.counts["validation_accuracy"],
+        kept_epoch=classifier.metadata["kept_epoch"],
+        validation_accuracy=classifier.metadata["validation_accuracy"],
         settings=settings,
         settings_table=settings_table({name: settings[name] for name in told}),
         scores=scores({"SMS Spam Collection": sms, "bundled messages": bundled}),

@@ -96,10 +96,10 @@ def card(artifact: Artifact) -> str:
         name="mini",
         config=config,
         parameters=parameters,
-        tokens=artifact.counts["tokens"],
-        epochs=artifact.counts["epochs"],
+        tokens=artifact.metadata["tokens"],
+        epochs=artifact.metadata["epochs"],
         seed=artifact.settings["seed"],
-        sources=artifact.counts["sources"],
+        sources=artifact.metadata["sources"],
         history=[PretrainingRecord(**record) for record in records],
         settings=artifact.settings,
     )
@@ -122,7 +122,7 @@ def card(artifact: Artifact) -> str:
         ),
         history=history(told),
         left_out=LEFT_OUT,
-        minutes=round(artifact.counts["training_seconds"] / 60),
+        minutes=round(artifact.metadata["training_seconds"] / 60),
         command=Markdown(command()),
     )
 

@@ -156,7 +156,7 @@ def test_a_watched_file_is_followed_through_rotation_until_ctrl_c(trained_worksp
 def saved_texts(workspace: Path) -> list[str]:
     (artifact,) = Workspace(workspace).artifacts("predictions")
     lines = artifact.file("predictions.jsonl").read_text().splitlines()
-    assert artifact.counts == {"messages": len(lines), "stopped": True}
+    assert artifact.metadata == {"messages": len(lines), "stopped": True}
     return [json.loads(line)["text"] for line in lines]
 
 

@@ -98,7 +98,7 @@ def _show_card(name: str, workspace: Workspace, json: bool) -> None:
         card = bundled[name] / CARD_FILE
     else:
         if CARD_FILE not in artifact.files:
-            origin = artifact.counts.get("origin", f"spamgpt {artifact.manifest['spamgpt']}")
+            origin = artifact.metadata.get("origin", f"spamgpt {artifact.manifest['spamgpt']}")
             raise MissingInputError(
                 f"{artifact.reference} came without a model card.", f"It is from {origin}."
             )

@@ -55,7 +55,7 @@ def command(
 
 def describe_dataset(dataset: Artifact) -> tuple[str, str]:
     """A data set's reference and what it holds."""
-    counts = dataset.counts
+    counts = dataset.metadata
     labels = ", ".join(f"{count:,} {label}" for label, count in counts.get("labels", {}).items())
     text = f"{counts['messages']:,} messages" + (f": {labels}" if labels else "")
     return dataset.reference, text + _in_place_of(dataset)
@@ -63,7 +63,7 @@ def describe_dataset(dataset: Artifact) -> tuple[str, str]:
 
 def describe_model(model: Artifact) -> tuple[str, str]:
     """A model's reference and what it is."""
-    shape = model.counts
+    shape = model.metadata
     text = (
         f"{shape['n_layer']} blocks, {shape['n_head']} heads, width {shape['n_embd']}, "
         f"{shape['weights']} weights"
@@ -72,5 +72,5 @@ def describe_model(model: Artifact) -> tuple[str, str]:
 
 
 def _in_place_of(artifact: Artifact) -> str:
-    wanted = artifact.counts.get("in_place_of")
+    wanted = artifact.metadata.get("in_place_of")
     return f" (in place of {wanted['wanted']})" if wanted else ""

@@ -112,7 +112,7 @@ def command(
 
 def describe_classifier(classifier: Artifact) -> list[tuple[str, str]]:
     """The epoch kept, its losses and accuracies, and what was trained from what."""
-    counts = classifier.counts
+    counts = classifier.metadata
     return [
         (
             classifier.reference,
@@ -132,7 +132,7 @@ def describe_classifier(classifier: Artifact) -> list[tuple[str, str]]:
 
 def _describe_calibration(classifier: Artifact) -> list[tuple[str, str]]:
     """What the validation split set; a classifier of an older version has none."""
-    found = classifier.counts.get("calibration")
+    found = classifier.metadata.get("calibration")
     if found is None:
         return []
     temperature = (

@@ -64,7 +64,7 @@ def command(
 
 def describe_prepared(prepared: Artifact) -> list[tuple[str, str]]:
     """What was prepared, split by split, and from what."""
-    counts = prepared.counts
+    counts = prepared.metadata
     parts = {
         name: f"{part['messages']:,} messages: "
         + ", ".join(f"{part['labels'].get(label, 0):,} {label}" for label in counts["labels"])

@@ -143,7 +143,7 @@ def command(
     reporter = ScreenReporter(quiet)
     artifact = run(settings, Workspace(workspace), reporter, resume)
     warn_of_substitutions(artifact, reporter)
-    counts = artifact.counts
+    counts = artifact.metadata
     if json:
         show_json(artifact.summary)
         return

@@ -42,7 +42,7 @@ class Substitution:
 
     def record(self, draft: Draft) -> None:
         """Writes it into the artifact, from which all that are made of it inherit it."""
-        draft.counts["in_place_of"] = {"wanted": self.wanted, "reason": self.reason}
+        draft.metadata["in_place_of"] = {"wanted": self.wanted, "reason": self.reason}
         draft.substitutions.append(
             f"{self.used}, bundled with spamgpt, stands in for the {self._what} {self.wanted}, "
             "which could not be fetched."

@@ -45,7 +45,7 @@ def stored_dataset(source: str, workspace: Workspace) -> Artifact | None:
         SMS_SPAM_COLLECTION.name: SMS_SPAM_COLLECTION.sha256,
         MESSAGES_NAME: sha256(MESSAGES_FILE),
     }
-    if newest.counts.get("sha256") != digests.get(source, ""):
+    if newest.metadata.get("sha256") != digests.get(source, ""):
         return None
     return _whole(newest)
 

@@ -98,7 +98,7 @@ def run(
         history=(
             pd.read_csv(artifact.file("history.csv")) if "history.csv" in artifact.files else None
         ),
-        kept_epoch=artifact.counts.get("kept_epoch"),
+        kept_epoch=artifact.metadata.get("kept_epoch"),
         lineage=lineage_of([prepared, artifact], workspace),
         versions={"spamgpt": spamgpt.__version__, **library_versions()},
         substitutions=list(dict.fromkeys([*artifact.substitutions, *prepared.substitutions])),
@@ -109,7 +109,7 @@ def run(
             json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
         _write_predictions(outcome, table, draft.folder / "predictions.csv")
-        draft.counts.update(
+        draft.metadata.update(
             split=settings.split,
             messages=len(table),
             accuracy=evaluation.scores.accuracy,

@@ -100,12 +100,12 @@ def _fetch_dataset(
         source = substitution.used if substitution else _dataset_source(settings)
         with workspace.new("datasets", DatasetSource(source), name=found.name, reuse=True) as draft:
             write_table(messages, draft.folder / "messages.csv")
-            draft.counts["messages"] = len(messages)
-            draft.counts["columns"] = list(messages.columns)
+            draft.metadata["messages"] = len(messages)
+            draft.metadata["columns"] = list(messages.columns)
             if LABEL in messages:
-                draft.counts["labels"] = messages[LABEL].value_counts().sort_index().to_dict()
-            draft.counts["origin"] = found.origin
-            draft.counts["sha256"] = sha256(found.file)
+                draft.metadata["labels"] = messages[LABEL].value_counts().sort_index().to_dict()
+            draft.metadata["origin"] = found.origin
+            draft.metadata["sha256"] = sha256(found.file)
             if substitution:
                 substitution.record(draft)
             # Inside the block: should the model fail, the data set is not kept either.
@@ -170,7 +170,7 @@ def _store_model(
         if source.seed is not None or not is_published(source.source):
             # Published files are known by their hashes; any others are tried now, not at training.
             check_model(draft.folder, found.origin)
-        draft.counts.update(
+        draft.metadata.update(
             n_layer=config.n_layer,
             n_head=config.n_head,
             n_embd=config.n_embd,

@@ -163,7 +163,7 @@ def _train(
         card = _card(planned, trainer, config, fitted.scores, gpt2.config.n_positions)
         (draft.folder / CARD_FILE).write_text(card, encoding="utf-8")
         scores = asdict(kept)
-        draft.counts.update(
+        draft.metadata.update(
             trained_parameters=planned.trained_parameters,
             all_parameters=planned.all_parameters,
             kept_epoch=scores.pop("epoch"),
@@ -199,7 +199,7 @@ def _card(
     licence = None
     if CARD_FILE in model.files:
         licence = license_of(model.file(CARD_FILE).read_text(encoding="utf-8", errors="replace"))
-    shape = model.counts
+    shape = model.metadata
     return render_card(
         ClassifierCard(
             labels=config.labels,
@@ -207,14 +207,14 @@ def _card(
             threshold=config.threshold,
             temperature=config.temperature,
             model=model.reference,
-            model_origin=str(model.counts.get("origin")),
+            model_origin=str(model.metadata.get("origin")),
             model_digest=model.digest,
             shape=f"{shape['n_layer']} blocks, {shape['n_head']} heads, width {shape['n_embd']}",
             license=licence,
             dataset=prepared.manifest["inputs"][0]["artifact"],
             prepared=prepared.reference,
             prepared_digest=prepared.digest,
-            splits=prepared.counts["splits"],
+            splits=prepared.metadata["splits"],
             settings={
                 name: value
                 for name, value in result_settings(planned.settings).items()

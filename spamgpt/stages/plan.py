@@ -120,7 +120,7 @@ def plan(settings: FinetuneSettings, workspace: Workspace) -> Plan:
 
     prepared = workspace.newest("prepared", settings.prepared)
     model = workspace.newest("models", settings.model)
-    labels = list(prepared.counts["labels"])
+    labels = list(prepared.metadata["labels"])
     config = GPT2Config.from_file(model.file(CONFIG_FILE))
     policy = TrainingPolicy.from_name(settings.unfreeze, config.n_layer)
     with torch.device("meta"):

@@ -140,18 +140,18 @@ def run(
             workspace.new("predictions", settings, inputs=sources) as draft,
             closing(batches),
         ):
-            draft.counts["messages"] = 0
+            draft.metadata["messages"] = 0
             with (draft.folder / "predictions.jsonl").open("w", encoding="utf-8") as file:
                 try:
                     for answers in batches:
                         lines = [json.dumps(answer.to_dict()) + "\n" for answer in answers]
                         file.write("".join(lines))
-                        draft.counts["messages"] += len(answers)
+                        draft.metadata["messages"] += len(answers)
                         yield answers
                 except (KeyboardInterrupt, GeneratorExit) as end:
-                    if not draft.counts["messages"]:
+                    if not draft.metadata["messages"]:
                         raise  # there is nothing to keep
-                    draft.counts["stopped"] = True
+                    draft.metadata["stopped"] = True
                     stopped = end
         found.saved = draft.artifact
         if stopped:

@@ -62,7 +62,7 @@ def run(settings: PrepareSettings, workspace: Workspace, reporter: Reporter = SI
     with workspace.new("prepared", settings, inputs=[dataset]) as draft:
         for name, part in parts.items():
             write_table(part, draft.folder / f"{name}.csv")
-        draft.counts.update(
+        draft.metadata.update(
             read=read,
             repeats_dropped=repeats,
             conflicting_texts=conflicting,

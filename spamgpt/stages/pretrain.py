@@ -180,7 +180,7 @@ def _train(
         (draft.folder / CONFIG_FILE).write_text(json.dumps(written, indent=2) + "\n")
         _write_model(settings, run, draft.folder)
         described = describe_sources(sources, training_part, held_out)
-        draft.counts.update(
+        draft.metadata.update(
             n_layer=config.n_layer,
             n_head=config.n_head,
             n_embd=config.n_embd,

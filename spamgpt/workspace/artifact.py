@@ -40,7 +40,7 @@ class Artifact:
         return dict(self.manifest["settings"])
 
     @property
-    def counts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """What is worth knowing of it without opening its files, by name."""
         return dict(self.manifest["counts"])
 
@@ -58,7 +58,7 @@ class Artifact:
     def summary(self) -> dict[str, Any]:
         """What a command tells of an artifact that it made."""
         told = {"substitutions": self.substitutions} if self.substitutions else {}
-        return self.as_input | self.counts | told
+        return self.as_input | self.metadata | told
 
     @property
     def files(self) -> Sequence[str]:

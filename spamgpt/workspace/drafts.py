@@ -24,15 +24,15 @@ _LAST_VERSION = ".last-version"
 
 @dataclass
 class Draft:
-    """An artifact being written: put files into `folder`, and counts worth knowing into `counts`.
+    """An artifact being written: put files into `folder`, what is worth knowing into `metadata`.
 
-    `digests` may hold the SHA-256 of files that were hashed already. `substitutions` tells what was
-    taken in place of what; artifacts made from this one inherit it. When the `with` block of
-    `Workspace.new` ends, `artifact` is the finished one.
+    The manifest calls the metadata `counts`. `digests` may hold the SHA-256 of files that were
+    hashed already. `substitutions` tells what was taken in place of what; artifacts made from this
+    one inherit it. When the `with` block of `Workspace.new` ends, `artifact` is the finished one.
     """
 
     folder: Path
-    counts: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     substitutions: list[str] = field(default_factory=list)
     finished: Artifact | None = None

@@ -64,7 +64,7 @@ class Workspace:
                 "settings": asdict(settings),
                 "inputs": [artifact.as_input for artifact in inputs],
                 "substitutions": _all_substitutions(draft, inputs),
-                "counts": draft.counts,
+                "counts": draft.metadata,
                 "files": describe_files(folder, draft.digests),
                 "spamgpt": spamgpt.__version__,
                 "libraries": library_versions(),

@@ -137,10 +137,10 @@ def test_a_classifier_has_the_card_of_its_run(tmp_path, make_model, messages_fil
     data = ModelCard(text).data
     assert data.license == "apache-2.0"
     scores = {result.metric_type: result.metric_value for result in data.eval_results}
-    assert scores["f1"] == pytest.approx(first.counts["calibration"]["f1"], abs=1e-6)
-    assert scores["ece"] == pytest.approx(first.counts["calibration"]["ece"], abs=1e-6)
+    assert scores["f1"] == pytest.approx(first.metadata["calibration"]["f1"], abs=1e-6)
+    assert scores["ece"] == pytest.approx(first.metadata["calibration"]["ece"], abs=1e-6)
     assert workspace.newest("models").digest[:16] in text
-    splits = workspace.newest("prepared").counts["splits"]
+    splits = workspace.newest("prepared").metadata["splits"]
     for name, split in splits.items():
         ham, spam = split["labels"]["ham"], split["labels"]["spam"]
         assert f"| {name} | {split['messages']} | {ham} | {spam} |" in text

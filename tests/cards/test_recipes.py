@@ -18,7 +18,7 @@ def test_the_card_of_mini_has_its_sources_and_its_command(tmp_path):
             "tokens,epochs,training_loss,held_out_loss\n5000,0.5,4.5,4.25\n"
         )
         source = {"source": "nus_sms", "tokens": 9_000, "weight": 6.0, "share": 0.124}
-        draft.counts.update(tokens=5_000, epochs=0.5, training_seconds=120.0, sources=[source])
+        draft.metadata.update(tokens=5_000, epochs=0.5, training_seconds=120.0, sources=[source])
     text = mini_recipe.card(draft.artifact)
     assert ModelCard(text).data.license == "mit"
     what, licence = mini_recipe.SOURCES["nus_sms"][1:]
@@ -41,5 +41,5 @@ def test_the_card_of_the_bundled_classifier_has_both_evaluations(trained_workspa
     accuracy = f"{evaluation.scores.accuracy:.2%}"
     for name in ("SMS Spam Collection", "bundled messages"):
         assert f"| {name} | 12 | {accuracy} | " in text
-    assert f"Epoch {classifier.counts['kept_epoch']} of 3 was kept" in text
+    assert f"Epoch {classifier.metadata['kept_epoch']} of 3 was kept" in text
     assert "- ham taken for spam, by kind: none" in text

@@ -183,7 +183,7 @@ def test_a_data_set_comes_from_a_url_in_any_format(fetch, hub, workspace, addres
     assert fetch("--dataset", url, "--model", "small") == (0, [])
     data = workspace.newest("datasets")
     assert data.reference == "datasets/data/v1"
-    assert data.counts["origin"] == url
+    assert data.metadata["origin"] == url
     rows = data.file("messages.csv").read_text()
     assert rows == '"label","text"\n"ham","see ""you"" at 5"\n"spam","WIN a prize"\n'
 
@@ -239,7 +239,7 @@ def test_where_nothing_answers_the_bundled_ones_stand_in_and_all_later_stages_sa
         assert "--offline" in what
     dataset, model = workspace.newest("datasets"), workspace.newest("models")
     assert (dataset.name, model.name) == ("bundled-messages", "mini")
-    assert model.counts["in_place_of"] == {"wanted": "gpt2", "reason": "no server answered"}
+    assert model.metadata["in_place_of"] == {"wanted": "gpt2", "reason": "no server answered"}
     monkeypatch.setattr(sys, "argv", ["spamgpt", "prepare", "-q", "-w", str(workspace.root)])
     with pytest.raises(SystemExit) as caught:
         main()

@@ -30,7 +30,7 @@ def store_mini(workspace: Workspace, **changed: bytes) -> None:
 def store_messages(workspace: Workspace, source: str) -> None:
     with workspace.new("datasets", DatasetSource(source), name=source) as draft:
         (draft.folder / "messages.csv").write_bytes(MESSAGES_FILE.read_bytes())
-        draft.counts["sha256"] = sha256(MESSAGES_FILE)
+        draft.metadata["sha256"] = sha256(MESSAGES_FILE)
 
 
 def test_an_empty_workspace_has_nothing(workspace):

@@ -94,7 +94,7 @@ def test_every_evaluation_tells_how_many_messages_were_trained_on(workspace):
         (EvaluateSettings(prepared="v2"), len(train & test)),
     ):
         artifact, evaluation = evaluate.run(settings, workspace)
-        assert evaluation.seen_in_training == artifact.counts["seen_in_training"] == seen
+        assert evaluation.seen_in_training == artifact.metadata["seen_in_training"] == seen
     assert 0 < len(train & test) < 24
 
 

@@ -44,8 +44,8 @@ def settings(dataset: Path | str, model: Path | str, **options) -> FetchSettings
 def test_a_data_set_and_a_model_become_artifacts(workspace, messages_file, make_model):
     dataset, model = fetch.run(settings(messages_file, make_model()), workspace)
     assert dataset.reference == "datasets/messages/v1"
-    assert dataset.counts["messages"] == 120
-    assert dataset.counts["labels"] == {"ham": 80, "spam": 40}
+    assert dataset.metadata["messages"] == 120
+    assert dataset.metadata["labels"] == {"ham": 80, "spam": 40}
     assert len(read_table(dataset.file("messages.csv"))) == 120
     assert model.reference == "models/tiny/v1"
     assert sorted(model.files) == ["config.json", "merges.txt", "model.safetensors", "vocab.json"]
@@ -88,7 +88,7 @@ def test_a_gzip_file_is_read_as_what_it_holds(workspace, tmp_path, make_model, n
     (tmp_path / name).write_bytes(gzip.compress(content.encode()))
     dataset, _ = fetch.run(settings(tmp_path / name, make_model()), workspace)
     assert dataset.reference == "datasets/data/v1"
-    assert dataset.counts["origin"] == str(tmp_path / name)
+    assert dataset.metadata["origin"] == str(tmp_path / name)
     rows = dataset.file("messages.csv").read_text()
     assert rows == '"label","text"\n"ham","see ""you"" at 5"\n"spam","WIN"\n'
 
@@ -107,8 +107,8 @@ def test_a_damaged_or_endless_gzip_file_is_refused(workspace, tmp_path, make_mod
 
 def test_the_whole_real_collection_is_read(workspace, sms_collection, make_model):
     dataset, _ = fetch.run(settings(sms_collection, make_model()), workspace)
-    assert dataset.counts["messages"] == 5_574
-    assert dataset.counts["labels"] == {"ham": 4_827, "spam": 747}
+    assert dataset.metadata["messages"] == 5_574
+    assert dataset.metadata["labels"] == {"ham": 4_827, "spam": 747}
 
 
 def test_random_weights_are_drawn_from_the_seed(workspace, messages_file, make_model):

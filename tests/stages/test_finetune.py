@@ -83,9 +83,9 @@ def test_a_classifier_holds_what_training_changed_and_its_record(workspace):
     assert config == {
         "labels": ["ham", "spam"],
         "positive_label": "spam",
-        "threshold": artifact.counts["calibration"]["threshold"],
+        "threshold": artifact.metadata["calibration"]["threshold"],
         "unfreeze": "last-block",
-        "temperature": artifact.counts["calibration"]["temperature"],
+        "temperature": artifact.metadata["calibration"]["temperature"],
         "pooling": "last",
         "format_version": 1,
     }
@@ -205,7 +205,7 @@ def test_more_than_two_labels_are_learnt(tmp_path, make_model):
     fetch.run(fetch.FetchSettings(str(file), str(make_model())), workspace)
     prepare.run(prepare.PrepareSettings(), workspace)
     artifact = finetune.run(SETTINGS, workspace, SILENT)
-    assert artifact.counts["validation_accuracy"] == 1
+    assert artifact.metadata["validation_accuracy"] == 1
     assert tensors(artifact)["head.weight"].shape == (3, 32)
 
 
@@ -217,8 +217,8 @@ def test_a_gpu_learns_the_same(workspace):
         FinetuneSettings(unfreeze="all", epochs=3, learning_rate=3e-3, device="cuda"), workspace
     )
     on_cpu = finetune.run(SETTINGS, workspace)
-    assert on_gpu.counts["validation_loss"] == pytest.approx(
-        on_cpu.counts["validation_loss"], abs=1e-2
+    assert on_gpu.metadata["validation_loss"] == pytest.approx(
+        on_cpu.metadata["validation_loss"], abs=1e-2
     )
 
 
@@ -270,7 +270,7 @@ def validation_scores(artifact: Artifact, workspace: Workspace):
 
 def test_temperature_and_threshold_are_those_that_the_validation_split_asks_for(workspace):
     artifact = finetune.run(FinetuneSettings(epochs=1, device="cpu"), workspace)
-    found = artifact.counts["calibration"]
+    found = artifact.metadata["calibration"]
     is_spam, probabilities = validation_scores(artifact, workspace)
     # Probabilities are what the temperature left; another fit finds nothing more to do.
     assert fit_temperature(np.log(probabilities), is_spam.astype(int)) == pytest.approx(1, abs=0.01)
@@ -308,8 +308,10 @@ def test_the_ham_that_may_be_lost_sets_the_threshold(workspace):
         called = np.array(config.decide(probabilities)) == "spam"
         losses.append((called & ~is_spam).sum() / (~is_spam).sum())
         assert losses[-1] <= float(most[:-1]) / 100
-        assert artifact.counts["calibration"]["false_positive_rate"] == losses[-1]
-        assert artifact.counts["calibration"]["recall"] == (called & is_spam).sum() / is_spam.sum()
+        assert artifact.metadata["calibration"]["false_positive_rate"] == losses[-1]
+        assert (
+            artifact.metadata["calibration"]["recall"] == (called & is_spam).sum() / is_spam.sum()
+        )
     assert losses[0] == 0
     # The weights are the same: only the threshold differs.
     first, *others = (tensors(artifact) for artifact in made.values())
@@ -332,7 +334,7 @@ def test_with_more_labels_there_is_a_temperature_and_no_threshold(workspace, tmp
     with pytest.raises(UsageError, match="for two labels"):
         finetune.run(FinetuneSettings(max_false_positive_rate="1%"), workspace)
     artifact = finetune.run(FinetuneSettings(epochs=1, device="cpu"), workspace)
-    assert set(artifact.counts["calibration"]) == {"temperature", "ece_before", "ece"}
+    assert set(artifact.metadata["calibration"]) == {"temperature", "ece_before", "ece"}
 
 
 def test_the_positive_label_may_be_another_one(workspace):
@@ -340,7 +342,7 @@ def test_the_positive_label_may_be_another_one(workspace):
     artifact = finetune.run(settings, workspace)
     config = ClassifierConfig.from_file(artifact.folder / "config.json")
     assert config.positive_label == "ham"
-    assert "threshold" in artifact.counts["calibration"]
+    assert "threshold" in artifact.metadata["calibration"]
     # The weights do not depend on it.
     usual = finetune.run(FinetuneSettings(epochs=1, device="cpu"), workspace)
     assert (artifact.folder / "trained.safetensors").read_bytes() == (

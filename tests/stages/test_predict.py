@@ -85,7 +85,7 @@ def test_answers_are_saved_when_asked(workspace):
     artifact = workspace.newest("predictions")
     lines = (artifact.folder / "predictions.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [answer.to_dict() for answer in found]
-    assert artifact.counts == {"messages": 2}
+    assert artifact.metadata == {"messages": 2}
     assert artifact.manifest["inputs"][0]["artifact"] == "classifiers/v1"
 
 
@@ -96,7 +96,7 @@ def test_answers_of_a_stream_that_is_closed_are_kept(workspace):
     assert found.saved is None
     found.batches.close()
     assert found.saved is not None
-    assert found.saved.counts == {"messages": len(first), "stopped": True}
+    assert found.saved.metadata == {"messages": len(first), "stopped": True}
     lines = found.saved.file("predictions.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [answer.to_dict() for answer in first]
 

@@ -33,9 +33,9 @@ def sizes(artifact: Artifact) -> list[int]:
 def test_the_real_collection_has_the_published_counts(workspace, sms_collection, make_model):
     with_dataset(workspace, sms_collection, make_model)
     default = prepare.run(PrepareSettings(), workspace)
-    assert default.counts["read"] == 5574
-    assert default.counts["repeats_dropped"] == 403
-    assert default.counts["messages"] == 5171
+    assert default.metadata["read"] == 5574
+    assert default.metadata["repeats_dropped"] == 403
+    assert default.metadata["messages"] == 5171
     assert sizes(default) == [3619, 517, 1035]
     balanced = prepare.run(PrepareSettings(balance=True), workspace)
     assert sizes(balanced) == [914, 130, 262]
@@ -43,7 +43,7 @@ def test_the_real_collection_has_the_published_counts(workspace, sms_collection,
     assert sizes(published) == [1045, 149, 300]
     labels: collections.Counter[str] = collections.Counter()
     for name in SPLITS:
-        labels.update(published.counts["splits"][name]["labels"])
+        labels.update(published.metadata["splits"][name]["labels"])
     assert labels == {"ham": 747, "spam": 747}
 
 
@@ -60,7 +60,7 @@ def test_repeats_are_dropped_before_the_split(workspace, tmp_path, make_model):
     with_dataset(workspace, file, make_model)
     artifact = prepare.run(PrepareSettings(), workspace)
     assert sorted(all_texts(artifact)) == sorted(f"text {n}" for n in range(40))
-    assert artifact.counts["repeats_dropped"] == 160
+    assert artifact.metadata["repeats_dropped"] == 160
 
 
 def test_the_same_settings_give_the_same_bytes(trained_workspace):
@@ -108,7 +108,7 @@ def test_texts_with_two_labels_are_told(workspace, tmp_path, make_model):
             heard.append(text)
 
     artifact = prepare.run(PrepareSettings(), workspace, Listener())
-    assert artifact.counts["conflicting_texts"] == 1
+    assert artifact.metadata["conflicting_texts"] == 1
     assert heard == [
         "1 texts stand in datasets/a/v1 with different labels; the first of each is kept."
     ]

@@ -69,7 +69,7 @@ def test_a_new_model_is_a_folder_that_the_stages_and_transformers_read(
 
 def test_the_record_and_the_card_tell_how_it_was_made(workspace, texts):
     artifact = pretrain.run(settings(texts, weights=(("chat", 3.0),)), workspace)
-    counts = artifact.counts
+    counts = artifact.metadata
     assert counts["tokens"] >= 20_000
     assert [source["source"] for source in counts["sources"]] == ["books", "chat"]
     assert counts["sources"][1]["share"] == pytest.approx(0.75, abs=0.03)
@@ -96,7 +96,7 @@ def test_training_goes_on_from_a_model_with_its_vocabulary(workspace, texts):
     assert onward.reference == "models/mini/v2"
     assert onward.manifest["inputs"] == [first.as_input]
     assert (onward.folder / "vocab.json").read_bytes() == (first.folder / "vocab.json").read_bytes()
-    assert onward.counts["held_out_loss"] < first.counts["held_out_loss"] + 0.05
+    assert onward.metadata["held_out_loss"] < first.metadata["held_out_loss"] + 0.05
 
 
 def test_half_precision_halves_the_file(workspace, texts):
@@ -168,7 +168,7 @@ def test_with_a_trapezoid_a_run_is_resumed_with_a_larger_budget(workspace, texts
     with pytest.raises(UsageError, match=r"has trained on [\d,]+ tokens already"):
         pretrain.run(settings(texts, tokens=5_000, **chosen), workspace, resume=True)
     larger = pretrain.run(settings(texts, tokens=30_000, **chosen), workspace, resume=True)
-    assert larger.counts["tokens"] >= 30_000
+    assert larger.metadata["tokens"] >= 30_000
     assert larger.settings["tokens"] == 30_000
     assert not (workspace.root / "checkpoints").exists()
 

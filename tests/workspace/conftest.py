@@ -30,7 +30,7 @@ def make() -> Callable[..., Artifact]:
     ) -> Artifact:
         with workspace.new(kind, Settings(), inputs, **options) as draft:
             (draft.folder / "file.txt").write_text(content)
-            draft.counts["letters"] = len(content)
+            draft.metadata["letters"] = len(content)
         return draft.artifact
 
     return make
