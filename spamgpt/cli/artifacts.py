@@ -22,13 +22,13 @@ def command(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="Show the model card of a model (mini, models/mini/v1), of a classifier "
-            "(classifiers/v1), or of the bundled classifier (bundled).",
+            help="Show the model card of this model (mini, models/mini/v1) or classifier "
+            "(classifiers/v1); bundled is the classifier that comes with spamgpt.",
             show_default="list all artifacts",
         ),
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Hash every file and compare it with the manifest.")
+        bool, typer.Option("--verify", help="Check every file against the hash in its manifest.")
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json: JsonOption = False,

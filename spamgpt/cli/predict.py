@@ -52,40 +52,40 @@ def command(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Files with messages, Maildirs or other folders; - or none for standard input.",
+            help="Files with messages, Maildirs or other folders. Standard input if none or -.",
             show_default=False,
         ),
     ] = None,
     format: Annotated[
         OutputFormat,
         typer.Option(
-            help="Output. text: a coloured table; tsv: label, probability, text; auto: text on a "
-            "terminal, tsv in a pipe."
+            help="Output format. text: a coloured table; tsv: label, probability, text; auto: text "
+            "on a terminal, tsv in a pipe."
         ),
     ] = "auto",
     only: Annotated[
         str | None,
         typer.Option(
             metavar="LABEL",
-            help="Print just the messages of this label (unchanged, unless --format is given).",
+            help="Print only messages with this label, unchanged unless --format is given.",
         ),
     ] = None,
     input_format: Annotated[
         InputFormat,
         typer.Option(
-            help="Input. lines: a message a line; eml: one mail; mbox: many; auto: told by the "
-            "file's name, an mbox also by its first line."
+            help="Input format. lines: one message per line; eml: one email; mbox: many emails; "
+            "auto: guessed from the file name, mbox also from the first line."
         ),
     ] = PredictSettings.input_format,
     text_column: Annotated[
-        str, typer.Option(help="The column or field that holds the message.")
+        str, typer.Option(help="Column or field that holds the messages.")
     ] = PredictSettings.text_column,
     threshold: Annotated[
         float | None,
         typer.Option(
             min=0,
             max=1,
-            help="Least probability of spam to say spam.",
+            help="Answer spam if its probability is at least this.",
             show_default="the classifier's",
         ),
     ] = None,
@@ -93,47 +93,48 @@ def command(
         tuple[float, float] | None,
         typer.Option(
             metavar="LOW HIGH",
-            help="A third answer, unsure, where the probability of spam is between the two.",
+            help="Answer unsure if the probability of spam lies between these two.",
         ),
     ] = PredictSettings.unsure,
     exit_code: Annotated[
         bool,
         typer.Option(
             "--exit-code",
-            help="Take the whole input as one message, print nothing (unless told how), and end "
-            "with 0 for spam, 1 for ham, 2 for unsure, 3 for an error.",
+            help="Read the whole input as one message and answer by the exit status: 0 for spam, "
+            "1 for ham, 2 for unsure, 3 for an error. Nothing is printed unless --format, --json "
+            "or --only is given.",
         ),
     ] = False,
     add_header: Annotated[
         bool,
         typer.Option(
             "--add-header",
-            help="Pass a mail or an mbox through, unchanged but for a header X-Spam-Status. "
-            "Standard input is one mail unless --input-format says mbox.",
+            help="Pass an email or mbox through with an X-Spam-Status header added. Standard input "
+            "is read as one email; for an mbox, use --input-format mbox.",
         ),
     ] = False,
     watch: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Follow a growing file, as tail -F does: lines added from now on, also after "
-            "rotation, until Ctrl-C.",
+            help="Follow a growing file like tail -F: classify lines added from now on, also after "
+            "log rotation, until Ctrl-C.",
         ),
     ] = None,
     explain: Annotated[
         bool,
         typer.Option(
             "--explain",
-            help="Mark the words that drove each answer: what changes when one is left out.",
+            help="Highlight the words that led to each answer, found by leaving parts out. Slow.",
         ),
     ] = PredictSettings.explain,
     save: Annotated[
-        bool, typer.Option("--save", help="Keep the answers as an artifact, too.")
+        bool, typer.Option("--save", help="Also save the answers as an artifact.")
     ] = PredictSettings.save,
     classifier: Annotated[
         str | None,
         typer.Option(
-            help="Which classifier (v1), or bundled: the one that comes with spamgpt.",
+            help="Classifier to use, such as v1; bundled is the one that comes with spamgpt.",
             show_default="newest, else bundled",
         ),
     ] = None,
@@ -143,10 +144,10 @@ def command(
     threads: ThreadsOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     quiet: QuietOption = False,
-    json: Annotated[bool, typer.Option("--json", help="Short for --format jsonl.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Same as --format jsonl.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Classify messages, in order, as they come: lines, tables, mails.
+    """Classify messages in order, as they arrive: lines of text, tables or emails.
 
     cat messages.txt | spamgpt predict
 
@@ -156,11 +157,12 @@ def command(
 
     spamgpt predict ~/Maildir inbox.mbox archive.jsonl.gz --format csv
 
-    procmail: ":0fw" and "| spamgpt predict --add-header --quiet", then ":0:" and
-    "* ^X-Spam-Status: Yes". With --exit-code: "* ? spamgpt predict --exit-code" (0 is spam).
+    In procmail: ":0fw" and "| spamgpt predict --add-header --quiet", then ":0:" and
+    "* ^X-Spam-Status: Yes". Or use the exit status (0 is spam): "* ? spamgpt predict --exit-code".
 
-    The probability shown is that of the label given, of unsure that of spam. A line is answered
-    even if it is empty, a mail even if it is broken; of a mail the subject and the text are read.
+    The probability shown is that of the answer; for unsure, it is that of spam. Every message gets
+    an answer, even an empty line or a malformed email. The subject and the text of an email are
+    read.
     """
     set_threads(threads)
     from spamgpt.cli.output.screen import ScreenReporter
