@@ -65,7 +65,7 @@ def command(
     elif whole:
         show_result([(artifact.reference, _describe(artifact, verify)) for artifact in whole])
     else:
-        ScreenReporter().note(f"{workspace} holds no artifacts. Begin with: spamgpt fetch")
+        ScreenReporter().note(f"{workspace} holds no artifacts. Start with: spamgpt fetch")
     if runs and not json:
         size = sum(place.size for place in runs) / 1e6
         ScreenReporter().note(
@@ -78,7 +78,8 @@ def command(
         ScreenReporter().warn(damage.message)
     if damaged:
         raise IntegrityError(
-            f"{len(damaged)} artifacts are damaged.", "Delete their folders and make them again."
+            f"{len(damaged)} artifacts are damaged.",
+            "Delete their folders and make the artifacts again.",
         )
 
 

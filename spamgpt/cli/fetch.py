@@ -41,7 +41,7 @@ def command(
 
     Downloads are verified against published hashes. Files that are in the workspace or in the
     Hugging Face cache are not downloaded again. To use a mirror of the Hub, set HF_ENDPOINT. A data
-    file needs a column label and a column text; if yours have other names, tell prepare.
+    file needs the columns label and text; if yours have other names, give them to spamgpt prepare.
     """
     from spamgpt.cli.output.screen import ScreenReporter, show_json, show_result
 

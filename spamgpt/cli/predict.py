@@ -190,8 +190,8 @@ def command(
     _check_labels(predictor.labels, only, exit_code, add_header)
     if answers.classifier == BUNDLED:
         reporter.note(
-            "Answered by the bundled classifier (mini, made for English SMS and short mail). "
-            "Your own: spamgpt run"
+            "The bundled classifier answers (mini, made for English SMS and short emails). "
+            "To train your own: spamgpt run"
         )
     for text in answers.substitutions:
         reporter.warn(text)
@@ -209,13 +209,13 @@ def command(
             reporter.note(f"Saved: {answers.saved.reference}")
     if summary.long:
         reporter.note(
-            f"Longer than the model's {predictor.classifier.context:,} tokens and read in "
-            f"overlapping windows: {summary.long:,}."
+            f"Messages longer than the model's context of {predictor.classifier.context:,} tokens, "
+            f"read in overlapping windows: {summary.long:,}."
         )
     if summary.left_out:
         reporter.warn(
-            f"The columns {', '.join(summary.left_out)} are left out, since the first message does "
-            "not have them; --format jsonl has them."
+            f"The columns {', '.join(summary.left_out)} are left out because the first message "
+            "does not have them; --format jsonl keeps them."
         )
     if summary.counts.total() != 1:
         reporter.note(str(summary))
@@ -242,8 +242,8 @@ def _found(paths: Sequence[Path], input_format: InputFormat, reporter: Reporter)
         left_out += others
     if left_out:
         reporter.warn(
-            f"{len(left_out):,} files whose names tell no format are left out, the first of them "
-            f"{left_out[0]}; --input-format takes all."
+            f"Files skipped because their names show no format: {len(left_out):,}, such as "
+            f"{left_out[0]}. To read them, too, give --input-format."
         )
     return found
 
@@ -257,7 +257,7 @@ def _read(paths: Sequence[Path], quiet: bool) -> Iterator[tuple[str, Iterable[by
             yield str(path), lines_of(path)
             continue
         if sys.stdin.isatty() and not quiet:
-            print("Reading messages from the keyboard, one a line; Ctrl-D ends.", file=sys.stderr)
+            print("Reading messages from the keyboard, one per line; Ctrl-D ends.", file=sys.stderr)
         # Not sys.stdin, and never closed: the thread that waits for the next line holds the lock
         # that closing, also Python's own at exit, would wait for.
         yield STANDARD_INPUT, open(0, "rb", closefd=False)  # noqa: SIM115
@@ -271,7 +271,7 @@ def _watched(
 
     if files or one_message:
         other = "other files" if files else "--exit-code or --add-header"
-        raise UsageError(f"--watch and {other} exclude each other.", "Follow one file of lines.")
+        raise UsageError(f"--watch cannot be combined with {other}.", "Follow one file of lines.")
     format = format_of(file) if input_format == "auto" else input_format
     if file.is_dir() or format not in (LINES, JSONL) or file.suffix == ".gz":
         raise UsageError(
@@ -296,23 +296,23 @@ def _check_options(
     formats = [format_of(path) if chosen == "auto" else chosen for path in paths]
     if exit_code and (len(paths) != 1 or formats[0] not in (LINES, EML)):
         raise UsageError(
-            "--exit-code is for one message: a mail or a text.",
+            "--exit-code is for one message: an email or a text.",
             "Give it on standard input or as one file.",
         )
     if settings.explain and shape in ("headed", "unchanged", "none"):
         raise UsageError(
-            "--explain has no place in messages that are passed on or not shown.",
-            "Give --format text, tsv, csv or jsonl, without --add-header.",
+            "--explain does not work where messages are passed through or not printed.",
+            "Use --format text, tsv, csv or jsonl, without --add-header.",
         )
     if shape == "headed":
         if format != "auto":
-            raise UsageError("--add-header and --format exclude each other.", "Leave one out.")
+            raise UsageError("--add-header and --format cannot be combined.", "Leave one out.")
         if any(found not in (LINES, *MAIL_FORMATS) for found in formats):
-            raise UsageError("--add-header is for mails.", "Give a mail or an mbox.")
+            raise UsageError("--add-header is for emails.", "Give an email or an mbox.")
     if shape in ("headed", "unchanged") and formats.count(EML) > 1 and MBOX not in formats:
         raise UsageError(
-            f"{formats.count(EML):,} mails would become one file.",
-            "--format jsonl or csv names the file of each answer.",
+            f"{formats.count(EML):,} emails would be joined into one.",
+            "Use --format jsonl or csv: they name the file of each answer.",
         )
 
 
@@ -325,5 +325,5 @@ def _check_labels(
     if (exit_code or add_header) and len(set(labels) - {UNSURE}) > 2:
         raise UsageError(
             f"--exit-code and --add-header are for two labels, not {', '.join(labels)}.",
-            "--format jsonl has the answer for many.",
+            "Use --format jsonl: it has the probability of every label.",
         )

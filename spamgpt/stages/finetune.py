@@ -254,8 +254,8 @@ def _read_splits(
         splits[name] = read_split(table, planned.labels, tokenizer, context)
         if cut := sum(splits[name].messages.truncated):
             reporter.warn(
-                f"Longer than the model's {context} tokens, and trained on by their first "
-                f"{context}: {cut:,} of the {name} split."
+                f"Messages of the {name} split cut to the model's context of {context} tokens: "
+                f"{cut:,}."
             )
     specification = TrunkSpecification(
         planned.model.digest,

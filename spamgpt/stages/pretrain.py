@@ -113,7 +113,7 @@ def run(
             return artifact
     raise MissingInputError(
         f"There is no interrupted pre-training with these settings and texts in {workspace.root}.",
-        "Repeat the settings of the interrupted run with `resume`, or start without it.",
+        "Use the settings of the interrupted run with `resume`, or start a new run without it.",
     )
 
 

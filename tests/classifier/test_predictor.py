@@ -85,8 +85,8 @@ def test_a_text_that_came_before_is_not_computed_again(classifier, monkeypatch):
     ("limits", "told"),
     [
         ({"unsure": (0.8, 0.2)}, "`unsure` is 0.8 0.2"),
-        ({"unsure": (0.5, 1.5)}, "no range of probabilities"),
-        ({"unsure": (0.2, 0.8), "threshold": 0.5}, "exclude each other"),
+        ({"unsure": (0.5, 1.5)}, "not a range of probabilities"),
+        ({"unsure": (0.2, 0.8), "threshold": 0.5}, "cannot be combined"),
         ({"threshold": 1.5}, "`threshold` of 1.5"),
     ],
 )
