@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-import spamgpt
 from spamgpt.cli.output.wording import speak_of
+from spamgpt.version import __version__
 
 # Each command's file and what it does, in the order in which one meets them.
 SUMMARIES: Mapping[str, str] = {
@@ -110,7 +110,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"spamgpt {spamgpt.__version__}")
+        typer.echo(f"spamgpt {__version__}")
         raise typer.Exit
 
 

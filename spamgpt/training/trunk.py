@@ -13,14 +13,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-import spamgpt
 from spamgpt.data.batches import TokenizedMessages, batches_by_length, tokens_per_batch
 from spamgpt.gpt2.backends.precision import lowered
 from spamgpt.gpt2.model import GPT2
 from spamgpt.reporting import Reporter, Task
 from spamgpt.training.cache import Array, ArrayCache
+from spamgpt.version import __version__
 
 # The code whose arithmetic, or whose choice of what is computed together, decides activations.
+_ROOT = Path(__file__).parents[1]
 _DECIDES = ("gpt2/**/*.py", "data/batches.py", "training/trunk.py")
 
 
@@ -67,10 +68,9 @@ class TrunkSpecification:
 @computed_once
 def code_digest() -> str:
     """A digest of this program's code that decides activations: another code, another digest."""
-    root = Path(spamgpt.__file__).parent
-    digest = hashlib.sha256(spamgpt.__version__.encode())
-    for path in sorted(path for pattern in _DECIDES for path in root.glob(pattern)):
-        digest.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
+    digest = hashlib.sha256(__version__.encode())
+    for path in sorted(path for pattern in _DECIDES for path in _ROOT.glob(pattern)):
+        digest.update(f"{path.relative_to(_ROOT).as_posix()}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
