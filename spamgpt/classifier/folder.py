@@ -75,7 +75,7 @@ def read_trained(
     """
     gpt2, tokenizer = pretrained
     config = ClassifierConfig.from_file(folder / CONFIG_FILE)
-    model = GPT2Classifier(gpt2, len(config.labels))
+    model = GPT2Classifier(gpt2, len(config.labels), pooling=config.pooling)
     path, weights = folder / TRAINED_FILE, pretrained_folder / WEIGHTS_FILE
     try:
         trained = load_file(path)
@@ -97,7 +97,7 @@ def read_saved(folder: Path) -> ClassifierFiles:
     tokenizer = load_tokenizer(folder, shape)
     with device("meta"):
         gpt2 = GPT2(shape)
-    model = GPT2Classifier(gpt2, len(config.labels))
+    model = GPT2Classifier(gpt2, len(config.labels), pooling=config.pooling)
     weights = folder / WEIGHTS_FILE
     tensors = {
         name if name.startswith("head.") else _HERE + name: tensor

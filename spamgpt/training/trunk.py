@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from spamgpt.data.batches import TokenizedMessages, batches_by_length, tokens_per_batch
+from spamgpt.classifier.inference import in_batches
+from spamgpt.data.batches import TokenizedMessages, tokens_per_batch
 from spamgpt.gpt2.backends.precision import lowered
 from spamgpt.gpt2.model import GPT2
 from spamgpt.reporting import Reporter, Task
@@ -153,7 +154,7 @@ class _Stored:
         about = f"blocks 1-{self.specification.depth} ({self.split})"
         return cache.writing(self.key, about, self._shape, self._type)
 
-    def put(self, activations: Array, batch: list[int], output: Tensor) -> None:
+    def put(self, activations: Array, batch: Sequence[int], output: Tensor) -> None:
         """Stores the output for some messages."""
         rows = output.to(self.specification.dtype).cpu()
         bits = rows.view(torch.int16 if rows.dtype == torch.bfloat16 else rows.dtype).numpy()
@@ -183,8 +184,8 @@ def _compute(
     with ExitStack() as stack:
         targets = [stored.at(depth) for depth in depths if depth > begin]
         arrays = [stack.enter_context(target.writing(cache)) for target in targets]
-        most_tokens = tokens_per_batch(device, gpt2.config.n_embd)
-        for batch in batches_by_length(stored.messages, most_tokens):
+
+        def compute(batch: Sequence[int]) -> None:
             packed = stored.messages.pack(batch).to(device)
             reached, x = begin, None if known is None else known.rows(batch).to(device)
             for target, array in zip(targets, arrays, strict=True):
@@ -192,4 +193,6 @@ def _compute(
                 reached = target.specification.depth
                 target.put(array, batch, x)
             task.advance(len(batch))
+
+        in_batches(compute, stored.messages, tokens_per_batch(device, gpt2.config.n_embd))
     return arrays[-1]
