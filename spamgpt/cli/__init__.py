@@ -39,7 +39,7 @@ class _Commands(Mapping[str, Any]):
         module = importlib.import_module(f"spamgpt.cli.{name}")
         command = module.command
         app = typer.Typer(
-            rich_markup_mode="rich", add_completion=False, pretty_exceptions_enable=False
+            rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False
         )
         app.command(
             name,
@@ -103,7 +103,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings=_SETTINGS,
 )
 
