@@ -31,7 +31,8 @@ from spamgpt.workspace import Artifact, Workspace
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-# Chosen on the validation split: the last two blocks at 1e-3 reached 94.4 % there.
+# Chosen on the validation split: the last two blocks at 1e-3 reached 94.4 % there. The threshold
+# protects ham: whoever runs the bundled classifier has not looked at its scores yet.
 SETTINGS = finetune.FinetuneSettings(
     unfreeze="all",
     epochs=6,
@@ -39,6 +40,7 @@ SETTINGS = finetune.FinetuneSettings(
     learning_rate=2e-4,
     weight_decay=0.1,
     schedule="constant",
+    max_false_positive_rate="1%",
 )
 EVALUATION = evaluate.EvaluateSettings(explain_mistakes=False, check_labels=False)
 
@@ -115,6 +117,7 @@ def card(classifier: Artifact, evaluations: list[Artifact]) -> str:
         kept_epoch=classifier.metadata["kept_epoch"],
         validation_accuracy=classifier.metadata["validation_accuracy"],
         settings=settings,
+        decision=classifier.metadata["calibration"],
         settings_table=settings_table({name: settings[name] for name in told}),
         scores=scores({"SMS Spam Collection": sms, "bundled messages": bundled}),
         mistakes=mistakes(evaluations[1]),

@@ -10,6 +10,8 @@ Importing the package imports no torch; using the classifier does.
 import os
 from typing import TYPE_CHECKING
 
+from spamgpt.version import __version__
+
 if TYPE_CHECKING:
     from spamgpt.classifier.model import SpamClassifier
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
     os.environ["GOMP_SPINCOUNT"] = "2000"
 
-__version__ = "0.1.0"
 __all__ = ["SpamClassifier", "__version__"]
 
 

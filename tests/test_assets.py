@@ -141,6 +141,15 @@ def test_the_classifier_holds_only_what_training_changed():
                 assert (trained.get_tensor(name) != before).any(), name
 
 
+def test_the_classifier_decides_as_its_card_says():
+    config = ClassifierConfig.from_file(CLASSIFIER_FOLDER / "config.json")
+    card = " ".join((CLASSIFIER_FOLDER / "README.md").read_text().split())
+    assert config.temperature != 1
+    assert config.threshold != 0.5
+    assert f"Temperature ({config.temperature:.3f})" in card
+    assert f"threshold ({config.threshold:.4f})" in card
+
+
 def test_the_classifier_scores_as_its_card_says(tmp_path):
     workspace = Workspace(tmp_path / "workspace")
     fetch.run(fetch.FetchSettings(MESSAGES_NAME, "mini"), workspace)

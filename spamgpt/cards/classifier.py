@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import spamgpt
 from spamgpt.cards.rendering import Markdown, render, settings_table, table
 from spamgpt.evaluation.metrics import METRICS
+from spamgpt.version import __version__
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
@@ -67,7 +67,7 @@ def render_card(card: ClassifierCard) -> str:
         settings=settings_table(card.settings),
         history=_history(card),
         scores=_scores(card),
-        spamgpt=spamgpt.__version__,
+        spamgpt=__version__,
     )
 
 

@@ -6,18 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from spamgpt.errors import BadDataError
+from spamgpt.gpt2.pooling import Pooling
 
 if TYPE_CHECKING:
     import torch
 
-# Which hidden state the head reads: that of a message's last token.
-Pooling = Literal["last"]
 # Counts up when a field changes its meaning or a new one has to be understood.
 FORMAT_VERSION = 1
 

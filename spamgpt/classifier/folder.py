@@ -17,11 +17,17 @@ from safetensors.torch import load_file
 from torch import Tensor, device
 
 from spamgpt.classifier.config import ClassifierConfig
-from spamgpt.errors import BadDataError, IntegrityError, UsageError
+from spamgpt.errors import BadDataError, IntegrityError, MissingInputError, UsageError
 from spamgpt.gpt2 import folder as model_folder
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.config import GPT2Config
-from spamgpt.gpt2.folder import CARD_FILE, TOKENIZER_FILES, WEIGHTS_FILE, load_tokenizer
+from spamgpt.gpt2.folder import (
+    CARD_FILE,
+    MODEL_FILES,
+    TOKENIZER_FILES,
+    WEIGHTS_FILE,
+    load_tokenizer,
+)
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.gpt2.weights import differences, read_tensors, write_weights
@@ -75,7 +81,7 @@ def read_trained(
     """
     gpt2, tokenizer = pretrained
     config = ClassifierConfig.from_file(folder / CONFIG_FILE)
-    model = GPT2Classifier(gpt2, len(config.labels))
+    model = GPT2Classifier(gpt2, len(config.labels), pooling=config.pooling)
     path, weights = folder / TRAINED_FILE, pretrained_folder / WEIGHTS_FILE
     try:
         trained = load_file(path)
@@ -90,14 +96,19 @@ def read_trained(
 def read_saved(folder: Path) -> ClassifierFiles:
     """The classifier of a self-contained folder.
 
-    Raises BadDataError or ModelFormatError naming what is missing, surplus or unfit.
+    Raises MissingInputError naming a file that is not there, BadDataError or ModelFormatError
+    naming what is missing, surplus or unfit in one.
     """
+    if missing := [name for name in MODEL_FILES if not (folder / name).is_file()]:
+        raise MissingInputError(
+            f"{folder} has no {', '.join(missing)}.", "Copy the whole folder, or save it again."
+        )
     config = ClassifierConfig.from_file(folder / SAVED_CONFIG_FILE)
     shape = GPT2Config.from_file(folder / model_folder.CONFIG_FILE)
     tokenizer = load_tokenizer(folder, shape)
     with device("meta"):
         gpt2 = GPT2(shape)
-    model = GPT2Classifier(gpt2, len(config.labels))
+    model = GPT2Classifier(gpt2, len(config.labels), pooling=config.pooling)
     weights = folder / WEIGHTS_FILE
     tensors = {
         name if name.startswith("head.") else _HERE + name: tensor
@@ -140,6 +151,8 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     folder = folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} already exists.", "Give a new or an empty folder.")
+    if blocking := next((path for path in folder.parents if path.is_file()), None):
+        raise UsageError(f"{blocking} is a file, not a folder.", "Give another folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     draft.mkdir()

@@ -22,7 +22,7 @@ from spamgpt.classifier.folder import (
 from spamgpt.classifier.inference import predict_logits
 from spamgpt.data.batches import TokenizedMessages, tokenize_in_windows
 from spamgpt.device import Device, Precision, resolve_device, resolve_precision
-from spamgpt.errors import UsageError
+from spamgpt.errors import MissingInputError, UsageError
 from spamgpt.gpt2.backends.precision import lowered
 from spamgpt.gpt2.folder import MODEL_FILES, load_folder
 from spamgpt.gpt2.model import GPT2
@@ -109,8 +109,14 @@ class SpamClassifier:
         if saved:
             return cls(read_saved(path), resolve_device(device), precision, max_batch_tokens)
         if in_workspace:
-            workspace = Workspace(path.absolute().parent.parent)
-            artifact = workspace.read(path.absolute())
+            path = path.absolute()
+            if path.parent.name != "classifiers":
+                raise MissingInputError(
+                    f"{path} is an artifact, but not a classifier.",
+                    "Give the folder of a workspace or of a classifier.",
+                )
+            workspace = Workspace(path.parent.parent)
+            artifact = workspace.read(path)
         else:
             workspace = Workspace(path)
             artifact = workspace.newest("classifiers", classifier)

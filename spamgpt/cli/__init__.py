@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-import spamgpt
 from spamgpt.cli.output.wording import speak_of
+from spamgpt.version import __version__
 
 # Each command's file and what it does, in the order in which one meets them.
 SUMMARIES: Mapping[str, str] = {
@@ -39,7 +39,7 @@ class _Commands(Mapping[str, Any]):
         module = importlib.import_module(f"spamgpt.cli.{name}")
         command = module.command
         app = typer.Typer(
-            rich_markup_mode="rich", add_completion=False, pretty_exceptions_enable=False
+            rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False
         )
         app.command(
             name,
@@ -103,14 +103,14 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings=_SETTINGS,
 )
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"spamgpt {spamgpt.__version__}")
+        typer.echo(f"spamgpt {__version__}")
         raise typer.Exit
 
 

@@ -25,6 +25,7 @@ from spamgpt.cli.options import (
     UnfreezeOption,
     WeightDecayOption,
     WorkspaceOption,
+    given,
     reports_errors,
     settings_from,
 )
@@ -99,13 +100,10 @@ def command(
         else:
             show_plan(planned, ScreenReporter(console=stdout_console()))
         return
-    given = {
-        name
-        for name in asdict(settings)
-        if (source := context.get_parameter_source(name)) and source.name != "DEFAULT"
-    }
     reporter = ScreenReporter(quiet)
-    artifact = run(settings, Workspace(workspace), reporter, resume, given)
+    artifact = run(
+        settings, Workspace(workspace), reporter, resume, given(context) & asdict(settings).keys()
+    )
     warn_of_substitutions(artifact, reporter)
     if json:
         show_json(artifact.summary)

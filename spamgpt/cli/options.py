@@ -212,6 +212,15 @@ PreparedOption = Annotated[
 ]
 
 
+def given(context: typer.Context) -> set[str]:
+    """The parameters of a command that were set by its user, not by their defaults."""
+    return {
+        name
+        for name in context.params
+        if (source := context.get_parameter_source(name)) and source.name != "DEFAULT"
+    }
+
+
 def settings_from(kind: type[Settings], options: Mapping[str, Any], **instead: object) -> Settings:
     """The settings made of a command's options, given as its `locals()`.
 

@@ -15,6 +15,7 @@ from spamgpt.cli.options import (
     ThreadsOption,
     TrainingPrecisionOption,
     WorkspaceOption,
+    given,
     reports_errors,
     settings_from,
 )
@@ -25,11 +26,13 @@ from spamgpt.training.hyperparameters import PretrainingOptimizer
 from spamgpt.training.schedule import PretrainingSchedule
 from spamgpt.workspace import Workspace
 
-_NEW = "Architecture of a new model"
+# The shape of a new model; an existing one keeps its own.
+_SHAPE = ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size")
 
 
 @reports_errors
 def command(
+    context: typer.Context,
     texts: Annotated[
         list[Path],
         typer.Argument(help="Text, JSONL, CSV or TSV files, plain or gzipped, or folders of them."),
@@ -95,19 +98,19 @@ def command(
         StoredAs, typer.Option(help="Data type of the saved weights.")
     ] = PretrainSettings.store_as,
     n_layer: Annotated[
-        int, typer.Option(min=1, help="Number of transformer blocks.", rich_help_panel=_NEW)
+        int, typer.Option(min=1, help="Transformer blocks of a new model.")
     ] = PretrainSettings.n_layer,
     n_head: Annotated[
-        int, typer.Option(min=1, help="Attention heads per block.", rich_help_panel=_NEW)
+        int, typer.Option(min=1, help="Attention heads per block of a new model.")
     ] = PretrainSettings.n_head,
     n_embd: Annotated[
-        int, typer.Option(min=1, help="Width of the hidden states.", rich_help_panel=_NEW)
+        int, typer.Option(min=1, help="Width of the hidden states of a new model.")
     ] = PretrainSettings.n_embd,
     n_positions: Annotated[
-        int, typer.Option(min=2, help="Context length in tokens.", rich_help_panel=_NEW)
+        int, typer.Option(min=2, help="Context length of a new model in tokens.")
     ] = PretrainSettings.n_positions,
     vocab_size: Annotated[
-        int, typer.Option(min=258, help="Vocabulary size.", rich_help_panel=_NEW)
+        int, typer.Option(min=258, help="Vocabulary size of a new model.")
     ] = PretrainSettings.vocab_size,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the interrupted run with these options.")
@@ -125,10 +128,15 @@ def command(
 
     spamgpt pretrain inbox.txt --model gpt2 --tokens 2000000 --learning-rate 5e-5
 
-    Text files hold one document per line; JSONL, CSV and TSV files hold one in each `text` field.
+    Text files hold one document per line; JSONL, CSV and TSV files hold one in each field "text".
     Ctrl-C saves a checkpoint; the same command with --resume continues from it.
     """
     set_threads(threads)
+    if model is not None and (shape := sorted(given(context) & set(_SHAPE))):
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in shape)
+        raise UsageError(
+            f"--model cannot be combined with {options}.", "An existing model keeps its shape."
+        )
     from spamgpt.cli.output.screen import (
         ScreenReporter,
         show_json,

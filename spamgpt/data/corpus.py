@@ -71,7 +71,12 @@ def find_sources(paths: Sequence[Path], weights: Mapping[str, float]) -> list[So
         )
     chosen = [source for source in sources.values() if source.weight > 0]
     if not chosen:
-        raise MissingInputError("There is no text to train on.", "Give text, JSONL or CSV files.")
+        raise MissingInputError(
+            "There is no text to train on.",
+            "Give one of the sources a weight above 0."
+            if sources
+            else "Give text, JSONL, CSV or TSV files.",
+        )
     return chosen
 
 

@@ -12,14 +12,19 @@ from spamgpt.evaluation.intervals import Interval, wilson_interval
 
 
 def parse_share(text: str) -> float:
-    """Reads `0.5%` or `0.005`; raises UsageError unless it is a share from 0 to 1."""
+    """Reads `0.5%` or `0.005`; raises UsageError for what is no share from 0 to 1.
+
+    Without a per cent sign a share has to be below a tenth: whoever writes `0.5` or `1` has
+    forgotten the sign, and would lose half of the ham or all of it.
+    """
+    is_percentage = text.endswith("%")
     try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        share = float(text.removesuffix("%")) / (100 if is_percentage else 1)
     except ValueError:
         share = -1
-    if not 0 <= share <= 1:
+    if not 0 <= share <= (1 if is_percentage else 0.1):
         raise UsageError(
-            f"`max_false_positive_rate` {text} is not a percentage or a share from 0 to 1.",
+            f"`max_false_positive_rate` {text} is not a percentage.",
             "For one in 200: `max_false_positive_rate=0.5%`",
         )
     return share

@@ -1,15 +1,13 @@
 """The head swap: GPT-2's vocabulary-wide output layer gives way to one output a label."""
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.packing import PackedTokens
-
-# What of a message the head reads. last: its last token, the only one that has seen all others.
-Pooling = Literal["last"]
+from spamgpt.gpt2.pooling import Pooling
 
 
 class GPT2Classifier(nn.Module):

@@ -54,7 +54,6 @@ def run(
     """
     import pandas as pd
 
-    import spamgpt
     from spamgpt.classifier.explanation import METHOD
     from spamgpt.classifier.model import SpamClassifier
     from spamgpt.data.rows import TEXT
@@ -64,6 +63,7 @@ def run(
     from spamgpt.evaluation.report.page import REPORT_FILE, render
     from spamgpt.evaluation.report.record import Report
     from spamgpt.evaluation.slices import SOURCE
+    from spamgpt.version import __version__
 
     artifact = workspace.newest("classifiers", settings.classifier)
     prepared = prepared_for(artifact, settings.prepared, workspace)
@@ -100,7 +100,7 @@ def run(
         ),
         kept_epoch=artifact.metadata.get("kept_epoch"),
         lineage=lineage_of([prepared, artifact], workspace),
-        versions={"spamgpt": spamgpt.__version__, **library_versions()},
+        versions={"spamgpt": __version__, **library_versions()},
         substitutions=list(dict.fromkeys([*artifact.substitutions, *prepared.substitutions])),
     )
     with workspace.new("evaluations", settings, inputs=[artifact, prepared]) as draft:

@@ -103,7 +103,8 @@ def run(
             artifact = _train(settings, sources, base, workspace, reporter, checkpoint, None)
             checkpoint.remove()
         return artifact
-    for checkpoint in Checkpoint.interrupted(workspace.root, STAGE):
+    interrupted = Checkpoint.interrupted(workspace.root, STAGE)
+    for checkpoint in interrupted:
         if checkpoint.record != record:
             continue
         with suppress(Timeout), checkpoint.going_on():
@@ -111,9 +112,18 @@ def run(
             artifact = _train(settings, sources, base, workspace, reporter, checkpoint, state)
             checkpoint.remove()
             return artifact
+    hint = "Start a new run without `resume`."
+    if interrupted:
+        saved, now = interrupted[0].record["settings"], record["settings"]
+        other = [
+            f"`{name}={value}`"
+            for name, value in saved.items()
+            if value not in (None, now.get(name))
+        ]
+        hint = f"The last one has {' '.join(other) or 'other texts'}."
     raise MissingInputError(
         f"There is no interrupted pre-training with these settings and texts in {workspace.root}.",
-        "Use the settings of the interrupted run with `resume`, or start a new run without it.",
+        hint,
     )
 
 

@@ -13,14 +13,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-import spamgpt
-from spamgpt.data.batches import TokenizedMessages, batches_by_length, tokens_per_batch
+from spamgpt.classifier.inference import in_batches
+from spamgpt.data.batches import TokenizedMessages, tokens_per_batch
 from spamgpt.gpt2.backends.precision import lowered
 from spamgpt.gpt2.model import GPT2
 from spamgpt.reporting import Reporter, Task
 from spamgpt.training.cache import Array, ArrayCache
+from spamgpt.version import __version__
 
 # The code whose arithmetic, or whose choice of what is computed together, decides activations.
+_ROOT = Path(__file__).parents[1]
 _DECIDES = ("gpt2/**/*.py", "data/batches.py", "training/trunk.py")
 
 
@@ -67,10 +69,9 @@ class TrunkSpecification:
 @computed_once
 def code_digest() -> str:
     """A digest of this program's code that decides activations: another code, another digest."""
-    root = Path(spamgpt.__file__).parent
-    digest = hashlib.sha256(spamgpt.__version__.encode())
-    for path in sorted(path for pattern in _DECIDES for path in root.glob(pattern)):
-        digest.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
+    digest = hashlib.sha256(__version__.encode())
+    for path in sorted(path for pattern in _DECIDES for path in _ROOT.glob(pattern)):
+        digest.update(f"{path.relative_to(_ROOT).as_posix()}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -153,7 +154,7 @@ class _Stored:
         about = f"blocks 1-{self.specification.depth} ({self.split})"
         return cache.writing(self.key, about, self._shape, self._type)
 
-    def put(self, activations: Array, batch: list[int], output: Tensor) -> None:
+    def put(self, activations: Array, batch: Sequence[int], output: Tensor) -> None:
         """Stores the output for some messages."""
         rows = output.to(self.specification.dtype).cpu()
         bits = rows.view(torch.int16 if rows.dtype == torch.bfloat16 else rows.dtype).numpy()
@@ -183,8 +184,8 @@ def _compute(
     with ExitStack() as stack:
         targets = [stored.at(depth) for depth in depths if depth > begin]
         arrays = [stack.enter_context(target.writing(cache)) for target in targets]
-        most_tokens = tokens_per_batch(device, gpt2.config.n_embd)
-        for batch in batches_by_length(stored.messages, most_tokens):
+
+        def compute(batch: Sequence[int]) -> None:
             packed = stored.messages.pack(batch).to(device)
             reached, x = begin, None if known is None else known.rows(batch).to(device)
             for target, array in zip(targets, arrays, strict=True):
@@ -192,4 +193,6 @@ def _compute(
                 reached = target.specification.depth
                 target.put(array, batch, x)
             task.advance(len(batch))
+
+        in_batches(compute, stored.messages, tokens_per_batch(device, gpt2.config.n_embd))
     return arrays[-1]

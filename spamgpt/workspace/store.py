@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import spamgpt
 from spamgpt.errors import MissingInputError
+from spamgpt.version import __version__
 from spamgpt.workspace.artifact import KINDS, Artifact
 from spamgpt.workspace.drafts import Draft, draft_folder, give_version
 from spamgpt.workspace.manifest import (
@@ -66,7 +66,7 @@ class Workspace:
                 "substitutions": _all_substitutions(draft, inputs),
                 "counts": draft.metadata,
                 "files": describe_files(folder, draft.digests),
-                "spamgpt": spamgpt.__version__,
+                "spamgpt": __version__,
                 "libraries": library_versions(),
                 "created": datetime.now(UTC).isoformat(),
                 "seconds": round(time.monotonic() - started, 3),

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import spamgpt
 from spamgpt import SpamClassifier
-from spamgpt.errors import IntegrityError, MissingInputError
+from spamgpt.errors import IntegrityError, MissingInputError, UsageError
 
 MESSAGES = ["WIN a FREE prize now!! 7", "see you later 8", "", "é😀", "ok at home " * 9]
 
@@ -106,3 +106,22 @@ def test_loading_leaves_the_random_state_alone(trained_workspace):
     torch.manual_seed(1)
     SpamClassifier.from_pretrained(trained_workspace)
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_an_artifact_that_is_no_classifier_is_told(trained_workspace):
+    with pytest.raises(MissingInputError, match="not a classifier"):
+        SpamClassifier.from_pretrained(trained_workspace / "models" / "tiny" / "v1")
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "vocab.json", "merges.txt"])
+def test_a_file_that_a_saved_folder_lacks_is_named(trained_workspace, tmp_path, file):
+    SpamClassifier.from_pretrained(trained_workspace).save_pretrained(tmp_path / "saved")
+    (tmp_path / "saved" / file).unlink()
+    with pytest.raises(MissingInputError, match=file):
+        SpamClassifier.from_pretrained(tmp_path / "saved")
+
+
+def test_a_file_in_the_way_of_a_folder_to_save_in_is_named(trained_workspace, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="is a file"):
+        SpamClassifier.from_pretrained(trained_workspace).save_pretrained(tmp_path / "file" / "x")

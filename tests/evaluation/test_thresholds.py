@@ -119,7 +119,7 @@ def test_a_loss_that_no_float_holds_is_allowed_in_full():
 
 @pytest.mark.parametrize(
     ("text", "share"),
-    [("0.5%", 0.005), ("0.005", 0.005), ("0%", 0), ("100%", 1), ("1", 1), ("1e-1%", 0.001)],
+    [("0.5%", 0.005), ("0.005", 0.005), ("0%", 0), ("100%", 1), ("0", 0), ("1e-1%", 0.001)],
 )
 def test_percentages_and_shares_are_read(text, share):
     assert parse_share(text) == pytest.approx(share)

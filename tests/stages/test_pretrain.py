@@ -177,8 +177,9 @@ def test_with_a_cosine_the_budget_has_to_be_the_same(workspace, texts, interrupt
     interrupt()
     with pytest.raises(Interrupted):
         pretrain.run(settings(texts), workspace)
-    with pytest.raises(MissingInputError, match="no interrupted pre-training"):
+    with pytest.raises(MissingInputError, match="no interrupted pre-training") as refused:
         pretrain.run(settings(texts, tokens=30_000), workspace, resume=True)
+    assert refused.value.hint == "The last one has `tokens=20000`."
 
 
 def test_the_learning_rate_follows_the_optimizer_unless_it_is_given(workspace, texts):

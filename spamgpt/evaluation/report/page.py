@@ -22,7 +22,7 @@ _CHARACTERS_SHOWN = 480
 
 def render(report: Report) -> str:
     """The page. The same report gives the same text."""
-    import spamgpt
+    from spamgpt.version import __version__
 
     content = content_of(report)
     page = (
@@ -32,7 +32,7 @@ def render(report: Report) -> str:
             report=report,
             content=content,
             charts=_charts(report, content.captions),
-            version=spamgpt.__version__,
+            version=__version__,
         )
     )
     return "\n".join(line for line in page.split("\n") if line.strip()) + "\n"
