@@ -1,7 +1,7 @@
 """spamgpt turns a pre-trained GPT-2 into a text classifier.
 
     from spamgpt import SpamClassifier
-    classifier = SpamClassifier.load("workspace")
+    classifier = SpamClassifier.from_pretrained("workspace")
     classifier.predict(["see you at 7"])
 
 Importing the package imports no torch; using the classifier does.

@@ -55,7 +55,7 @@ def resolve_precision(name: Precision, device: "torch.device") -> "torch.dtype":
 
 
 def set_threads(threads: int | None) -> None:
-    """Sets with how many threads the CPU computes; None: as many as leave room for others.
+    """Sets the number of CPU threads; None chooses one that leaves room for other processes.
 
     Takes effect before torch is loaded, without loading it, and for a number also afterwards. None
     leaves what OMP_NUM_THREADS says. The last bits of what is computed depend on the number.

@@ -67,7 +67,7 @@ class ClassifierConfig:
         path.write_text(text, encoding="utf-8")
 
     def probabilities(self, logits: "torch.Tensor") -> npt.NDArray[np.float64]:
-        """(messages, labels) -> the same shape: what each label's logit says of a message."""
+        """(messages, labels) logits -> the probability of each label, in the same shape."""
         return (logits.double() / self.temperature).softmax(dim=1).numpy()
 
     def combine(
@@ -75,8 +75,8 @@ class ClassifierConfig:
     ) -> npt.NDArray[np.float64]:
         """(windows, labels) -> (messages, labels): message i has the windows from `offsets[i]` on.
 
-        With two labels a message is as likely of the positive one as its most suspicious window, so
-        that no length of harmless text hides spam; with more, the mean over the windows counts.
+        With two labels, a message has the probabilities of its most suspicious window, so that spam
+        cannot hide in a long harmless text; with more, it has the mean over its windows.
         """
         if len(of_windows) == len(offsets) - 1:
             return of_windows

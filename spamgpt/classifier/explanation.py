@@ -40,7 +40,7 @@ class Explainable(Protocol):
 
     @property
     def context(self) -> int:
-        """The most tokens that are read at once."""
+        """The context length in tokens."""
 
     def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """(messages, labels): the probability of each label."""

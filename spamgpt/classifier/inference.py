@@ -12,14 +12,14 @@ from spamgpt.gpt2.classifier import GPT2Classifier
 
 
 class TrunkOutput(Protocol):
-    """What the first `depth` blocks give for messages, computed before."""
+    """The output of the first `depth` blocks for messages, computed before."""
 
     @property
     def depth(self) -> int:
         """How many blocks were run."""
 
     def rows(self, messages: Sequence[int]) -> Tensor:
-        """(rows, n_embd): what they give for some messages, given by their indices."""
+        """(rows, n_embd): their output for some messages, given by their indices."""
 
 
 def logits_of(
@@ -31,7 +31,7 @@ def logits_of(
 ) -> Tensor:
     """(batch, labels): the logits of some messages, given by their indices.
 
-    With `trunk`, what the frozen blocks give for them is read, not computed.
+    With `trunk`, the output of the frozen blocks is read and not computed.
     """
     packed = messages.pack(batch).to(device)
     if trunk is None:
@@ -71,7 +71,7 @@ def predict_logits(
 def in_batches(
     compute: Callable[[Sequence[int]], None], messages: TokenizedMessages, max_tokens: int
 ) -> None:
-    """Calls `compute` with the indices of messages of similar length until all had their turn.
+    """Calls `compute` with the indices of messages of similar length until all are done.
 
     A batch that does not fit into memory is halved, and so are those after it that are as large.
     Raises SpamgptError if one message does not fit.

@@ -56,8 +56,7 @@ class SpamClassifier:
         classifier = SpamClassifier.from_pretrained("workspace")
         classifier.predict(["see you at 7"])
 
-    `max_batch_tokens` is how many tokens are computed together at most; None chooses what suits the
-    device.
+    `max_batch_tokens` is the maximum number of tokens in a batch; None chooses it by the device.
     """
 
     def __init__(
@@ -95,8 +94,8 @@ class SpamClassifier:
 
         `path` may also be the folder of one classifier in a workspace, or one that
         `save_pretrained` wrote. `precision` is that of the matrix products: fp32, bf16, int8, or
-        auto, the faster of the first two. Raises those of spamgpt.errors: MissingInputError if
-        there is none, IntegrityError if a file is damaged, BadDataError if one does not fit.
+        auto, the faster of the first two. Raises errors of spamgpt.errors: MissingInputError if there
+        is no classifier, IntegrityError if a file is damaged, BadDataError if one does not fit.
         """
         path = Path(path)
         in_workspace = (path / MANIFEST).exists()
@@ -160,8 +159,7 @@ class SpamClassifier:
         """Writes one self-contained folder, which `from_pretrained` loads without a workspace.
 
         The weights are those of the files that this classifier was loaded from, in full precision,
-        whatever `precision` it computes in. Raises UsageError if the folder is there already and
-        not empty, OSError if it cannot be written; then nothing is left behind.
+        whatever `precision` it computes in. Raises UsageError if the folder exists and is not empty, OSError if it cannot be written; then nothing is left behind.
         """
         write_saved(Path(folder), self.model.gpt2.config, self.config, self._sources)
 
@@ -172,7 +170,7 @@ class SpamClassifier:
 
     @property
     def context(self) -> int:
-        """The most tokens that are read at once; a longer message is read in windows."""
+        """The context length in tokens; a longer message is read in windows."""
         return self.model.gpt2.config.n_positions
 
     def predictions(self, texts: Sequence[str], reporter: Reporter = SILENT) -> Predictions:
@@ -216,9 +214,9 @@ class SpamClassifier:
         return self.config.decide(self.predict_proba(texts))
 
     def explain(self, text: str, label: str | None = None) -> list[Span]:
-        """What each part of a text adds to the log-odds of a label, by default of its answer.
+        """What each part of a text adds to the log-odds of a label, by default the predicted one.
 
         The spans cover the text, in order; a part is a word, a number or a whole address. It takes
-        as long as dozens of answers. Raises ValueError for a label that the classifier has not.
+        as long as dozens of predictions. Raises ValueError for a label that the classifier lacks.
         """
         return explain(self, text, self.predict([text])[0] if label is None else label)

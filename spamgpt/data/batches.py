@@ -81,7 +81,7 @@ def tokenize_in_windows(texts: Sequence[str], tokenizer: Tokenizer, context: int
 
 
 def tokens_per_batch(device: torch.device, n_embd: int = 768) -> int:
-    """How many tokens a device best computes with at once, for a model of width `n_embd`.
+    """How many tokens a batch should have on a device, for a model of width `n_embd`.
 
     On a GPU no more than take a quarter of the memory that is free; a power of two, so that the
     batches, and with them the last bits of the answers, do not change with every free byte.

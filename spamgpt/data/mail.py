@@ -127,10 +127,10 @@ def _split_head(mail: bytes) -> tuple[bytes, bytes]:
 
 
 def fields_of(mail: bytes) -> dict[str, str]:
-    """The headers that tell which mail it is, those it has, and as `text` what its reader sees.
+    """The headers that identify a mail, if it has them, and as `text` what its reader sees.
 
-    That is the subject and the body, without attachments. Of a body in several versions the plain
-    one is read, else HTML, turned into text.
+    That is the subject and the body, without attachments. If the body comes in several
+    versions, the plain one is read, else the HTML one as text.
     """
     match = _FROM_LINE.match(mail)
     mail = mail[match.end() :] if match else mail

@@ -74,7 +74,7 @@ class Difference:
 class McNemar:
     """McNemar's test: the messages that only one of two models got right.
 
-    `p_value` is how often equally good models would differ by so much or more.
+    `p_value` is the probability that equally good models differ at least this much.
     """
 
     only_first: int
@@ -83,7 +83,7 @@ class McNemar:
 
     @property
     def significant(self) -> bool:
-        """Whether one of them is more accurate by more than chance explains.
+        """Whether the difference in accuracy is more than chance explains.
 
         This is the one test that decides it: the interval of a difference is there to show its size
         and, with few messages that only one got right, may leave out 0 where the test does not.

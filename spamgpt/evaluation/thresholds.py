@@ -12,7 +12,7 @@ from spamgpt.evaluation.intervals import Interval, wilson_interval
 
 
 def parse_share(text: str) -> float:
-    """Reads `0.5%` or `0.005`; raises UsageError for what is no share from 0 to 1.
+    """Reads `0.5%` or `0.005`; raises UsageError unless it is a share from 0 to 1.
 
     Without a per cent sign a share has to be below a tenth: whoever writes `0.5` or `1` has
     forgotten the sign, and would lose half of the ham or all of it.
@@ -58,11 +58,11 @@ class OperatingPoint:
 
 
 def operating_points(is_positive: npt.NDArray[np.bool_], scores: Floats) -> list[OperatingPoint]:
-    """All that thresholds can do to messages with these probabilities (messages,) of the positive.
+    """What each possible threshold does to messages with these scores, (messages,).
 
-    From the one that calls nothing positive to the one that calls everything so.
-
-    The threshold is 0.5 if that does it, else halfway between the two scores that it parts.
+    The points go from the one that calls nothing positive to the one that calls everything
+    positive. Of the thresholds with the same effect, 0.5 is taken if it is one of them, else the
+    middle between the two scores that they separate.
     """
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order]

@@ -42,7 +42,7 @@ class PretrainSettings:
     With `model`, a reference, training goes on from that model (domain-adaptive pre-training,
     Gururangan et al. 2020); without, it starts from scratch with a vocabulary of `vocab_size`
     tokens learnt from the texts; `n_layer`, `n_head`, `n_embd` and `n_positions` are the rest of
-    its shape. The budget is `tokens` or `minutes`. The highest `learning_rate` is by default that
+    its shape. The budget is `tokens` or `minutes`. The peak `learning_rate` is by default that
     of PRETRAINING_RATES. `held_out` is the share of the documents kept for measuring.
     """
 

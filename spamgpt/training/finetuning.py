@@ -30,7 +30,7 @@ from spamgpt.training.trunk import Trunk, TrunkSpecification, run_trunk
 class LabelledMessages:
     """Tokenized messages and the index of each one's label, (messages,) int64.
 
-    With `trunk`, what the frozen blocks give for them is not computed again.
+    With `trunk`, the output of the frozen blocks is not computed again.
     """
 
     messages: TokenizedMessages
@@ -188,7 +188,7 @@ def with_trunks(
     reporter: Reporter,
     weights: Path,
 ) -> dict[str, LabelledMessages]:
-    """The splits with what the frozen blocks give for them, if there are any and it fits."""
+    """The splits with the output of the frozen blocks, if there are any and the cache has room."""
     if specification.depth == 0:
         return splits
     messages = {name: split.messages for name, split in splits.items()}

@@ -58,7 +58,7 @@ class Bar:
 
 
 class Objective(Protocol[Record]):
-    """What a run of training is for. What it answers depends on its arguments only."""
+    """What a run of training is for. The answers of its methods depend on their arguments only."""
 
     model: nn.Module
     # Whether one progress bar shows the whole run, or each ends where a measurement begins.
@@ -309,7 +309,7 @@ class Trainer(Generic[Record]):
 
 
 def diverged(loss: float, where: str) -> SpamgptError:
-    """The error to raise for a loss that is no number."""
+    """The error to raise for a loss that is not finite."""
     return SpamgptError(
         f"The loss became {loss} {where}: training has diverged.", "Lower `learning_rate`."
     )

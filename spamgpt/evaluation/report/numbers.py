@@ -32,7 +32,7 @@ def points(difference: float) -> str:
 
 
 def p_value(value: float) -> str:
-    """The p of a test, with what is next to nothing told as such."""
+    """The p of a test; a tiny one is shown as a bound."""
     return "p < 0.0001" if value < 0.0001 else f"p = {value:.2g}"
 
 
