@@ -94,8 +94,9 @@ class SpamClassifier:
 
         `path` may also be the folder of one classifier in a workspace, or one that
         `save_pretrained` wrote. `precision` is that of the matrix products: fp32, bf16, int8, or
-        auto, the faster of the first two. Raises errors of spamgpt.errors: MissingInputError if there
-        is no classifier, IntegrityError if a file is damaged, BadDataError if one does not fit.
+        auto, the faster of the first two. Raises errors of spamgpt.errors: MissingInputError if
+        there is no classifier, IntegrityError if a file is damaged, BadDataError if one does not
+        fit.
         """
         path = Path(path)
         in_workspace = (path / MANIFEST).exists()
@@ -159,7 +160,8 @@ class SpamClassifier:
         """Writes one self-contained folder, which `from_pretrained` loads without a workspace.
 
         The weights are those of the files that this classifier was loaded from, in full precision,
-        whatever `precision` it computes in. Raises UsageError if the folder exists and is not empty, OSError if it cannot be written; then nothing is left behind.
+        whatever `precision` it computes in. Raises UsageError if the folder exists and
+        is not empty, OSError if it cannot be written; then nothing is left behind.
         """
         write_saved(Path(folder), self.model.gpt2.config, self.config, self._sources)
 
