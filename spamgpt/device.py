@@ -40,7 +40,7 @@ def resolve_precision(name: Precision, device: "torch.device") -> "torch.dtype":
 
         if not _int8_is_exact(device):
             raise UsageError(
-                "int8 is for processors that sum 8-bit products exactly (AVX512-VNNI).",
+                "int8 needs a processor that sums 8-bit products exactly (AVX512-VNNI).",
                 "Use `precision=auto`.",
             )
         if not quantized_projections_work():

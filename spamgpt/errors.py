@@ -60,10 +60,12 @@ def as_user_error(error: Exception) -> SpamgptError:
         return BadDataError(str(error), "Fetch a GPT-2 in the Hugging Face layout.")
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         where = f" while writing {error.filename}" if error.filename else ""
-        return SpamgptError(f"The disk is full{where}.", "Make room and run the command again.")
+        return SpamgptError(
+            f"The disk is full{where}.", "Free some space and run the command again."
+        )
     if isinstance(error, OSError) and error.filename:
         return MissingInputError(
-            f"{error.strerror}: {error.filename}", "Check the path and its access rights."
+            f"{error.strerror}: {error.filename}", "Check the path and its permissions."
         )
     if is_out_of_memory(error):
         return SpamgptError(

@@ -150,9 +150,9 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     """A draft beside the folder, which gets its name when all is written."""
     folder = folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is there already.", "Name a new or an empty folder.")
+        raise UsageError(f"{folder} already exists.", "Give a new or an empty folder.")
     if blocking := next((path for path in folder.parents if path.is_file()), None):
-        raise UsageError(f"{blocking} is a file, not a folder.", "Name another folder.")
+        raise UsageError(f"{blocking} is a file, not a folder.", "Give another folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     draft.mkdir()

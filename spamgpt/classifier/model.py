@@ -103,7 +103,7 @@ class SpamClassifier:
         saved = not in_workspace and (path / SAVED_CONFIG_FILE).exists()
         if classifier is not None and (in_workspace or saved):
             raise UsageError(
-                f"{path} is one classifier: there is no {classifier!r} to choose.",
+                f"{path} holds one classifier only: {classifier!r} cannot be chosen.",
                 "Give the folder of the workspace, or leave `classifier` out.",
             )
         if saved:

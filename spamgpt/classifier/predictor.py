@@ -75,7 +75,9 @@ class Predictor:
         return self.classifier.config.positive_label
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """The answer to each text, in order."""
+        """The answer to each text, in order. Raises TypeError for one string."""
+        if isinstance(texts, str):
+            raise TypeError("texts is one string; give a list of messages")
         if not texts:
             return []
         probabilities, windows = self._probabilities(texts)
@@ -141,24 +143,24 @@ def _check_limits(
         if given is not None and len(labels) > 2:
             raise UsageError(
                 f"`{name}` is for two labels; this classifier has {', '.join(labels)}.",
-                "Leave it out: the most probable label is given.",
+                "Leave it out: the answer is the most probable label.",
             )
     if threshold is not None and not 0 <= threshold <= 1:
         raise UsageError(
-            f"A `threshold` of {threshold:g} is no probability.", "Give one between 0 and 1."
+            f"A `threshold` of {threshold:g} is not a probability.", "Give one between 0 and 1."
         )
     if unsure is None:
         return
     if threshold is not None:
         raise UsageError(
-            "`threshold` and `unsure` exclude each other.",
-            "Leave `threshold` out: spam begins at the higher number of `unsure`.",
+            "`threshold` and `unsure` cannot be combined.",
+            "Leave `threshold` out: the higher number of `unsure` is the threshold for spam.",
         )
     low, high = unsure
     if not 0 <= low <= high <= 1:
         raise UsageError(
-            f"`unsure` is {low:g} {high:g}, which is no range of probabilities.",
-            "Give the higher one last, both between 0 and 1.",
+            f"`unsure` is {low:g} {high:g}, which is not a range of probabilities.",
+            "Give two numbers between 0 and 1, the lower one first.",
         )
     if UNSURE in labels:
         raise UsageError(f"The classifier has a label {UNSURE!r} already.", "Leave `unsure` out.")

@@ -21,12 +21,12 @@ SUMMARIES: Mapping[str, str] = {
     "fetch": "Get a labelled data set and a pretrained GPT-2.",
     "prepare": "Split a data set into training, validation and test sets.",
     "finetune": "Train a classifier: replace the head, freeze most blocks, train the rest.",
-    "evaluate": "Measure how well a classifier does, by default on the test split.",
-    "compare": "Compare classifiers on the same messages.",
+    "evaluate": "Score a classifier on labelled messages, by default on the test split.",
+    "compare": "Score several classifiers side by side on the same messages.",
     "predict": "Classify messages from files or standard input, as they arrive.",
     "pretrain": "Train a language model on unlabelled text, to fine-tune it later.",
     "artifacts": "List the artifacts of a workspace and their origins; show model cards.",
-    "cache": "Show or clear files that are kept only to save time.",
+    "cache": "Show or clear the cache and the checkpoints of interrupted runs.",
 }
 
 

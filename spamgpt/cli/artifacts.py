@@ -22,13 +22,13 @@ def command(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="Show the model card of a model (mini, models/mini/v1), of a classifier "
-            "(classifiers/v1), or of the bundled classifier (bundled).",
+            help="Show the model card of this model (mini, models/mini/v1) or classifier "
+            "(classifiers/v1); bundled is the classifier that comes with spamgpt.",
             show_default="list all artifacts",
         ),
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Hash every file and compare it with the manifest.")
+        bool, typer.Option("--verify", help="Check every file against the hash in its manifest.")
     ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     json: JsonOption = False,
@@ -65,7 +65,7 @@ def command(
     elif whole:
         show_result([(artifact.reference, _describe(artifact, verify)) for artifact in whole])
     else:
-        ScreenReporter().note(f"{workspace} holds no artifacts. Begin with: spamgpt fetch")
+        ScreenReporter().note(f"{workspace} holds no artifacts. Start with: spamgpt fetch")
     if runs and not json:
         size = sum(place.size for place in runs) / 1e6
         ScreenReporter().note(
@@ -78,7 +78,8 @@ def command(
         ScreenReporter().warn(damage.message)
     if damaged:
         raise IntegrityError(
-            f"{len(damaged)} artifacts are damaged.", "Delete their folders and make them again."
+            f"{len(damaged)} artifacts are damaged.",
+            "Delete their folders and make the artifacts again.",
         )
 
 

@@ -25,7 +25,8 @@ _SHOWN_SOURCES = 3
 @reports_errors
 def command(
     clear: Annotated[
-        bool, typer.Option("--clear", help="Empty the cache; interrupted runs stay resumable.")
+        bool,
+        typer.Option("--clear", help="Empty the cache. Interrupted runs can still be resumed."),
     ] = False,
     checkpoints: Annotated[
         bool,
@@ -37,11 +38,11 @@ def command(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Show or clear the cache of frozen blocks, and the checkpoints of interrupted runs.
+    """Show or clear the cache and the checkpoints of interrupted runs.
 
-    The cache only saves time: the next fine-tuning computes again what it needs. A checkpoint is
-    what an interrupted finetune or pretrain continues from with --resume. A run in progress keeps
-    its checkpoint.
+    The cache holds the outputs of the frozen blocks. It only saves time: the next fine-tuning
+    recomputes what it needs. An interrupted finetune or pretrain continues from its checkpoint with
+    --resume. The checkpoint of a run in progress is never deleted.
     """
     from spamgpt.cli.output.screen import local_time, show_json, show_result
     from spamgpt.training.cache import ArrayCache

@@ -27,7 +27,8 @@ from spamgpt.workspace import Workspace
 @reports_errors
 def command(
     classifiers: Annotated[
-        list[str], typer.Argument(help="Two or more classifiers (v1 v2).", metavar="CLASSIFIER...")
+        list[str],
+        typer.Argument(help="Two or more classifiers, such as v1 v2.", metavar="CLASSIFIER..."),
     ],
     split: SplitNameOption = CompareSettings.split,
     prepared: PreparedOption = None,
@@ -42,9 +43,9 @@ def command(
 ) -> None:
     """Score classifiers side by side on the same messages.
 
-    McNemar's test looks at the messages that only one of two classifiers got right: p is how often
-    equally good ones would differ by so much. Without --prepared, the messages are those of the
-    first classifier's data.
+    For each pair, McNemar's test looks at the messages that only one of the two got right: p is the
+    probability that equally good classifiers differ at least this much. Without --prepared, the
+    messages come from the data that the first classifier was trained on.
     """
     set_threads(threads)
     from spamgpt.cli.output.scores import show_comparison

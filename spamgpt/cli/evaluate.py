@@ -28,29 +28,29 @@ from spamgpt.workspace import Workspace
 def command(
     split: SplitNameOption = EvaluateSettings.split,
     classifier: Annotated[
-        str | None, typer.Option(help="Which classifier (v1).", show_default="newest")
+        str | None, typer.Option(help="Classifier to score, such as v1.", show_default="newest")
     ] = None,
     prepared: PreparedOption = None,
     baseline: Annotated[
         bool,
         typer.Option(
             "--baseline",
-            help="Also train TF-IDF with a linear SVM and with logistic regression on the same "
-            "messages, and say who is ahead.",
+            help="Also train two baselines on the same messages and compare: TF-IDF with a linear "
+            "SVM and with logistic regression.",
         ),
     ] = EvaluateSettings.baseline,
     explain_mistakes: Annotated[
         bool | None,
         typer.Option(
-            help="Mark in the report the words that drove the wrong answers.",
-            show_default="yes, no with --json",
+            help="In the report, highlight the words that led to the wrong answers.",
+            show_default="yes; no with --json",
         ),
     ] = None,
     check_labels: Annotated[
         bool | None,
         typer.Option(
-            help="List in the report the training labels that may be wrong.",
-            show_default="yes, no with --json",
+            help="In the report, list training labels that may be wrong.",
+            show_default="yes; no with --json",
         ),
     ] = None,
     precision: PrecisionOption = EvaluateSettings.precision,
@@ -62,10 +62,11 @@ def command(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Score a classifier on labelled messages, by default on the test split it never saw.
+    """Score a classifier on labelled messages, by default on the test split.
 
-    Each score has a 95 % confidence interval. With two labels, a table says how much spam a filter
-    would catch for several shares of ham lost. A report for a browser is written, too.
+    Each score has a 95 % confidence interval. With two labels, a table shows how much spam is
+    caught at several false positive rates (the share of ham lost). A report in HTML is written,
+    too.
     """
     set_threads(threads)
     from spamgpt.cli.output.scores import show_metrics, tell_report

@@ -36,12 +36,12 @@ def command(
 
     spamgpt fetch --dataset tickets.csv --model gpt2-medium
 
-    If the SMS Spam Collection or gpt2 cannot be reached and you did not ask for it by name,
-    bundled-messages or mini is used instead, with a warning.
+    If the SMS Spam Collection or gpt2 cannot be downloaded, bundled-messages or mini is used
+    instead, with a warning. What you ask for by name is never replaced.
 
-    Downloads are verified against published hashes. Nothing that the workspace or the Hugging Face
-    cache holds is downloaded again. To use a mirror of the Hub, set HF_ENDPOINT. A data file needs
-    the columns label and text; if yours have other names, give these to prepare.
+    Downloads are verified against published hashes. Files that are in the workspace or in the
+    Hugging Face cache are not downloaded again. To use a mirror of the Hub, set HF_ENDPOINT. A data
+    file needs the columns label and text; if yours have other names, give them to spamgpt prepare.
     """
     from spamgpt.cli.output.screen import ScreenReporter, show_json, show_result
 

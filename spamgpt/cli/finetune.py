@@ -38,10 +38,12 @@ from spamgpt.workspace import Artifact, Workspace
 def command(
     context: typer.Context,
     prepared: Annotated[
-        str | None, typer.Option(help="Prepared data to train on (v1).", show_default="newest")
+        str | None,
+        typer.Option(help="Prepared data to train on, such as v1.", show_default="newest"),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Pretrained model (gpt2 or gpt2/v1).", show_default="newest")
+        str | None,
+        typer.Option(help="Pretrained model, such as gpt2 or gpt2/v1.", show_default="newest"),
     ] = None,
     unfreeze: UnfreezeOption = FinetuneSettings.unfreeze,
     epochs: EpochsOption = FinetuneSettings.epochs,
@@ -56,10 +58,11 @@ def command(
     max_false_positive_rate: MaxFalsePositiveRateOption = FinetuneSettings.max_false_positive_rate,
     cache_limit: CacheLimitOption = FinetuneSettings.cache_limit,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the interrupted run that was saved last.")
+        bool,
+        typer.Option("--resume", help="Continue the latest interrupted run with these options."),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be trained, and stop.")
+        bool, typer.Option("--dry-run", help="Show what would be trained, then exit.")
     ] = False,
     device: DeviceOption = FinetuneSettings.device,
     threads: ThreadsOption = None,
@@ -68,10 +71,10 @@ def command(
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Train a classifier: swap the head, freeze all but the last part, fine-tune.
+    """Train a classifier: replace the head, freeze most blocks, train the rest.
 
-    A model can recommend its own training options, as mini does; otherwise the defaults are the
-    published recipe. Ctrl-C keeps what was learnt; --resume continues from there and gives the
+    A model can recommend its own training options, as mini does; otherwise the defaults are those
+    of the published recipe. Ctrl-C saves a checkpoint; --resume continues from it and gives the
     same weights as an uninterrupted run.
     """
     set_threads(threads)

@@ -39,15 +39,15 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show results a
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 DeviceOption = Annotated[
-    Device, typer.Option("--device", help="Device to compute on. auto: a GPU if there is one.")
+    Device, typer.Option("--device", help="Device to run on. auto: a GPU if there is one.")
 ]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
         "--threads",
         min=1,
-        help="CPU threads to compute with.",
-        show_default="the machine's cores; of more than four, all but one",
+        help="Number of CPU threads.",
+        show_default="all cores; with more than four cores, all but one",
     ),
 ]
 TrainingPrecisionOption = Annotated[
@@ -59,7 +59,7 @@ PrecisionOption = Annotated[
     typer.Option(
         "--precision",
         help="auto: bf16 where the hardware supports it, else fp32. int8: fastest on CPUs with "
-        "AVX512-VNNI; probabilities change by a few hundredths.",
+        "AVX512-VNNI; probabilities can change by a few hundredths.",
     ),
 ]
 MaxBatchTokensOption = Annotated[
@@ -67,8 +67,8 @@ MaxBatchTokensOption = Annotated[
     typer.Option(
         "--max-batch-tokens",
         min=1,
-        help="Tokens to compute at once; fewer take less memory.",
-        show_default="what suits the device",
+        help="Maximum number of tokens in a batch. Lower values need less memory.",
+        show_default="depends on the device",
     ),
 ]
 SeedOption = Annotated[
@@ -97,27 +97,29 @@ ModelOption = Annotated[
 ]
 WeightsOption = Annotated[
     Weights,
-    typer.Option(help="random: keep the model's shape and tokenizer, start with new weights."),
+    typer.Option(help="random: same architecture and tokenizer, randomly initialized weights."),
 ]
 OfflineOption = Annotated[
     bool,
-    typer.Option("--offline", help="Use the bundled data set and model, no network."),
+    typer.Option("--offline", help="Use the bundled data set and model; do not use the network."),
 ]
 
 # How it is prepared.
 BalanceOption = Annotated[
     bool,
-    typer.Option("--balance", help="Reduce every label to as many messages as the rarest has."),
+    typer.Option("--balance", help="Downsample every label to the size of the rarest one."),
 ]
 SplitOption = Annotated[
-    str, typer.Option("--split", help="Percentages of training, validation and test messages.")
+    str, typer.Option("--split", help="Percentages of messages for training, validation and test.")
 ]
 KeepDuplicatesOption = Annotated[
     bool,
-    typer.Option("--keep-duplicates", help="Keep duplicate texts, which leak into the test split."),
+    typer.Option(
+        "--keep-duplicates", help="Keep duplicate texts; they can leak into the test split."
+    ),
 ]
 StratifyOption = Annotated[
-    bool, typer.Option(help="Keep the proportions of the labels in every split.")
+    bool, typer.Option(help="Keep the label proportions the same in every split.")
 ]
 TextColumnOption = Annotated[str, typer.Option(help="Column that holds the messages.")]
 LabelColumnOption = Annotated[str, typer.Option(help="Column that holds the labels.")]
@@ -132,25 +134,38 @@ UnfreezeOption = Annotated[
 ]
 EpochsOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Passes over the training split.", show_default="the model's, else 5"),
+    typer.Option(
+        min=1,
+        help="Passes over the training split.",
+        show_default="recommended by the model, else 5",
+    ),
 ]
 BatchSizeOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Messages per step.", show_default="the model's, else 8"),
+    typer.Option(
+        min=1, help="Messages per batch.", show_default="recommended by the model, else 8"
+    ),
 ]
 LearningRateOption = Annotated[
     float | None,
-    typer.Option(min=0, help="Learning rate of AdamW.", show_default="the model's, else 5e-05"),
+    typer.Option(
+        min=0,
+        help="Learning rate of AdamW.",
+        show_default="recommended by the model, else 5e-05",
+    ),
 ]
 WeightDecayOption = Annotated[
     float | None,
-    typer.Option(min=0, help="Weight decay of AdamW.", show_default="the model's, else 0.1"),
+    typer.Option(
+        min=0, help="Weight decay of AdamW.", show_default="recommended by the model, else 0.1"
+    ),
 ]
 ScheduleOption = Annotated[
     Schedule | None,
     typer.Option(
-        help="constant keeps the learning rate; linear warms it up, then lowers it to 0.",
-        show_default="the model's, else constant",
+        help="Learning rate schedule. constant: no change; linear: warm-up, then linear decay to "
+        "0.",
+        show_default="recommended by the model, else constant",
     ),
 ]
 SelectOption = Annotated[
@@ -160,7 +175,7 @@ PositiveLabelOption = Annotated[
     str | None,
     typer.Option(
         metavar="LABEL",
-        help="The label to catch, which precision and recall are about.",
+        help="The label to detect; precision and recall refer to it.",
         show_default="spam if there is one, else the last",
     ),
 ]
@@ -168,8 +183,8 @@ MaxFalsePositiveRateOption = Annotated[
     str | None,
     typer.Option(
         metavar="PERCENT",
-        help="Choose the threshold that catches the most while losing at most this share of the "
-        "other validation messages (0.5%: one ham in 200).",
+        help="Choose the threshold with the highest recall among those with at most this false "
+        "positive rate on the validation split (0.5%: one ham in 200 is lost).",
         show_default="the threshold with the best F1",
     ),
 ]
@@ -178,9 +193,9 @@ CacheLimitOption = Annotated[
     typer.Option(
         min=0,
         metavar="GIB",
-        help="Cache size limit in GiB. The cache keeps the output of the frozen blocks for later "
+        help="Cache size limit in GiB. The cache keeps the outputs of the frozen blocks for later "
         "epochs and runs.",
-        show_default="4, or a quarter of the free disk space",
+        show_default="4, or a quarter of the free disk space if that is less",
     ),
 ]
 
@@ -191,8 +206,8 @@ PreparedOption = Annotated[
     str | None,
     typer.Option(
         "--prepared",
-        help="Prepared data to take the split from (v1).",
-        show_default="the classifier's own",
+        help="Prepared data to take the split from, such as v1.",
+        show_default="what the classifier was trained on",
     ),
 ]
 
@@ -210,10 +225,12 @@ def settings_from(kind: type[Settings], options: Mapping[str, Any], **instead: o
     """The settings made of a command's options, given as its `locals()`.
 
     What is given by keyword replaces an option. A field that is neither does not get its default,
-    or a misspelt option would go unnoticed: it raises TypeError.
+    or a misspelt option would go unnoticed: it raises TypeError, as a keyword that is no field.
     """
     values = {**options, **instead}
     names = [f.name for f in fields(kind)]
+    if unknown := sorted(instead.keys() - set(names)):
+        raise TypeError(f"{kind.__name__} has no {', '.join(unknown)}")
     missing = [name for name in names if name not in values]
     if missing:
         raise TypeError(f"{kind.__name__} gets no {', '.join(missing)} from the command")

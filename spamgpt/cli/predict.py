@@ -52,40 +52,40 @@ def command(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Files with messages, Maildirs or other folders; - or none for standard input.",
+            help="Files with messages, Maildirs or other folders. Standard input if none or -.",
             show_default=False,
         ),
     ] = None,
     format: Annotated[
         OutputFormat,
         typer.Option(
-            help="Output. text: a coloured table; tsv: label, probability, text; auto: text on a "
-            "terminal, tsv in a pipe."
+            help="Output format. text: a coloured table; tsv: label, probability, text; auto: text "
+            "on a terminal, tsv in a pipe."
         ),
     ] = "auto",
     only: Annotated[
         str | None,
         typer.Option(
             metavar="LABEL",
-            help="Print just the messages of this label (unchanged, unless --format is given).",
+            help="Print only messages with this label, unchanged unless --format is given.",
         ),
     ] = None,
     input_format: Annotated[
         InputFormat,
         typer.Option(
-            help="Input. lines: a message a line; eml: one mail; mbox: many; auto: told by the "
-            "file's name, an mbox also by its first line."
+            help="Input format. lines: one message per line; eml: one email; mbox: many emails; "
+            "auto: guessed from the file name, mbox also from the first line."
         ),
     ] = PredictSettings.input_format,
     text_column: Annotated[
-        str, typer.Option(help="The column or field that holds the message.")
+        str, typer.Option(help="Column or field that holds the messages.")
     ] = PredictSettings.text_column,
     threshold: Annotated[
         float | None,
         typer.Option(
             min=0,
             max=1,
-            help="Least probability of spam to say spam.",
+            help="Answer spam if its probability is at least this.",
             show_default="the classifier's",
         ),
     ] = None,
@@ -93,47 +93,48 @@ def command(
         tuple[float, float] | None,
         typer.Option(
             metavar="LOW HIGH",
-            help="A third answer, unsure, where the probability of spam is between the two.",
+            help="Answer unsure if the probability of spam lies between these two.",
         ),
     ] = PredictSettings.unsure,
     exit_code: Annotated[
         bool,
         typer.Option(
             "--exit-code",
-            help="Take the whole input as one message, print nothing (unless told how), and end "
-            "with 0 for spam, 1 for ham, 2 for unsure, 3 for an error.",
+            help="Read the whole input as one message and answer by the exit status: 0 for spam, "
+            "1 for ham, 2 for unsure, 3 for an error. Nothing is printed unless --format, --json "
+            "or --only is given.",
         ),
     ] = False,
     add_header: Annotated[
         bool,
         typer.Option(
             "--add-header",
-            help="Pass a mail or an mbox through, unchanged but for a header X-Spam-Status. "
-            "Standard input is one mail unless --input-format says mbox.",
+            help="Pass an email or mbox through with an X-Spam-Status header added. Standard input "
+            "is read as one email; for an mbox, use --input-format mbox.",
         ),
     ] = False,
     watch: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Follow a growing file, as tail -F does: lines added from now on, also after "
-            "rotation, until Ctrl-C.",
+            help="Follow a growing file like tail -F: classify lines added from now on, also after "
+            "log rotation, until Ctrl-C.",
         ),
     ] = None,
     explain: Annotated[
         bool,
         typer.Option(
             "--explain",
-            help="Mark the words that drove each answer: what changes when one is left out.",
+            help="Highlight the words that led to each answer, found by leaving parts out. Slow.",
         ),
     ] = PredictSettings.explain,
     save: Annotated[
-        bool, typer.Option("--save", help="Keep the answers as an artifact, too.")
+        bool, typer.Option("--save", help="Also save the answers as an artifact.")
     ] = PredictSettings.save,
     classifier: Annotated[
         str | None,
         typer.Option(
-            help="Which classifier (v1), or bundled: the one that comes with spamgpt.",
+            help="Classifier to use, such as v1; bundled is the one that comes with spamgpt.",
             show_default="newest, else bundled",
         ),
     ] = None,
@@ -143,10 +144,10 @@ def command(
     threads: ThreadsOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     quiet: QuietOption = False,
-    json: Annotated[bool, typer.Option("--json", help="Short for --format jsonl.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Same as --format jsonl.")] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Classify messages, in order, as they come: lines, tables, mails.
+    """Classify messages in order, as they arrive: lines of text, tables or emails.
 
     cat messages.txt | spamgpt predict
 
@@ -156,11 +157,12 @@ def command(
 
     spamgpt predict ~/Maildir inbox.mbox archive.jsonl.gz --format csv
 
-    procmail: ":0fw" and "| spamgpt predict --add-header --quiet", then ":0:" and
-    "* ^X-Spam-Status: Yes". With --exit-code: "* ? spamgpt predict --exit-code" (0 is spam).
+    In procmail: ":0fw" and "| spamgpt predict --add-header --quiet", then ":0:" and
+    "* ^X-Spam-Status: Yes". Or use the exit status (0 is spam): "* ? spamgpt predict --exit-code".
 
-    The probability shown is that of the label given, of unsure that of spam. A line is answered
-    even if it is empty, a mail even if it is broken; of a mail the subject and the text are read.
+    The probability shown is that of the answer; for unsure, it is that of spam. Every message gets
+    an answer, even an empty line or a malformed email. The subject and the text of an email are
+    read.
     """
     set_threads(threads)
     from spamgpt.cli.output.screen import ScreenReporter
@@ -188,8 +190,8 @@ def command(
     _check_labels(predictor.labels, only, exit_code, add_header)
     if answers.classifier == BUNDLED:
         reporter.note(
-            "Answered by the bundled classifier (mini, made for English SMS and short mail). "
-            "Your own: spamgpt run"
+            "The bundled classifier answers (mini, made for English SMS and short emails). "
+            "To train your own: spamgpt run"
         )
     for text in answers.substitutions:
         reporter.warn(text)
@@ -207,13 +209,13 @@ def command(
             reporter.note(f"Saved: {answers.saved.reference}")
     if summary.long:
         reporter.note(
-            f"Longer than the model's {predictor.classifier.context:,} tokens and read in "
-            f"overlapping windows: {summary.long:,}."
+            f"Messages longer than the model's context of {predictor.classifier.context:,} tokens, "
+            f"read in overlapping windows: {summary.long:,}."
         )
     if summary.left_out:
         reporter.warn(
-            f"The columns {', '.join(summary.left_out)} are left out, since the first message does "
-            "not have them; --format jsonl has them."
+            f"The columns {', '.join(summary.left_out)} are left out because the first message "
+            "does not have them; --format jsonl keeps them."
         )
     if summary.counts.total() != 1:
         reporter.note(str(summary))
@@ -240,8 +242,8 @@ def _found(paths: Sequence[Path], input_format: InputFormat, reporter: Reporter)
         left_out += others
     if left_out:
         reporter.warn(
-            f"{len(left_out):,} files whose names tell no format are left out, the first of them "
-            f"{left_out[0]}; --input-format takes all."
+            f"Files skipped because their names show no format: {len(left_out):,}, such as "
+            f"{left_out[0]}. To read them, too, give --input-format."
         )
     return found
 
@@ -255,7 +257,7 @@ def _read(paths: Sequence[Path], quiet: bool) -> Iterator[tuple[str, Iterable[by
             yield str(path), lines_of(path)
             continue
         if sys.stdin.isatty() and not quiet:
-            print("Reading messages from the keyboard, one a line; Ctrl-D ends.", file=sys.stderr)
+            print("Reading messages from the keyboard, one per line; Ctrl-D ends.", file=sys.stderr)
         # Not sys.stdin, and never closed: the thread that waits for the next line holds the lock
         # that closing, also Python's own at exit, would wait for.
         yield STANDARD_INPUT, open(0, "rb", closefd=False)  # noqa: SIM115
@@ -269,7 +271,7 @@ def _watched(
 
     if files or one_message:
         other = "other files" if files else "--exit-code or --add-header"
-        raise UsageError(f"--watch and {other} exclude each other.", "Follow one file of lines.")
+        raise UsageError(f"--watch cannot be combined with {other}.", "Follow one file of lines.")
     format = format_of(file) if input_format == "auto" else input_format
     if file.is_dir() or format not in (LINES, JSONL) or file.suffix == ".gz":
         raise UsageError(
@@ -294,23 +296,23 @@ def _check_options(
     formats = [format_of(path) if chosen == "auto" else chosen for path in paths]
     if exit_code and (len(paths) != 1 or formats[0] not in (LINES, EML)):
         raise UsageError(
-            "--exit-code is for one message: a mail or a text.",
+            "--exit-code is for one message: an email or a text.",
             "Give it on standard input or as one file.",
         )
     if settings.explain and shape in ("headed", "unchanged", "none"):
         raise UsageError(
-            "--explain has no place in messages that are passed on or not shown.",
-            "Give --format text, tsv, csv or jsonl, without --add-header.",
+            "--explain does not work where messages are passed through or not printed.",
+            "Use --format text, tsv, csv or jsonl, without --add-header.",
         )
     if shape == "headed":
         if format != "auto":
-            raise UsageError("--add-header and --format exclude each other.", "Leave one out.")
+            raise UsageError("--add-header and --format cannot be combined.", "Leave one out.")
         if any(found not in (LINES, *MAIL_FORMATS) for found in formats):
-            raise UsageError("--add-header is for mails.", "Give a mail or an mbox.")
+            raise UsageError("--add-header is for emails.", "Give an email or an mbox.")
     if shape in ("headed", "unchanged") and formats.count(EML) > 1 and MBOX not in formats:
         raise UsageError(
-            f"{formats.count(EML):,} mails would become one file.",
-            "--format jsonl or csv names the file of each answer.",
+            f"{formats.count(EML):,} emails would be joined into one.",
+            "Use --format jsonl or csv: they name the file of each answer.",
         )
 
 
@@ -323,5 +325,5 @@ def _check_labels(
     if (exit_code or add_header) and len(set(labels) - {UNSURE}) > 2:
         raise UsageError(
             f"--exit-code and --add-header are for two labels, not {', '.join(labels)}.",
-            "--format jsonl has the answer for many.",
+            "Use --format jsonl: it has the probability of every label.",
         )

@@ -43,7 +43,7 @@ def command(
 ) -> None:
     """Split a data set into training, validation and test sets.
 
-    Duplicate texts are removed before the split, so that no test message was seen in training.
+    Duplicate texts are removed before the split, so that no test message is seen in training.
     """
     from spamgpt.cli.output.screen import (
         ScreenReporter,

@@ -26,7 +26,7 @@ from spamgpt.training.hyperparameters import PretrainingOptimizer
 from spamgpt.training.schedule import PretrainingSchedule
 from spamgpt.workspace import Workspace
 
-# The shape of a new model; one that exists has its own.
+# The shape of a new model; an existing one keeps its own.
 _SHAPE = ("n_layer", "n_head", "n_embd", "n_positions", "vocab_size")
 
 
@@ -39,47 +39,47 @@ def command(
     ],
     model: Annotated[
         str | None,
-        typer.Option(
-            help="Continue from this model of the workspace.", show_default="from scratch"
-        ),
+        typer.Option(help="Start from this model of the workspace.", show_default="from scratch"),
     ] = PretrainSettings.model,
     name: Annotated[
-        str | None, typer.Option(help="Name of the new model.", show_default="the model's, or mini")
+        str | None,
+        typer.Option(help="Name of the new model.", show_default="that of --model, else mini"),
     ] = PretrainSettings.name,
     tokens: Annotated[
-        int | None, typer.Option(min=1, help="Budget in tokens.")
+        int | None, typer.Option(min=1, help="Training budget in tokens.")
     ] = PretrainSettings.tokens,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Budget in minutes (the result is not reproducible)."),
+        typer.Option(min=0.01, help="Training budget in minutes (the result is not reproducible)."),
     ] = PretrainSettings.minutes,
     weight: Annotated[
         list[str] | None,
         typer.Option(
             metavar="SOURCE=FACTOR",
-            help="How often each epoch goes through a source; 0 leaves it out. A source is named "
-            "after its file, without the endings. Can be repeated.",
+            help="How many times each epoch goes through a source; 0 leaves it out. A source is "
+            "named after its file, without extensions. Can be repeated.",
         ),
     ] = None,
     batch_tokens: Annotated[
-        int, typer.Option(min=2, help="Tokens per step.")
+        int, typer.Option(min=2, help="Batch size in tokens.")
     ] = PretrainSettings.batch_tokens,
     optimizer: Annotated[
         PretrainingOptimizer,
-        typer.Option(help="muon trains the matrices of the blocks with Muon, the rest with AdamW."),
+        typer.Option(help="muon: Muon for the matrices of the blocks, AdamW for the rest."),
     ] = PretrainSettings.optimizer,
     schedule: Annotated[
         PretrainingSchedule,
         typer.Option(
-            help="trapezoid keeps the learning rate constant until the last fifth of the budget, "
-            "so that an interrupted run can be resumed with a larger one."
+            help="Learning rate schedule. Both warm up; cosine then decays over the whole budget, "
+            "trapezoid over its last fifth, so that an interrupted run can be resumed with a "
+            "larger budget."
         ),
     ] = PretrainSettings.schedule,
     learning_rate: Annotated[
         float | None,
         typer.Option(
             min=0,
-            help="Highest learning rate.",
+            help="Peak learning rate.",
             show_default="0.003 with muon, 0.001 with adamw",
         ),
     ] = PretrainSettings.learning_rate,
@@ -88,15 +88,17 @@ def command(
     ] = PretrainSettings.weight_decay,
     held_out: Annotated[
         float,
-        typer.Option(min=0.0001, max=0.5, help="Share of the documents held out for evaluation."),
+        typer.Option(
+            min=0.0001, max=0.5, help="Fraction of the documents held out for evaluation."
+        ),
     ] = PretrainSettings.held_out,
     seed: SeedOption = PretrainSettings.seed,
     precision: TrainingPrecisionOption = PretrainSettings.precision,
     store_as: Annotated[
-        StoredAs, typer.Option(help="Number format of the model file.")
+        StoredAs, typer.Option(help="Data type of the saved weights.")
     ] = PretrainSettings.store_as,
     n_layer: Annotated[
-        int, typer.Option(min=1, help="Number of blocks of a new model.")
+        int, typer.Option(min=1, help="Number of transformer blocks of a new model.")
     ] = PretrainSettings.n_layer,
     n_head: Annotated[
         int, typer.Option(min=1, help="Attention heads per block of a new model.")
@@ -108,7 +110,7 @@ def command(
         int, typer.Option(min=2, help="Context length of a new model in tokens.")
     ] = PretrainSettings.n_positions,
     vocab_size: Annotated[
-        int, typer.Option(min=258, help="Tokens in the vocabulary of a new model.")
+        int, typer.Option(min=258, help="Vocabulary size of a new model.")
     ] = PretrainSettings.vocab_size,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the interrupted run with these options.")
@@ -126,14 +128,14 @@ def command(
 
     spamgpt pretrain inbox.txt --model gpt2 --tokens 2000000 --learning-rate 5e-5
 
-    Text files hold one document per line; the others have one in each field "text". Ctrl-C keeps
-    what was learnt; the same command with --resume continues.
+    Text files hold one document per line; the others have one in each field "text".
+    Ctrl-C saves a checkpoint; the same command with --resume continues from it.
     """
     set_threads(threads)
     if model is not None and (shape := sorted(given(context) & set(_SHAPE))):
         options = ", ".join(f"--{name.replace('_', '-')}" for name in shape)
         raise UsageError(
-            f"--model and {options} exclude each other.", "A model that exists has its own shape."
+            f"--model cannot be combined with {options}.", "An existing model keeps its shape."
         )
     from spamgpt.cli.output.screen import (
         ScreenReporter,

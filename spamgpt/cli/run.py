@@ -85,8 +85,8 @@ def command(
 
     spamgpt run --dataset tickets.csv --label-column queue --unfreeze all
 
-    A stage is skipped if its result exists already, made with the same settings from the same
-    inputs. All stages use the same seed.
+    A stage is skipped if its result from the same settings and inputs already exists. All stages
+    use the same seed.
     """
     set_threads(threads)
     from spamgpt.cli.output.screen import ScreenReporter, show_json, warn_of_substitutions

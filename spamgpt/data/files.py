@@ -57,7 +57,7 @@ def find_files(paths: Sequence[Path], any_name: bool = False) -> tuple[list[Path
         if not path.exists():
             raise MissingInputError(f"There is no file {path}.", "Check the path.")
         if not os.access(path, os.R_OK):
-            raise MissingInputError(f"{path} may not be read.", "Check its access rights.")
+            raise MissingInputError(f"{path} cannot be read.", "Check its permissions.")
         if not path.is_dir():
             found.append(path)
             continue
@@ -68,8 +68,8 @@ def find_files(paths: Sequence[Path], any_name: bool = False) -> tuple[list[Path
         if not taken and not is_maildir(path):
             raise MissingInputError(
                 f"There are no messages in {path}.",
-                "It needs files called .eml, .mbox, .txt, .csv, .tsv or .jsonl; "
-                "`input_format=eml` takes files of every name.",
+                "Files need a name that ends in .eml, .mbox, .txt, .csv, .tsv or .jsonl; "
+                "`input_format=eml` reads files with any name.",
             )
         found += taken
     return found, left_out
@@ -116,7 +116,7 @@ def lines_of(path: Path) -> Generator[bytes]:
             yield from stream
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise BadDataError(
-                f"{path} cannot be unpacked: {error}", "It is no gzip file, or a part is missing."
+                f"{path} cannot be unpacked: {error}", "It is not a gzip file, or it is incomplete."
             ) from error
 
 

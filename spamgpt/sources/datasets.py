@@ -121,8 +121,8 @@ def _download_published(
     integrity = [error for error in failures if isinstance(error, IntegrityError)]
     kind = IntegrityError if len(integrity) == len(failures) else NetworkError
     raise kind(
-        f"The data set {published.name} could not be had from any of {len(failures)} addresses: "
-        + " ".join(error.message for error in failures),
+        f"The data set {published.name} could not be downloaded from any of {len(failures)} "
+        "addresses: " + " ".join(error.message for error in failures),
         "Check the network, or give a mirror or a copy: `dataset=URL` or `dataset=FILE`",
     )
 

@@ -214,7 +214,7 @@ def _from_hub(
             raise IntegrityError(
                 f"{model.repository}: {name} is not the published file: SHA-256 is "
                 f"{digests[name]}, expected {expected}.",
-                "Try again or without HF_ENDPOINT, or give a folder that you trust: `model=FOLDER`",
+                "Try again, unset HF_ENDPOINT, or give a folder that you trust: `model=FOLDER`",
             )
         if name == CONFIG_FILE:
             GPT2Config.from_file(cached)

@@ -37,7 +37,7 @@ class Substitution:
         )
         reporter.warn(
             f"USING THE BUNDLED {self.used} INSTEAD. To insist, fetch with "
-            f"`{self.setting}={self.wanted}`; to do without the network, with `offline=True`."
+            f"`{self.setting}={self.wanted}`; to work without a network, with `offline=True`."
         )
 
     def record(self, draft: Draft) -> None:

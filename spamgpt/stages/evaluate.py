@@ -161,8 +161,8 @@ def answer(
     scores = classifier.predictions(list(table[TEXT]), reporter)
     if long := sum(windows > 1 for windows in scores.windows):
         reporter.note(
-            f"Longer than the model's {classifier.context:,} tokens and read in overlapping "
-            f"windows: {long:,}."
+            f"Messages longer than the model's context of {classifier.context:,} tokens, read in "
+            f"overlapping windows: {long:,}."
         )
     probabilities = scores.probabilities
     return Outcome(

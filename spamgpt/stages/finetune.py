@@ -67,6 +67,8 @@ def _resume(
     interrupted = Checkpoint.interrupted(workspace.root, STAGE)
     for checkpoint in interrupted:
         saved = checkpoint.record["settings"]
+        if saved.keys() - values.keys():
+            continue  # of another version of spamgpt
         if any(values[name] not in (None, saved[name]) for name in names if name in saved):
             continue
         try:
@@ -254,8 +256,8 @@ def _read_splits(
         splits[name] = read_split(table, planned.labels, tokenizer, context)
         if cut := sum(splits[name].messages.truncated):
             reporter.warn(
-                f"Longer than the model's {context} tokens, and trained on by their first "
-                f"{context}: {cut:,} of the {name} split."
+                f"Messages of the {name} split cut to the model's context of {context} tokens: "
+                f"{cut:,}."
             )
     specification = TrunkSpecification(
         planned.model.digest,

@@ -137,7 +137,7 @@ def plan(settings: FinetuneSettings, workspace: Workspace) -> Plan:
             raise UsageError(
                 "`max_false_positive_rate` is for two labels; "
                 f"{prepared.reference} has {', '.join(labels)}.",
-                "Leave it out: the most probable label is given.",
+                "Leave it out: the answer is the most probable label.",
             )
     chosen = resolve_hyperparameters(settings, model)
     filled = with_hyperparameters(settings, chosen)

@@ -45,7 +45,7 @@ def run(settings: PrepareSettings, workspace: Workspace, reporter: Reporter = SI
     conflicting = splits.conflicting_texts(messages)
     if conflicting:
         reporter.warn(
-            f"{conflicting} texts stand in {dataset.reference} with different labels"
+            f"{conflicting} texts appear in {dataset.reference} with different labels"
             + ("." if settings.keep_duplicates else "; the first of each is kept.")
         )
     if not settings.keep_duplicates:

@@ -93,7 +93,7 @@ class Checkpoint:
             unfinished.unlink(missing_ok=True)
             raise SpamgptError(
                 f"The checkpoint could not be written to {self.folder}.",
-                "Is the disk full? Make room and go on with `resume`.",
+                "Is the disk full? Free some space and continue with `resume`.",
             ) from error
 
     def load(self) -> dict[str, Any]:

@@ -196,6 +196,9 @@ def with_trunks(
         model.to(specification.device), specification, messages, cache, reporter, weights
     )
     if trunks is None:
-        reporter.note("The cache is too small for the frozen blocks' output: they run every epoch.")
+        reporter.note(
+            "The cache is too small for the outputs of the frozen blocks: they are computed again "
+            "in every epoch."
+        )
         return splits
     return {name: replace(split, trunk=trunks[name]) for name, split in splits.items()}

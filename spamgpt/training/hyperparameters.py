@@ -43,7 +43,7 @@ class Hyperparameters:
     keep_best: bool
 
     def __str__(self) -> str:
-        rising = ", rising at first and falling to 0" if self.schedule == "linear" else ""
+        rising = ", with warm-up and linear decay to 0" if self.schedule == "linear" else ""
         return (
             f"for {self.epochs} epochs in batches of {self.batch_size} at a learning rate of "
             f"{self.learning_rate:g}{rising}"

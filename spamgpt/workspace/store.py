@@ -150,8 +150,8 @@ class Workspace:
             if found.digest == recorded["digest"]:
                 return found
         raise MissingInputError(
-            f"{artifact.reference} stands on {recorded['artifact']}, which {self.root} no longer "
-            "holds as it was.",
+            f"{artifact.reference} was made from {recorded['artifact']}, which {self.root} no "
+            "longer has in that state.",
             f"Make it again with the same options: {KINDS[kind][1]}",
         )
 

@@ -96,7 +96,7 @@ def test_a_saved_classifier_can_be_saved_again(saved, tmp_path):
 def test_what_is_there_is_not_overwritten(saved, trained_workspace, tmp_path):
     classifier = SpamClassifier.from_pretrained(trained_workspace)
     before = {path: path.read_bytes() for path in saved.iterdir()}
-    with pytest.raises(UsageError, match="saved is there already"):
+    with pytest.raises(UsageError, match="saved already exists"):
         classifier.save_pretrained(saved)
     assert {path: path.read_bytes() for path in saved.iterdir()} == before
     (tmp_path / "empty").mkdir()

@@ -85,8 +85,8 @@ def test_a_text_that_came_before_is_not_computed_again(classifier, monkeypatch):
     ("limits", "told"),
     [
         ({"unsure": (0.8, 0.2)}, "`unsure` is 0.8 0.2"),
-        ({"unsure": (0.5, 1.5)}, "no range of probabilities"),
-        ({"unsure": (0.2, 0.8), "threshold": 0.5}, "exclude each other"),
+        ({"unsure": (0.5, 1.5)}, "not a range of probabilities"),
+        ({"unsure": (0.2, 0.8), "threshold": 0.5}, "cannot be combined"),
         ({"threshold": 1.5}, "`threshold` of 1.5"),
     ],
 )
@@ -104,3 +104,8 @@ def test_limits_are_for_two_labels(classifier, monkeypatch):
     monkeypatch.setattr(SpamClassifier, "labels", ["ham", UNSURE])
     with pytest.raises(UsageError, match="label 'unsure' already"):
         Predictor(classifier, unsure=(0.1, 0.9))
+
+
+def test_one_string_is_not_taken_for_a_list_of_letters(classifier):
+    with pytest.raises(TypeError, match="a list of messages"):
+        Predictor(classifier).predict("see you")

@@ -205,7 +205,9 @@ def test_a_message_longer_than_the_context_is_read_in_windows_and_told(predict):
     result = predict("x" * 65 + "\nshort\n")
     assert result.status == 0
     assert len(result.out.splitlines()) == 2
-    assert "Longer than the model's 64 tokens and read in overlapping windows" in result.err
+    assert (
+        "longer than the model's context of 64 tokens, read in overlapping windows: " in result.err
+    )
     assert json.loads(predict("x" * 65, "--json").out)["windows"] == 2
     assert "windows" not in json.loads(predict("short", "--json").out)
 
@@ -302,7 +304,7 @@ def test_a_folder_is_read_with_what_is_in_it(spamgpt, trained_workspace, tmp_pat
     (folder / "picture.png").write_bytes(b"no text")
     result = spamgpt("predict", folder, "-w", trained_workspace)
     assert [line.split("\t")[2] for line in result.out.splitlines()] == ["first", "second"]
-    assert result.err.startswith("warning: 1 files whose names tell no format are left out")
+    assert result.err.startswith("warning: Files skipped because their names show no format: 1,")
 
 
 def test_an_empty_folder_ends_with_status_3(spamgpt, trained_workspace, tmp_path):

@@ -35,7 +35,7 @@ def test_what_does_not_come_is_substituted_with_two_warnings():
     assert heard.texts == [
         "The data set sms could not be fetched: no server answered.",
         "USING THE BUNDLED bundled INSTEAD. To insist, fetch with `dataset=sms`; "
-        "to do without the network, with `offline=True`.",
+        "to work without a network, with `offline=True`.",
     ]
 
 

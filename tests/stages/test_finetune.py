@@ -190,10 +190,7 @@ def test_long_messages_are_told_not_cut_silently(tmp_path, make_model):
             heard.append(text)
 
     finetune.run(FinetuneSettings(epochs=1, device="cpu"), workspace, Listener())
-    assert heard[0] == (
-        "Longer than the model's 64 tokens, and trained on by their first 64: "
-        "21 of the train split."
-    )
+    assert heard[0] == ("Messages of the train split cut to the model's context of 64 tokens: 21.")
 
 
 def test_more_than_two_labels_are_learnt(tmp_path, make_model):

@@ -110,7 +110,7 @@ def test_texts_with_two_labels_are_told(workspace, tmp_path, make_model):
     artifact = prepare.run(PrepareSettings(), workspace, Listener())
     assert artifact.metadata["conflicting_texts"] == 1
     assert heard == [
-        "1 texts stand in datasets/a/v1 with different labels; the first of each is kept."
+        "1 texts appear in datasets/a/v1 with different labels; the first of each is kept."
     ]
 
 

@@ -82,5 +82,6 @@ def test_a_file_of_another_shape_is_refused(tmp_path, content):
 def test_the_sentence_tells_how_it_is_trained():
     chosen = with_recommendations({"schedule": "linear"}, {}, seed=1, keep_best=True)
     assert str(chosen) == (
-        "for 5 epochs in batches of 8 at a learning rate of 5e-05, rising at first and falling to 0"
+        "for 5 epochs in batches of 8 at a learning rate of 5e-05, with warm-up and linear decay "
+        "to 0"
     )

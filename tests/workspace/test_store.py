@@ -53,7 +53,7 @@ def test_an_input_is_found_by_its_content_even_under_another_version(workspace, 
     model = make(workspace, "models", name="gpt2")
     classifier = make(workspace, "classifiers", inputs=(model,))
     shutil.rmtree(model.folder)
-    with pytest.raises(MissingInputError, match="stands on models/gpt2/v1"):
+    with pytest.raises(MissingInputError, match="was made from models/gpt2/v1"):
         workspace.input_of(classifier, "models")
     make(workspace, "models", name="gpt2", content="another")
     again = make(workspace, "models", name="gpt2")
