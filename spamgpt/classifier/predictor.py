@@ -75,7 +75,9 @@ class Predictor:
         return self.classifier.config.positive_label
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """The answer to each text, in order."""
+        """The answer to each text, in order. Raises TypeError for one string."""
+        if isinstance(texts, str):
+            raise TypeError("texts is one string; give a list of messages")
         if not texts:
             return []
         probabilities, windows = self._probabilities(texts)

@@ -225,10 +225,12 @@ def settings_from(kind: type[Settings], options: Mapping[str, Any], **instead: o
     """The settings made of a command's options, given as its `locals()`.
 
     What is given by keyword replaces an option. A field that is neither does not get its default,
-    or a misspelt option would go unnoticed: it raises TypeError.
+    or a misspelt option would go unnoticed: it raises TypeError, as a keyword that is no field.
     """
     values = {**options, **instead}
     names = [f.name for f in fields(kind)]
+    if unknown := sorted(instead.keys() - set(names)):
+        raise TypeError(f"{kind.__name__} has no {', '.join(unknown)}")
     missing = [name for name in names if name not in values]
     if missing:
         raise TypeError(f"{kind.__name__} gets no {', '.join(missing)} from the command")

@@ -98,7 +98,7 @@ def command(
         StoredAs, typer.Option(help="Data type of the saved weights.")
     ] = PretrainSettings.store_as,
     n_layer: Annotated[
-        int, typer.Option(min=1, help="Transformer blocks of a new model.")
+        int, typer.Option(min=1, help="Number of transformer blocks of a new model.")
     ] = PretrainSettings.n_layer,
     n_head: Annotated[
         int, typer.Option(min=1, help="Attention heads per block of a new model.")

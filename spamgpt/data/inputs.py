@@ -51,7 +51,7 @@ def read_messages(
         text = data.decode("utf-8", "replace").removeprefix("\ufeff").strip("\r\n")
         rows = iter([Row(1, data, {TEXT: text}, end=b"")])
     else:
-        rows = read_rows(lines, format, name, column, undecodable="replace")
+        rows = read_rows(lines, format, name, column, undecodable="replace", lines_ahead=0)
     for row in rows:
         if column not in row.fields:
             raise bad_row(name, row.line, f"has no {column!r}, only {', '.join(row.fields)}")

@@ -28,8 +28,6 @@ _COLUMN_NAME = re.compile(
     "from|date|time|source",
     re.IGNORECASE,
 )
-# How many lines are looked at where the first one alone does not tell.
-_LINES_AHEAD = 100
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,7 @@ def read_rows(
     source: str,
     text_column: str = TEXT,
     undecodable: str = "strict",
+    lines_ahead: int = 100,
 ) -> Iterator[Row]:
     """Yields the rows of a stream of lines (each with its line end, as binary files give them).
 
@@ -73,23 +72,31 @@ def read_rows(
     - `jsonl`: an object a line; null counts as absent, other values than strings as their JSON.
 
     Blank lines of CSV and JSONL hold no message; one of `lines` holds an empty message.
-    `undecodable` is the `errors` argument of `bytes.decode`. Raises BadDataError naming the source,
+    `undecodable` is the `errors` argument of `bytes.decode`. Where the first line of a TSV does not
+    tell whether it is a header, up to `lines_ahead` more are read; 0 suits a stream that answers as
+    lines come. Raises BadDataError naming the source,
     the line and the reason.
     """
     readers = {LINES: _read_lines, TSV: _read_tsv, CSV: _read_csv, JSONL: _read_jsonl}
-    return readers[format](_Source(lines, source, text_column, undecodable))
+    return readers[format](_Source(lines, source, text_column, undecodable, lines_ahead))
 
 
 class _Source:
     """Decoded lines with their numbers, and errors that name them."""
 
     def __init__(
-        self, lines: Iterable[bytes], name: str, text_column: str, undecodable: str
+        self,
+        lines: Iterable[bytes],
+        name: str,
+        text_column: str,
+        undecodable: str,
+        lines_ahead: int,
     ) -> None:
         self.lines = lines
         self.name = name
         self.text_column = text_column
         self.undecodable = undecodable
+        self.lines_ahead = lines_ahead
 
     def __iter__(self) -> Iterator[tuple[int, bytes, str]]:
         for number, line in enumerate(self.lines, start=1):
@@ -126,7 +133,7 @@ def _read_tsv(source: _Source) -> Iterator[Row]:
     ahead: list[tuple[int, bytes, str]] = []
     is_header = _names_columns(names, source.text_column)
     if is_header is None:
-        ahead = list(islice(lines, _LINES_AHEAD))
+        ahead = list(islice(lines, source.lines_ahead))
         is_header = not _is_label(names[0], [text.split("\t", 1)[0] for _, _, text in ahead])
     if is_header:
         _check_names(source, number, names)

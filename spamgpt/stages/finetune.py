@@ -67,6 +67,8 @@ def _resume(
     interrupted = Checkpoint.interrupted(workspace.root, STAGE)
     for checkpoint in interrupted:
         saved = checkpoint.record["settings"]
+        if saved.keys() - values.keys():
+            continue  # of another version of spamgpt
         if any(values[name] not in (None, saved[name]) for name in names if name in saved):
             continue
         try:

@@ -159,7 +159,9 @@ def _train(
         chosen = PretrainingHyperparameters(
             Budget(settings.tokens, settings.minutes),
             settings.batch_tokens,
-            settings.learning_rate or PRETRAINING_RATES[settings.optimizer],
+            PRETRAINING_RATES[settings.optimizer]
+            if settings.learning_rate is None
+            else settings.learning_rate,
             settings.weight_decay,
             settings.seed,
             settings.optimizer,

@@ -23,7 +23,12 @@ from spamgpt.version import __version__
 
 # The code whose arithmetic, or whose choice of what is computed together, decides activations.
 _ROOT = Path(__file__).parents[1]
-_DECIDES = ("gpt2/**/*.py", "data/batches.py", "training/trunk.py")
+_DECIDES = (
+    "gpt2/**/*.py",
+    "classifier/inference.py",
+    "data/batches.py",
+    "training/trunk.py",
+)
 
 
 @dataclass(frozen=True)

@@ -104,3 +104,8 @@ def test_limits_are_for_two_labels(classifier, monkeypatch):
     monkeypatch.setattr(SpamClassifier, "labels", ["ham", UNSURE])
     with pytest.raises(UsageError, match="label 'unsure' already"):
         Predictor(classifier, unsure=(0.1, 0.9))
+
+
+def test_one_string_is_not_taken_for_a_list_of_letters(classifier):
+    with pytest.raises(TypeError, match="a list of messages"):
+        Predictor(classifier).predict("see you")

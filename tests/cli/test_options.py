@@ -8,6 +8,7 @@ import pytest
 
 from spamgpt.cli import SUMMARIES
 from spamgpt.cli.options import settings_from
+from spamgpt.stages.prepare import PrepareSettings
 
 # What is no setting of a stage: how a command behaves, whatever it does.
 OF_EVERY_COMMAND = {"context", "threads", "workspace", "quiet", "json", "debug"}
@@ -58,3 +59,8 @@ def test_every_option_of_a_command_is_a_setting_or_known_not_to_be_one(command):
         assert names - keywords <= parameters
     known = set().union(*(names for names, _ in settings), OF_EVERY_COMMAND)
     assert parameters - known - OF_ONE_COMMAND.get(command, set()) == set()
+
+
+def test_a_misspelt_keyword_is_no_setting():
+    with pytest.raises(TypeError, match="has no prepaired"):
+        settings_from(PrepareSettings, vars(PrepareSettings()), prepaired=True)

@@ -194,13 +194,14 @@ mbox_lines = st.sampled_from(
 
 @given(lines=st.lists(st.one_of(mbox_lines, st.binary(max_size=8)), max_size=30))
 @example(lines=[b"\n", b"From a\n"])
+@example(lines=[b"\t", b"From a\n"])
 def test_an_mbox_is_split_as_pythons_own_module_splits_it(lines, tmp_path_factory):
     content = b"".join(lines)
     split = [mail for _, mail in split_mbox(io.BytesIO(content))]
     assert b"".join(split) == (content if split else b"")
     path = tmp_path_factory.mktemp("mbox") / "box"
     path.write_bytes(content)
-    preamble = not re.match(rb"\s*From ", b"\n" + content) and bool(split)
+    preamble = not re.match(rb"\s*\nFrom ", b"\n" + content) and bool(split)
     expected = mails_of(path)
     # Python's module takes the empty line that ends a mail away.
     found = [mail.lstrip(b"\r\n\t \x0b\x0c") if not n else mail for n, mail in enumerate(split)]

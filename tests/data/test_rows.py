@@ -159,3 +159,13 @@ def test_rows_come_before_the_stream_ends(format):
         pytest.fail("read on before the row was given")
 
     assert next(read_rows(stream(), format, "the stream")).fields["text"] == "hi"
+
+
+def test_a_stream_is_answered_before_its_next_line_has_come():
+    def lines():
+        yield b"queue\ttext\n"
+        yield b"mail\tsee you\n"
+        raise AssertionError("read ahead")
+
+    first = next(read_rows(lines(), "tsv", "stream", lines_ahead=0))
+    assert first.fields == {"queue": "mail", "text": "see you"}

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -50,3 +53,17 @@ def test_more_labels_have_a_temperature_and_no_threshold():
         logits.double() / fitted.config.temperature, torch.from_numpy(truth)
     )
     assert fitted.scores["loss"] == pytest.approx(expected.item())
+
+
+def test_fitting_imports_no_scikit_learn():
+    code = """
+import sys, numpy as np, torch
+from spamgpt.classifier.config import ClassifierConfig
+from spamgpt.evaluation.decision import fit_decision
+config = ClassifierConfig(["ham", "spam"], "spam", 0.5, "all")
+logits = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [0.5, 0.6]])
+print(sorted(fit_decision(config, logits, np.array([0, 1, 0, 1])).scores))
+assert "sklearn" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['accuracy', 'ece', 'f1', 'loss', 'recall']"

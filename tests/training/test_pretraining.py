@@ -154,6 +154,13 @@ def test_minutes_are_a_budget_too(corpora):
     assert records
 
 
+def test_a_step_that_takes_longer_than_the_budget_is_measured_once(corpora):
+    training = start(corpora, budget=Budget(minutes=1e-6))
+    (record,) = run(training)
+    assert math.isfinite(record.training_loss)
+    assert training.state.losses == []
+
+
 def test_a_loss_that_is_no_number_ends_training_with_a_hint(corpora):
     with pytest.raises(SpamgptError, match="diverged"):
         run(start(corpora, learning_rate=1e30))

@@ -268,7 +268,10 @@ def test_after_a_change_of_the_models_code_nothing_old_is_taken(cache, runs, mon
     assert set(runs) == {(0, 1), (1, 2)}
 
 
-@pytest.mark.parametrize("file", ["gpt2/model.py", "gpt2/backends/new.py", "data/batches.py"])
+@pytest.mark.parametrize(
+    "file",
+    ["gpt2/model.py", "gpt2/backends/new.py", "data/batches.py", "classifier/inference.py"],
+)
 def test_the_digest_of_the_code_follows_every_file_that_decides_activations(
     tmp_path, monkeypatch, file
 ):
