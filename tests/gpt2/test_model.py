@@ -3,6 +3,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from spamgpt.gpt2.backends.precision import lowered
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.folder import load_folder
 from spamgpt.gpt2.model import GPT2, Projection
@@ -120,6 +121,18 @@ def test_an_adapter_can_take_the_place_of_every_projection(adapted, messages):
             adapter.projection.weight += adapter.a @ adapter.b
             adapter.a.zero_()
     assert_close(adapted.last_hidden_states(packed), short, atol=1e-9, rtol=0)
+
+
+@torch.no_grad()
+def test_an_adapter_is_merged_where_products_are_lowered(adapted, messages):
+    adapted = adapted.float()
+    packed = pack(messages)
+    low = lowered(adapted, adapted.config.n_layer, torch.bfloat16).last_hidden_states(packed)
+    for adapter in [module for module in adapted.modules() if isinstance(module, LowRank)]:
+        adapter.projection.weight += adapter.a @ adapter.b
+        adapter.a.zero_()
+    merged = lowered(adapted, adapted.config.n_layer, torch.bfloat16)
+    assert_close(merged.last_hidden_states(packed), low)
 
 
 @torch.no_grad()

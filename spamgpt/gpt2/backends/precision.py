@@ -12,7 +12,7 @@ from spamgpt.gpt2.backends.projections import (
     QuantizedProjection,
     fused_projections_work,
 )
-from spamgpt.gpt2.model import GPT2, Projection
+from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.weights import read_tensors
 
 
@@ -35,12 +35,17 @@ def lowered(
     memo: dict[int, object] = {id(parameter): parameter for parameter in gpt2.parameters()}
     for number, block in enumerate(gpt2.blocks(0, min(depth, gpt2.config.n_layer - 1))):
         stored = read_tensors(weights) if weights and number < unchanged else {}
-        for name, module in block.named_modules():
-            if not isinstance(module, Projection):
-                continue
+        projections = {
+            "attn.c_attn": block.attn.c_attn,
+            "attn.c_proj": block.attn.c_proj,
+            "mlp.c_fc": block.mlp.c_fc,
+            "mlp.c_proj": block.mlp.c_proj,
+        }
+        for name, module in projections.items():
+            # An adapter in the place of a projection is merged into it.
             weight, bias = (
-                stored.get(f"h.{number}.{name}.{kind}", parameter.detach()).to(parameter.device)
-                for kind, parameter in module.named_parameters()
+                stored.get(f"h.{number}.{name}.{kind}", tensor.detach()).to(tensor.device)
+                for kind, tensor in zip(("weight", "bias"), module.effective_weights(), strict=True)
             )
             activated = module is block.mlp.c_fc
             memo[id(module)] = projection = _lowered(weight, bias, activated, dtype)
