@@ -42,7 +42,7 @@ class Summary:
     def __str__(self) -> str:
         total = self.counts.total()
         labels = ", ".join(f"{count:,} {label}" for label, count in sorted(self.counts.items()))
-        rate = f" ({total / self.seconds:,.0f} messages/s)" if total else ""
+        rate = f" ({total / self.seconds:,.0f} messages/s)" if total and self.seconds else ""
         return f"{total:,} messages{': ' * bool(labels)}{labels}{rate}"
 
 
