@@ -14,7 +14,6 @@ from pathlib import PurePath
 from spamgpt.errors import BadDataError
 
 LINES, TSV, CSV, JSONL = "lines", "tsv", "csv", "jsonl"
-FORMATS = (LINES, TSV, CSV, JSONL)
 TEXT, LABEL = "text", "label"
 
 # A field longer than this is a forgotten closing quote, not a message.

@@ -270,8 +270,8 @@ class Trainer(Generic[Record]):
                 return batches[state.batches_done]
             state.epoch, state.batches_done = state.epoch + 1, 0
 
-    def _step(self, batch: Sequence[int]) -> float:
-        """Changes the weights by a batch; returns its loss."""
+    def _step(self, batch: Sequence[int]) -> None:
+        """Changes the weights by a batch."""
         started = time.monotonic()
         state = self.state
         self.optimizer.learning_rate = self.objective.learning_rate(state)
@@ -296,7 +296,6 @@ class Trainer(Generic[Record]):
         # That of the main process, so that all of them end at the same step.
         elapsed = time.monotonic() - started
         state.seconds += distributed.total(elapsed * distributed.is_main(), self._device)
-        return value
 
     def _keep(self, record: Record) -> None:
         """Puts a measurement away, and the weights if they are the best so far."""
