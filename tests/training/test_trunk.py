@@ -238,8 +238,8 @@ def test_training_follows_the_loss_curve_of_the_plain_way_for_twenty_steps(
     original = Trainer._step
 
     def step(self, *arguments):
-        losses["ours"].append(original(self, *arguments))
-        return losses["ours"][-1]
+        original(self, *arguments)
+        losses["ours"].append(self.state.losses[-1])
 
     monkeypatch.setattr(Trainer, "_step", step)
     training.run(SILENT, lambda record: None, lambda: None, lambda: False)
