@@ -1,7 +1,6 @@
 """finetune: swaps the head, freezes, trains, and keeps what training changed."""
 
 from collections.abc import Mapping, Set
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,17 +45,13 @@ def run(
         return _resume(settings, names, workspace, reporter)
     planned = plan(settings, workspace)
     with Checkpoint.start(workspace.root, STAGE, _run_record(planned)) as checkpoint:
-        artifact = _train(planned, workspace, reporter, checkpoint, None)
-        checkpoint.remove()
-    return artifact
+        return _train(planned, workspace, reporter, checkpoint, None)
 
 
 def _resume(
     wanted: FinetuneSettings, names: Set[str], workspace: Workspace, reporter: Reporter
 ) -> Artifact:
     """Goes on with the last interrupted run that has the wanted values of the named settings."""
-    from filelock import Timeout
-
     from spamgpt.training.checkpoint import Checkpoint
 
     values = asdict(wanted)
@@ -64,33 +59,23 @@ def _resume(
         values["prepared"] = workspace.newest("prepared", wanted.prepared).reference
     if wanted.model is not None:
         values["model"] = workspace.newest("models", wanted.model).reference
-    interrupted = Checkpoint.interrupted(workspace.root, STAGE)
-    for checkpoint in interrupted:
+    asked = {name: values[name] for name in names}
+
+    def fits(checkpoint: Checkpoint) -> bool:
         saved = checkpoint.record["settings"]
         if saved.keys() - values.keys():
-            continue  # of another version of spamgpt
-        if any(values[name] not in (None, saved[name]) for name in names if name in saved):
-            continue
+            return False  # of another version of spamgpt
+        if any(value not in (None, saved.get(name, value)) for name, value in asked.items()):
+            return False
         try:
             planned = plan(replace(wanted, **saved), workspace)
         except (MissingInputError, IntegrityError):
-            continue  # the data or the model is gone,
-        if _run_record(planned) != checkpoint.record:
-            continue  # or not what it was
-        with suppress(Timeout), checkpoint.going_on():
-            state = checkpoint.load()
-            artifact = _train(planned, workspace, reporter, checkpoint, state)
-            checkpoint.remove()
-            return artifact
-    if interrupted:
-        saved = interrupted[0].record["settings"]
-        shown = " ".join(f"`{name}={value}`" for name, value in saved.items() if value is not None)
-        raise MissingInputError(
-            "No interrupted fine-tuning has these settings and inputs.", f"The last has: {shown}"
-        )
-    raise MissingInputError(
-        f"There is no interrupted fine-tuning in {workspace.root}.", "Start one: spamgpt finetune"
-    )
+            return False  # the data or the model is gone,
+        return _run_record(planned) == checkpoint.record  # or not what it was
+
+    with Checkpoint.resume(workspace.root, STAGE, asked, fits) as checkpoint:
+        planned = plan(replace(wanted, **checkpoint.record["settings"]), workspace)
+        return _train(planned, workspace, reporter, checkpoint, checkpoint.load())
 
 
 def _train(
@@ -113,7 +98,7 @@ def _train(
     from spamgpt.gpt2.classifier import GPT2Classifier
     from spamgpt.gpt2.folder import CARD_FILE
     from spamgpt.gpt2.weights import write_weights
-    from spamgpt.training.finetuning import finetuning
+    from spamgpt.training.finetuning import finetuning, history_rows
 
     settings = planned.settings
     device = resolve_device(settings.device)
@@ -130,19 +115,7 @@ def _train(
     show_plan(planned, reporter)
     inputs = [planned.prepared, planned.model]
     with workspace.new("classifiers", settings, inputs=inputs) as draft:
-        row = reporter.table("epoch", "training loss", "accuracy", "validation loss", "accuracy")
-
-        def show(record: "EpochRecord") -> None:
-            row(
-                f"{record.epoch}/{settings.epochs}",
-                f"{record.training_loss:.4f}",
-                f"{record.training_accuracy:.2%}",
-                f"{record.validation_loss:.4f}",
-                f"{record.validation_accuracy:.2%}",
-            )
-
-        for record in trainer.history:
-            show(record)
+        show = history_rows(reporter, planned.hyperparameters.epochs)
         trainer.train(checkpoint, reporter, show, "Go on with: spamgpt finetune --resume")
         kept = trainer.kept
         history = pd.DataFrame([asdict(record) for record in trainer.history])
@@ -173,6 +146,7 @@ def _train(
             calibration=fitted.record,
             device=str(device),
         )
+    checkpoint.remove()
     return draft.artifact
 
 

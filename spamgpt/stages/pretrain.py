@@ -1,15 +1,13 @@
 """pretrain: trains a language model on unlabelled text, from scratch or onward from a model."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from spamgpt.device import Device, TrainingPrecision
-from spamgpt.errors import MissingInputError, UsageError
+from spamgpt.errors import UsageError
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.training.hyperparameters import PRETRAINING_RATES, PretrainingOptimizer
 from spamgpt.training.schedule import PretrainingSchedule
@@ -81,8 +79,6 @@ def run(
     schedule the budget may be another. Raises Interrupted, UsageError, MissingInputError,
     BadDataError or IntegrityError.
     """
-    from filelock import Timeout
-
     from spamgpt.data.corpus import find_sources
     from spamgpt.training.checkpoint import Checkpoint
 
@@ -93,38 +89,19 @@ def run(
             f"`n_embd` {settings.n_embd} is not a multiple of `n_head` {settings.n_head}.",
             "Choose others.",
         )
-    if settings.learning_rate is None:
-        settings = replace(settings, learning_rate=PRETRAINING_RATES[settings.optimizer])
+    rate = settings.learning_rate or PRETRAINING_RATES[settings.optimizer]
+    settings = replace(settings, learning_rate=rate)
     sources = find_sources([Path(text) for text in settings.texts], dict(settings.weights))
     base = workspace.newest("models", settings.model) if settings.model else None
     record = _run_record(settings, sources, base)
     if not resume:
         with Checkpoint.start(workspace.root, STAGE, record) as checkpoint:
-            artifact = _train(settings, sources, base, workspace, reporter, checkpoint, None)
-            checkpoint.remove()
-        return artifact
-    interrupted = Checkpoint.interrupted(workspace.root, STAGE)
-    for checkpoint in interrupted:
-        if checkpoint.record != record:
-            continue
-        with suppress(Timeout), checkpoint.going_on():
-            state = checkpoint.load()
-            artifact = _train(settings, sources, base, workspace, reporter, checkpoint, state)
-            checkpoint.remove()
-            return artifact
-    hint = "Start a new run without `resume`."
-    if interrupted:
-        saved, now = interrupted[0].record["settings"], record["settings"]
-        other = [
-            f"`{name}={value}`"
-            for name, value in saved.items()
-            if value not in (None, now.get(name))
-        ]
-        hint = f"The last one has {' '.join(other) or 'other texts'}."
-    raise MissingInputError(
-        f"There is no interrupted pre-training with these settings and texts in {workspace.root}.",
-        hint,
-    )
+            return _train(settings, sources, base, workspace, reporter, checkpoint, None)
+    with Checkpoint.resume(
+        workspace.root, STAGE, record["settings"], lambda place: place.record == record
+    ) as checkpoint:
+        state = checkpoint.load()
+        return _train(settings, sources, base, workspace, reporter, checkpoint, state)
 
 
 def _train(
@@ -141,7 +118,12 @@ def _train(
     from spamgpt.data.corpus import describe_sources, read_corpus
     from spamgpt.device import resolve_device, resolve_precision
     from spamgpt.gpt2.folder import CARD_FILE, CONFIG_FILE
-    from spamgpt.training.pretraining import Budget, PretrainingHyperparameters, pretraining
+    from spamgpt.training.pretraining import (
+        Budget,
+        PretrainingHyperparameters,
+        history_rows,
+        pretraining,
+    )
 
     device = resolve_device(settings.device)
     bfloat16 = resolve_precision(settings.precision, device) == torch.bfloat16
@@ -156,12 +138,11 @@ def _train(
         training_part, held_out = read_corpus(
             sources, tokenizer, config.n_positions, settings.held_out
         )
+        assert settings.learning_rate is not None
         chosen = PretrainingHyperparameters(
             Budget(settings.tokens, settings.minutes),
             settings.batch_tokens,
-            PRETRAINING_RATES[settings.optimizer]
-            if settings.learning_rate is None
-            else settings.learning_rate,
+            settings.learning_rate,
             settings.weight_decay,
             settings.seed,
             settings.optimizer,
@@ -178,16 +159,12 @@ def _train(
             f"{len(held_out.token_ids):,} held out; {'bfloat16' if bfloat16 else 'float32'} "
             f"on {device.type}"
         )
-        row = reporter.table(
-            "        tokens", "epochs", "training loss", "held-out loss", "perplexity"
+        run.train(
+            checkpoint,
+            reporter,
+            history_rows(reporter),
+            "Go on with the same command and `resume`.",
         )
-
-        def show(record: "PretrainingRecord") -> None:
-            row(*_cells(record))
-
-        for record in run.history:
-            show(record)
-        run.train(checkpoint, reporter, show, "Go on with the same command and `resume`.")
         written = replace(config, eos_token_id=tokenizer.end_of_text).to_dict()
         (draft.folder / CONFIG_FILE).write_text(json.dumps(written, indent=2) + "\n")
         _write_model(settings, run, draft.folder)
@@ -206,6 +183,7 @@ def _train(
         )
         card = _card(name, settings, config, base, described, run)
         (draft.folder / CARD_FILE).write_text(card, encoding="utf-8")
+    checkpoint.remove()
     return draft.artifact
 
 
@@ -221,28 +199,21 @@ def _begin(
     from spamgpt.data.corpus import weighted_documents
     from spamgpt.gpt2.config import GPT2Config
     from spamgpt.gpt2.folder import TOKENIZER_FILES
-    from spamgpt.gpt2.model import GPT2
-    from spamgpt.gpt2.tokenizer import Tokenizer
-    from spamgpt.gpt2.weights import random_weights
-    from spamgpt.training.vocabulary import learn_vocabulary
+    from spamgpt.training.pretraining import new_model
 
     if base:
         for file in TOKENIZER_FILES:
             (folder / file).write_bytes((base.folder / file).read_bytes())
         return load_model(base)
     reporter.note(f"Learning a vocabulary of {settings.vocab_size:,} tokens")
-    learn_vocabulary(weighted_documents(sources), settings.vocab_size, folder)
-    tokenizer = Tokenizer.from_folder(folder)
-    config = GPT2Config(
+    shape = GPT2Config(
         n_layer=settings.n_layer,
         n_head=settings.n_head,
         n_embd=settings.n_embd,
         n_positions=settings.n_positions,
-        vocab_size=tokenizer.vocab_size,
+        vocab_size=settings.vocab_size,
     )
-    model = GPT2(config)
-    model.load_state_dict(random_weights(config, settings.seed))
-    return model, tokenizer
+    return new_model(weighted_documents(sources), shape, settings.seed, folder)
 
 
 def _check_budget(run: "Trainer[PretrainingRecord]", state: Mapping[str, Any]) -> None:
@@ -252,16 +223,6 @@ def _check_budget(run: "Trainer[PretrainingRecord]", state: Mapping[str, Any]) -
             f"The interrupted run has trained on {run.state.tokens:,} tokens already.",
             "Give a larger budget with `tokens`.",
         )
-
-
-def _cells(record: "PretrainingRecord") -> tuple[str, ...]:
-    return (
-        f"{record.tokens:>14,}",
-        f"{record.epochs:.2f}",
-        f"{record.training_loss:.4f}",
-        f"{record.held_out_loss:.4f}",
-        f"{math.exp(record.held_out_loss):.2f}",
-    )
 
 
 def _write_model(

@@ -15,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from spamgpt.errors import IntegrityError, SpamgptError
+from spamgpt.errors import IntegrityError, MissingInputError, SpamgptError
 
 _FOLDER = "checkpoints"
 _STATE_FILE, _RUN_FILE, _LOCK_FILE = "state.pt", "run.json", ".lock"
@@ -60,11 +60,47 @@ class Checkpoint:
                         checkpoint.remove()
                 return
 
+    @classmethod
     @contextmanager
-    def going_on(self) -> Iterator[None]:
-        """Locks the place of an interrupted run; raises filelock.Timeout if it is under way."""
-        with FileLock(self.folder / _LOCK_FILE, timeout=0):
-            yield
+    def resume(
+        cls,
+        workspace_root: Path,
+        stage: str,
+        wanted: Mapping[str, Any],
+        fits: "Callable[[Checkpoint], bool]",
+    ) -> "Iterator[Checkpoint]":
+        """The place of the last saved run that fits and is not under way, locked.
+
+        Raises MissingInputError if there is none, with what the last has besides the settings that
+        are `wanted`.
+        """
+        interrupted = cls.interrupted(workspace_root, stage)
+        for checkpoint in interrupted:
+            if not fits(checkpoint):
+                continue
+            lock = FileLock(checkpoint.folder / _LOCK_FILE, timeout=0)
+            with suppress(Timeout):
+                lock.acquire()
+                break
+        else:
+            hint = "Start a new run without `resume`."
+            if interrupted:
+                saved = interrupted[0].record["settings"].items()
+                other = [
+                    f"`{name}={value}`"
+                    for name, value in saved
+                    if name in wanted and value not in (None, wanted[name])
+                ]
+                hint = f"The last one has {' '.join(other) or 'other inputs, or is under way'}."
+            raise MissingInputError(
+                f"There is no interrupted run of {stage} with these settings and inputs in "
+                f"{workspace_root}.",
+                hint,
+            )
+        try:
+            yield checkpoint
+        finally:
+            lock.release()
 
     @classmethod
     def interrupted(cls, workspace_root: Path, stage: str) -> "list[Checkpoint]":

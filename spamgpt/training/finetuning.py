@@ -168,6 +168,22 @@ class Finetuning:
         return f"in epoch {len(state.history) + 1} of {self._chosen.epochs}"
 
 
+def history_rows(reporter: Reporter, epochs: int) -> Callable[[EpochRecord], None]:
+    """A table of the measurements, to be called with each."""
+    row = reporter.table("epoch", "training loss", "accuracy", "validation loss", "accuracy")
+
+    def show(record: EpochRecord) -> None:
+        row(
+            f"{record.epoch}/{epochs}",
+            f"{record.training_loss:.4f}",
+            f"{record.training_accuracy:.2%}",
+            f"{record.validation_loss:.4f}",
+            f"{record.validation_accuracy:.2%}",
+        )
+
+    return show
+
+
 def read_split(
     table: Path, labels: Sequence[str], tokenizer: Tokenizer, context: int
 ) -> LabelledMessages:

@@ -1,8 +1,10 @@
 """Pre-training: next-token prediction on packed documents, under a budget of tokens or minutes."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +12,17 @@ import torch
 from torch import Tensor
 
 from spamgpt.data.corpus import Corpus, epoch_batches
+from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.language_model import next_token_loss
 from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.tokenizer import Tokenizer
+from spamgpt.gpt2.weights import random_weights
 from spamgpt.reporting import Reporter
 from spamgpt.training.hyperparameters import PretrainingOptimizer
 from spamgpt.training.optimizer import pretraining_optimizer
 from spamgpt.training.schedule import COSINE_WARM_UP, PretrainingSchedule, cosine, trapezoid
 from spamgpt.training.trainer import Bar, Trainer, TrainingState
+from spamgpt.training.vocabulary import learn_vocabulary
 
 # The held-out loss is measured after each of so many equal parts of the budget.
 MEASUREMENTS = 20
@@ -61,6 +67,37 @@ class PretrainingHyperparameters:
     seed: int
     optimizer: PretrainingOptimizer = "muon"
     schedule: PretrainingSchedule = "cosine"
+
+
+def new_model(
+    documents: Iterator[str], shape: GPT2Config, seed: int, folder: Path
+) -> tuple[GPT2, Tokenizer]:
+    """A random model and a vocabulary learnt from documents, whose files are put into a folder.
+
+    `shape` says how many tokens the vocabulary may have; the model has as many as were found.
+    """
+    learn_vocabulary(documents, shape.vocab_size, folder)
+    tokenizer = Tokenizer.from_folder(folder)
+    config = replace(shape, vocab_size=tokenizer.vocab_size)
+    model = GPT2(config)
+    model.load_state_dict(random_weights(config, seed))
+    return model, tokenizer
+
+
+def history_rows(reporter: Reporter) -> Callable[[PretrainingRecord], None]:
+    """A table of the measurements, to be called with each."""
+    row = reporter.table("        tokens", "epochs", "training loss", "held-out loss", "perplexity")
+
+    def show(record: PretrainingRecord) -> None:
+        row(
+            f"{record.tokens:>14,}",
+            f"{record.epochs:.2f}",
+            f"{record.training_loss:.4f}",
+            f"{record.held_out_loss:.4f}",
+            f"{math.exp(record.held_out_loss):.2f}",
+        )
+
+    return show
 
 
 def pretraining(

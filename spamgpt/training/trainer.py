@@ -162,8 +162,11 @@ class Trainer(Generic[Record]):
     ) -> None:
         """Trains to the end, saving on the way; the first Ctrl-C saves and ends it.
 
-        Raises Interrupted then, with the hint `go_on`.
+        `after_record` is given every measurement, those before an interruption first. Raises
+        Interrupted on Ctrl-C, with the hint `go_on`.
         """
+        for record in self.history:
+            after_record(record)
 
         def save() -> None:
             checkpoint.save(self.state_dict())

@@ -135,7 +135,7 @@ def test_resuming_takes_the_run_with_the_given_options(workspace, stop_after, mo
 
 
 def test_nothing_to_resume_is_told(workspace):
-    with pytest.raises(MissingInputError, match="no interrupted fine-tuning"):
+    with pytest.raises(MissingInputError, match="no interrupted run of finetune"):
         finetune.run(SETTINGS, workspace, resume=True)
 
 

@@ -124,7 +124,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(workspace, texts, monkey
     monkeypatch.setattr(Trainer, "_step", step)
     with pytest.raises(Interrupted, match="Stopped after"):
         pretrain.run(settings(texts), workspace)
-    with pytest.raises(MissingInputError, match="no interrupted pre-training"):
+    with pytest.raises(MissingInputError, match="no interrupted run of pretrain"):
         pretrain.run(settings(texts, seed=7), workspace, resume=True)
     resumed = pretrain.run(settings(texts), workspace, resume=True)
     assert (
@@ -177,7 +177,7 @@ def test_with_a_cosine_the_budget_has_to_be_the_same(workspace, texts, interrupt
     interrupt()
     with pytest.raises(Interrupted):
         pretrain.run(settings(texts), workspace)
-    with pytest.raises(MissingInputError, match="no interrupted pre-training") as refused:
+    with pytest.raises(MissingInputError, match="no interrupted run of pretrain") as refused:
         pretrain.run(settings(texts, tokens=30_000), workspace, resume=True)
     assert refused.value.hint == "The last one has `tokens=20000`."
 

@@ -4,9 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from filelock import Timeout
 
-from spamgpt.errors import IntegrityError
+from spamgpt.errors import IntegrityError, MissingInputError
 from spamgpt.training.checkpoint import Checkpoint, Saving, clear_places, places
 
 RECORD = {"settings": {"epochs": 3}}
@@ -65,11 +64,26 @@ def test_equal_runs_at_once_have_places_of_their_own(tmp_path):
 def test_a_run_under_way_is_not_resumed(tmp_path):
     with Checkpoint.start(tmp_path, "finetune", RECORD) as checkpoint:
         checkpoint.save(STATE)
-        (found,) = Checkpoint.interrupted(tmp_path, "finetune")
-        with pytest.raises(Timeout), found.going_on():
+        with pytest.raises(MissingInputError) as refused, resumed(tmp_path):
             pass
-    with found.going_on():
+        assert refused.value.hint == "The last one has other inputs, or is under way."
+    with resumed(tmp_path) as found:
+        assert found.folder == checkpoint.folder
+
+
+def test_the_last_run_that_fits_is_resumed(tmp_path):
+    for seed in (1, 2, 3):
+        interrupted(tmp_path, {"settings": {"seed": seed, "epochs": 3}})
+    with resumed(tmp_path, lambda place: place.record["settings"]["seed"] < 3) as found:
+        assert found.record["settings"]["seed"] == 2
+    missing = pytest.raises(MissingInputError, match="of finetune with these")
+    with missing as refused, resumed(tmp_path, lambda place: False):
         pass
+    assert refused.value.hint == "The last one has `seed=3`."
+
+
+def resumed(root: Path, fits=lambda place: True):
+    return Checkpoint.resume(root, "finetune", {"seed": 9, "epochs": 3}, fits)
 
 
 def test_a_damaged_state_is_named(tmp_path):
