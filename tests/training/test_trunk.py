@@ -65,9 +65,9 @@ def runs(monkeypatch) -> list[tuple[int, int]]:
     depths = []
     original = GPT2.hidden_states_after
 
-    def trunk(self, packed, depth, start=0, x=None):
+    def trunk(self, packed, depth, start=0, *more):
         depths.append((start, depth))
-        return original(self, packed, depth, start, x)
+        return original(self, packed, depth, start, *more)
 
     monkeypatch.setattr(GPT2, "hidden_states_after", trunk)
     return depths
