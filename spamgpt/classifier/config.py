@@ -83,9 +83,14 @@ class ClassifierConfig:
 
         None may be longer than `padding`.
         """
-        if self.padding is None or not sees_padding(self.pooling, self.attention):
+        if self.padding is None or not self.pads:
             return messages
         return messages.padded(self.padding, end_of_text)
+
+    @property
+    def pads(self) -> bool:
+        """Whether messages get padding: only where the model can see it."""
+        return self.padding is not None and sees_padding(self.pooling, self.attention)
 
     def probabilities(self, logits: "torch.Tensor") -> npt.NDArray[np.float64]:
         """(messages, labels) logits -> the probability of each label, in the same shape."""

@@ -196,7 +196,8 @@ def _card(
             history=trainer.history,
             kept_epoch=trainer.kept.epoch,
             validation=scores,
-            context=context,
+            context=config.padding or context,
+            padded=config.pads,
             substitutions=[*prepared.substitutions, *model.substitutions],
             versions=library_versions(),
         )
@@ -218,7 +219,6 @@ def _read_splits(
     from spamgpt.classifier.config import ClassifierConfig
     from spamgpt.device import resolve_precision
     from spamgpt.gpt2.folder import WEIGHTS_FILE
-    from spamgpt.gpt2.pooling import sees_padding
     from spamgpt.training.cache import ArrayCache
     from spamgpt.training.finetuning import read_split, with_trunks
     from spamgpt.training.trunk import TrunkSpecification
@@ -241,7 +241,7 @@ def _read_splits(
         lora=planned.policy.lora,
     )
     limit = config.padding or context
-    if config.padding and not sees_padding(settings.pooling, settings.attention):
+    if config.padding and not config.pads:
         reporter.note(
             f"Padding changes nothing: with `attention=causal` and `pooling={settings.pooling}` "
             f"the head reads no token that can see it. Messages are cut to {limit:,} tokens and "

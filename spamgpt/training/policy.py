@@ -12,7 +12,10 @@ from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.config import LoraConfig
 from spamgpt.reporting import Reporter
 
-_CHOICES = "`unfreeze` is head, last-block, last-2-blocks (or another number), or all."
+_CHOICES = (
+    "`unfreeze` is head, last-block, last-2-blocks (or another number), or all; with `lora_rank=8` "
+    "these blocks are trained through adapters."
+)
 
 
 @dataclass(frozen=True)
