@@ -10,7 +10,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -20,7 +20,7 @@ from torch import Tensor, device
 from spamgpt.classifier.config import ClassifierConfig
 from spamgpt.errors import BadDataError, IntegrityError, MissingInputError, UsageError
 from spamgpt.gpt2 import folder as model_folder
-from spamgpt.gpt2.adapters import add_adapters, is_adapter, merged_tensors
+from spamgpt.gpt2.adapters import MergedTensors, add_adapters, is_adapter
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.config import GPT2Config, LoraConfig
 from spamgpt.gpt2.folder import (
@@ -51,7 +51,7 @@ class Sources:
     """What a classifier is saved from.
 
     `tensors` are all of its tensors by name, memory-mapped as the files have them: they take no
-    memory while nobody reads them. Adapters are among them, not yet merged. `card` is its model
+    memory while nobody reads them. Adapters are merged when they are read. `card` is its model
     card, if it has one.
     """
 
@@ -62,9 +62,10 @@ class Sources:
 
 @dataclass(frozen=True)
 class ClassifierFiles:
-    """A classifier as its files have it, on the CPU and in full precision, adapters not merged.
+    """A classifier as its files have it, on the CPU and in full precision.
 
-    The first `unchanged` blocks are also in the weight file `weights`.
+    The adapters of the model are not merged yet. The first `unchanged` blocks are also in the
+    weight file `weights`.
     """
 
     model: GPT2Classifier
@@ -91,11 +92,12 @@ def read_trained(
         trained = load_file(path)
     except SafetensorError as error:
         raise IntegrityError(f"{path} is damaged: {error}.", _REMEDY) from error
-    if config.lora:
-        unchanged = _assign_adapters(model, trained, path, config.lora)
+    everything = {_HERE + name: t for name, t in read_tensors(weights).items()} | trained
+    if lora := config.lora:
+        unchanged = _assign_adapters(model, trained, path, lora)
     else:
         unchanged = _assign(model, trained, path)
-    tensors = {_HERE + name: tensor for name, tensor in read_tensors(weights).items()} | trained
+    tensors = MergedTensors(everything, lora) if lora else everything
     sources = Sources(tensors, pretrained_folder, _card_in(folder))
     return ClassifierFiles(model, tokenizer, config, weights, unchanged, sources)
 
@@ -144,17 +146,14 @@ def _card_in(folder: Path) -> Path | None:
 def write_saved(
     folder: Path, shape: GPT2Config, config: ClassifierConfig, sources: Sources
 ) -> None:
-    """Writes a self-contained folder, all of it or nothing; adapters are merged into the weights.
+    """Writes a self-contained folder, all of it or nothing.
 
     Raises UsageError if there is something already, OSError if it cannot be written.
     """
-    tensors = sources.tensors
-    if config.lora:
-        tensors, config = merged_tensors(tensors, config.lora), replace(config, lora=None)
     with _new_folder(folder) as draft:
         weights = {
             name.replace(_HERE, _IN_FILES, 1) if name.startswith(_HERE) else name: tensor.float()
-            for name, tensor in tensors.items()
+            for name, tensor in sources.tensors.items()
         }
         write_weights(weights, draft / WEIGHTS_FILE)
         text = json.dumps(shape.to_dict(), indent=2) + "\n"

@@ -1,7 +1,7 @@
 """SpamClassifier: a fine-tuned model ready to answer, for the stages and for Python users."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +78,8 @@ class SpamClassifier:
         )
         merge_adapters(self.model.gpt2)
         self.tokenizer = files.tokenizer
-        self.config = files.config
+        # What is saved or exported of it has no adapters any more.
+        self.config = replace(files.config, lora=None)
         self.device = device
         self.max_batch_tokens = max_batch_tokens
         self._sources = files.sources

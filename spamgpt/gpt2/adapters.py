@@ -1,6 +1,6 @@
 """Low-rank adapters (Hu et al. 2021, LoRA): small trained changes of weights that stay frozen."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -46,13 +46,13 @@ def _merged(weight: Tensor, down: Tensor, up: Tensor, scale: float) -> Tensor:
 
 
 def add_adapters(gpt2: GPT2, start: int, lora: LoraConfig, seed: int = 123) -> None:
-    """Puts an adapter in the place of each target of the blocks from `start` on."""
+    """Puts an adapter in the place of each target of the blocks from `start` on that has none."""
     generator = torch.Generator().manual_seed(seed)
     for block in gpt2.blocks(start):
         for name in lora.targets:
             projection = block.get_submodule(name)
-            assert isinstance(projection, Projection)
-            block.set_submodule(name, LoraProjection(projection, lora, generator))
+            if isinstance(projection, Projection):
+                block.set_submodule(name, LoraProjection(projection, lora, generator))
 
 
 def adapter_parameters(gpt2: GPT2) -> list[nn.Parameter]:
@@ -74,15 +74,25 @@ def merge_adapters(gpt2: GPT2) -> None:
             gpt2.set_submodule(name, projection)
 
 
-def merged_tensors(tensors: Mapping[str, Tensor], lora: LoraConfig) -> dict[str, Tensor]:
-    """The tensors of a model by name, with those of its adapters merged into the weights."""
-    merged = {name: tensor for name, tensor in tensors.items() if not is_adapter(name)}
-    for name in tensors:
+class MergedTensors(Mapping[str, Tensor]):
+    """The tensors of a model by name, its adapters merged into the weights when these are read."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], lora: LoraConfig) -> None:
+        self._tensors = tensors
+        self._lora = lora
+
+    def __getitem__(self, name: str) -> Tensor:
         place, _, kind = name.rpartition(".")
-        if kind == DOWN:
-            weight, up = tensors[f"{place}.weight"].float(), tensors[f"{place}.{UP}"].float()
-            merged[f"{place}.weight"] = _merged(weight, tensors[name].float(), up, lora.scale)
-    return merged
+        if kind != "weight" or f"{place}.{DOWN}" not in self._tensors:
+            return self._tensors[name]
+        weight, down, up = (self._tensors[f"{place}.{kind}"] for kind in ("weight", DOWN, UP))
+        return _merged(weight.float(), down.float(), up.float(), self._lora.scale)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._tensors if not is_adapter(name))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def is_adapter(name: str) -> bool:

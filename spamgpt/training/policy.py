@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from spamgpt.errors import UsageError
-from spamgpt.gpt2.adapters import adapter_parameters, add_adapters
+from spamgpt.gpt2.adapters import adapter_parameters, add_adapters, is_adapter
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.config import LoraConfig
 from spamgpt.reporting import Reporter
@@ -83,20 +83,20 @@ class TrainingPolicy:
     def apply(self, model: GPT2Classifier, seed: int = 123) -> list[Part]:
         """Sets which parameters get gradients; returns the parts of the classifier in order.
 
-        Adapters are put in, drawn by `seed`: once for a model.
+        Adapters that the model does not have yet are put in, drawn by `seed`.
         """
         frozen, whole = self.frozen_blocks, self.lora is None
+        if self.lora:
+            add_adapters(model.gpt2, frozen, self.lora, seed)
         blocks = model.gpt2.h
         groups = [
             ("embeddings", _of(model.gpt2.wte, model.gpt2.wpe), whole and self.name == "all"),
             (_block_range(1, frozen), _of(*blocks[:frozen]), False),
             (_block_range(frozen + 1, self.n_layer), _of(*blocks[frozen:]), whole),
+            ("adapters", adapter_parameters(model.gpt2), True),
             ("final layer norm", _of(model.gpt2.ln_f), whole and self.name != "head"),
             ("head", _of(model.head), True),
         ]
-        if self.lora:
-            add_adapters(model.gpt2, frozen, self.lora, seed)
-            groups.insert(3, ("adapters", adapter_parameters(model.gpt2), True))
         parts = []
         for name, parameters, trained in groups:
             for parameter in parameters:
@@ -129,7 +129,9 @@ def show_parts(parts: Sequence[Part], reporter: Reporter) -> None:
 
 
 def _of(*modules: nn.Module) -> list[nn.Parameter]:
-    return [parameter for module in modules for parameter in module.parameters()]
+    """The parameters of modules but for those of adapters."""
+    named = (each for module in modules for each in module.named_parameters())
+    return [parameter for name, parameter in named if not is_adapter(name)]
 
 
 def _block_range(first: int, last: int) -> str:

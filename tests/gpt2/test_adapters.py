@@ -6,10 +6,10 @@ from torch.testing import assert_close
 
 from spamgpt.gpt2.adapters import (
     LoraProjection,
+    MergedTensors,
     adapter_parameters,
     add_adapters,
     merge_adapters,
-    merged_tensors,
 )
 from spamgpt.gpt2.backends.precision import lowered
 from spamgpt.gpt2.classifier import GPT2Classifier
@@ -138,8 +138,9 @@ def test_merged_the_logits_are_the_same_and_no_adapter_is_left(make_gpt2, messag
     assert gpt2.state_dict().keys() == names
     # Also of a file's tensors, which have no module around them.
     stored = {name.replace(".projection.", "."): tensor for name, tensor in unmerged.items()}
-    merged = merged_tensors(stored, LORA)
+    merged = MergedTensors(stored, LORA)
     assert merged.keys() == names
+    assert len(merged) == len(names)
     assert all(torch.equal(merged[name], tensor) for name, tensor in gpt2.state_dict().items())
 
 

@@ -147,6 +147,7 @@ def test_with_adapters_they_and_the_head_train_in_the_blocks_of_the_policy(polic
     model = classifier()
     chosen = TrainingPolicy.from_name(policy, 4, LORA)
     parts = chosen.apply(model)
+    assert chosen.apply(model) == parts  # adapters that are there stay
     assert chosen.frozen_blocks == 4 - blocks
     assert chosen.trained(model).keys() == {"head.weight", "head.bias"} | {
         f"gpt2.h.{block}.{target}.{matrix}"
