@@ -28,12 +28,14 @@ class ClassifierCard:
 
     `model_origin` is where the pretrained model came from, as `fetch` recorded it. `splits` has the
     messages and the count of each label of every split, `validation` the scores on the validation
-    split by the keys of the metrics, `license` what the card of the pretrained model says.
+    split by the keys of the metrics, `license` what the card of the pretrained model says;
+    `threshold_choice` is None with more than two labels.
     """
 
     labels: Sequence[str]
     positive_label: str
     threshold: float
+    threshold_choice: str | None
     temperature: float
     model: str
     model_origin: str

@@ -21,6 +21,7 @@ from spamgpt.cli.options import (
     SeedOption,
     SelectOption,
     ThreadsOption,
+    ThresholdForOption,
     TrainingPrecisionOption,
     UnfreezeOption,
     WeightDecayOption,
@@ -30,6 +31,7 @@ from spamgpt.cli.options import (
     settings_from,
 )
 from spamgpt.device import set_threads
+from spamgpt.evaluation.goals import threshold_in_words
 from spamgpt.stages.finetune import FinetuneSettings, plan, run, show_plan
 from spamgpt.workspace import Artifact, Workspace
 
@@ -55,6 +57,7 @@ def command(
     select: SelectOption = FinetuneSettings.select,
     precision: TrainingPrecisionOption = FinetuneSettings.precision,
     positive_label: PositiveLabelOption = FinetuneSettings.positive_label,
+    threshold_for: ThresholdForOption = FinetuneSettings.threshold_for,
     max_false_positive_rate: MaxFalsePositiveRateOption = FinetuneSettings.max_false_positive_rate,
     cache_limit: CacheLimitOption = FinetuneSettings.cache_limit,
     resume: Annotated[
@@ -142,13 +145,5 @@ def _describe_calibration(classifier: Artifact) -> list[tuple[str, str]]:
     )
     if "threshold" not in found:
         return [("temperature", temperature)]
-    goal = classifier.settings["max_false_positive_rate"]
-    chosen = "best F1" if goal is None else f"ham lost up to {goal}"
-    return [
-        ("temperature", temperature),
-        (
-            "threshold",
-            f"{found['threshold']:.4g} for {chosen}: catches {found['recall']:.2%}, "
-            f"loses {found['false_positive_rate']:.2%} (validation)",
-        ),
-    ]
+    chosen = f"{found['threshold']:.4g} {threshold_in_words(found)}"
+    return [("temperature", temperature), ("threshold", chosen)]

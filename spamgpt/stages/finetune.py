@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spamgpt.errors import IntegrityError, MissingInputError
+from spamgpt.evaluation.goals import MAX_FALSE_POSITIVE_RATE
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.stages.plan import FinetuneSettings, Plan, Select, plan, show_plan
 from spamgpt.workspace import Artifact, Workspace, library_versions, result_settings
@@ -13,7 +14,7 @@ from spamgpt.workspace import Artifact, Workspace, library_versions, result_sett
 if TYPE_CHECKING:
     import torch
 
-    from spamgpt.classifier.config import ClassifierConfig
+    from spamgpt.evaluation.decision import FittedDecision
     from spamgpt.gpt2.model import GPT2
     from spamgpt.gpt2.tokenizer import Tokenizer
     from spamgpt.training.checkpoint import Checkpoint
@@ -130,12 +131,17 @@ def _train(
             unfreeze=settings.unfreeze,
         )
         fitted = fit_decision(
-            untuned, logits, validation.labels.numpy(), settings.max_false_positive_rate
+            untuned,
+            logits,
+            validation.labels.numpy(),
+            settings.threshold_for or "accuracy",
+            settings.max_false_positive_rate or MAX_FALSE_POSITIVE_RATE,
         )
         config = fitted.config
+        _warn_of_threshold(fitted.record, reporter)
         config.write(draft.folder / CONFIG_FILE)
         _keep_seen(planned.prepared, draft.folder / SEEN_FILE)
-        card = _card(planned, trainer, config, fitted.scores, gpt2.config.n_positions)
+        card = _card(planned, trainer, fitted, gpt2.config.n_positions)
         (draft.folder / CARD_FILE).write_text(card, encoding="utf-8")
         scores = asdict(kept)
         draft.metadata.update(
@@ -148,6 +154,17 @@ def _train(
         )
     checkpoint.remove()
     return draft.artifact
+
+
+def _warn_of_threshold(record: Mapping[str, Any], reporter: Reporter) -> None:
+    """Says that a threshold which protects the other label lets nothing be caught, if so."""
+    if record.get("threshold_for") == "false-positive-rate" and record["recall"] == 0:
+        positive, other = record["positive_label"], record["other_label"]
+        reporter.warn(
+            f"No {positive} of the validation split is caught: some of its {other} is more likely "
+            f"{positive} than all of it, and at most {record['max_false_positive_rate']} may be "
+            "lost. Allow more with `max_false_positive_rate`, or give `threshold_for=f1`."
+        )
 
 
 def _keep_seen(prepared: Artifact, path: Path) -> None:
@@ -163,15 +180,15 @@ def _keep_seen(prepared: Artifact, path: Path) -> None:
 def _card(
     planned: Plan,
     trainer: "Trainer[EpochRecord]",
-    config: "ClassifierConfig",
-    scores: Mapping[str, float],
+    fitted: "FittedDecision",
     context: int,
 ) -> str:
     """The classifier's model card, from what this run has recorded."""
     from spamgpt.cards.classifier import ClassifierCard, license_of, render_card
+    from spamgpt.evaluation.goals import threshold_in_words
     from spamgpt.gpt2.folder import CARD_FILE
 
-    model, prepared = planned.model, planned.prepared
+    model, prepared, config = planned.model, planned.prepared, fitted.config
     licence = None
     if CARD_FILE in model.files:
         licence = license_of(model.file(CARD_FILE).read_text(encoding="utf-8", errors="replace"))
@@ -181,6 +198,9 @@ def _card(
             labels=config.labels,
             positive_label=config.positive_label,
             threshold=config.threshold,
+            threshold_choice=(
+                threshold_in_words(fitted.record) if len(config.labels) == 2 else None
+            ),
             temperature=config.temperature,
             model=model.reference,
             model_origin=str(model.metadata.get("origin")),
@@ -200,7 +220,7 @@ def _card(
             all_parameters=planned.all_parameters,
             history=trainer.history,
             kept_epoch=trainer.kept.epoch,
-            validation=scores,
+            validation=fitted.scores,
             context=context,
             substitutions=[*prepared.substitutions, *model.substitutions],
             versions=library_versions(),

@@ -1,10 +1,11 @@
 """The plan of a fine-tuning: its settings, its inputs, and what it would train."""
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from spamgpt.device import Device, TrainingPrecision
 from spamgpt.errors import UsageError
+from spamgpt.evaluation.goals import MAX_FALSE_POSITIVE_RATE, ThresholdGoal
 from spamgpt.reporting import Reporter
 from spamgpt.training.hyperparameters import (
     Hyperparameters,
@@ -27,9 +28,9 @@ class FinetuneSettings:
     Hyper-parameters that are None are those that the model recommends for what is trained, or else
     the published recipe's. `select` keeps the epoch with the lowest validation loss ("best") or the
     final one ("last"). `positive_label` is what precision and recall are about; None takes `spam`
-    if there is one, else the last label. `max_false_positive_rate` (`0.5%`) is the share of
-    validation messages of the other label that the threshold may give it; None takes the threshold
-    of the best F1. `cache_limit` is in GiB.
+    if there is one, else the last label. With two labels `threshold_for` tells how the threshold is
+    chosen. None is "false-positive-rate": at most a share `max_false_positive_rate` (None: `1%`) of
+    the validation messages of the other label get the positive one. `cache_limit` is in GiB.
     """
 
     prepared: str | None = None
@@ -44,6 +45,7 @@ class FinetuneSettings:
     select: Select = "best"
     precision: TrainingPrecision = "auto"
     positive_label: str | None = None
+    threshold_for: ThresholdGoal | None = None
     max_false_positive_rate: str | None = None
     cache_limit: float | None = field(default=None, metadata=NO_EFFECT)
     device: Device = field(default="auto", metadata=NO_EFFECT)
@@ -74,6 +76,40 @@ def with_hyperparameters(settings: FinetuneSettings, chosen: Hyperparameters) ->
         weight_decay=chosen.weight_decay,
         schedule=chosen.schedule,
     )
+
+
+def with_threshold_goal(settings: FinetuneSettings, prepared: Artifact) -> FinetuneSettings:
+    """The settings with what a threshold is chosen for filled in, if there are two labels.
+
+    Raises UsageError for choices that contradict each other or the labels.
+    """
+    from spamgpt.evaluation.thresholds import parse_share
+
+    labels = prepared.metadata["labels"]
+    goal, most = settings.threshold_for, settings.max_false_positive_rate
+    if len(labels) > 2:
+        if goal or most:
+            name = "threshold_for" if goal else "max_false_positive_rate"
+            raise UsageError(
+                f"`{name}` is for two labels; {prepared.reference} has {', '.join(labels)}.",
+                "Leave it out: the answer is the most probable label.",
+            )
+        return settings
+    if goal not in (None, *get_args(ThresholdGoal)):
+        choices = ", ".join(get_args(ThresholdGoal))
+        raise UsageError(f"`threshold_for` is {goal!r}.", f"It has to be one of {choices}.")
+    if most is not None:
+        parse_share(most)
+        if goal not in (None, "false-positive-rate"):
+            raise UsageError(
+                f"`max_false_positive_rate={most}` and `threshold_for={goal}` contradict each "
+                "other: there is one threshold.",
+                "Give one of them.",
+            )
+    goal = goal or "false-positive-rate"
+    if goal == "false-positive-rate":
+        most = most or MAX_FALSE_POSITIVE_RATE
+    return replace(settings, threshold_for=goal, max_false_positive_rate=most)
 
 
 @dataclass(frozen=True)
@@ -111,7 +147,6 @@ def plan(settings: FinetuneSettings, workspace: Workspace) -> Plan:
     import torch
 
     from spamgpt.classifier.config import positive_label
-    from spamgpt.evaluation.thresholds import parse_share
     from spamgpt.gpt2.classifier import GPT2Classifier
     from spamgpt.gpt2.config import GPT2Config
     from spamgpt.gpt2.folder import CONFIG_FILE
@@ -131,16 +166,8 @@ def plan(settings: FinetuneSettings, workspace: Workspace) -> Plan:
             f"`positive_label` {positive!r} is no label of {prepared.reference}.",
             f"It has {', '.join(labels)}.",
         )
-    if settings.max_false_positive_rate is not None:
-        parse_share(settings.max_false_positive_rate)
-        if len(labels) > 2:
-            raise UsageError(
-                "`max_false_positive_rate` is for two labels; "
-                f"{prepared.reference} has {', '.join(labels)}.",
-                "Leave it out: the answer is the most probable label.",
-            )
     chosen = resolve_hyperparameters(settings, model)
-    filled = with_hyperparameters(settings, chosen)
+    filled = with_threshold_goal(with_hyperparameters(settings, chosen), prepared)
     return Plan(filled, chosen, prepared, model, labels, positive, policy, parts)
 
 

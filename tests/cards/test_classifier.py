@@ -14,6 +14,7 @@ CARD = ClassifierCard(
     labels=["ham", "spam"],
     positive_label="spam",
     threshold=0.5,
+    threshold_choice="for accuracy: catches 80.00% of spam, loses 1 of 80 ham",
     temperature=1.0,
     model="models/tiny/v1",
     model_origin="a folder",

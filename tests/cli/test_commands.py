@@ -172,7 +172,8 @@ def test_json_gives_one_object(spamgpt, trained_workspace):
 
 
 def test_quiet_says_nothing_but_the_result(spamgpt, trained_workspace):
-    result = spamgpt("finetune", "--epochs", 1, "--quiet", "-w", trained_workspace)
+    options = ("--epochs", 1, "--threshold-for", "f1", "--quiet")
+    result = spamgpt("finetune", *options, "-w", trained_workspace)
     assert result.err == ""
     assert result.out.startswith("classifiers/v2")
 
