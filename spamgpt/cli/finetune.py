@@ -30,6 +30,15 @@ from spamgpt.cli.options import (
     reports_errors,
     settings_from,
 )
+from spamgpt.cli.training_options import (
+    AccumulateOption,
+    ClassWeightsOption,
+    ClipOption,
+    DropoutOption,
+    LabelSmoothingOption,
+    PatienceOption,
+    WarmupOption,
+)
 from spamgpt.device import set_threads
 from spamgpt.evaluation.goals import threshold_in_words
 from spamgpt.stages.finetune import FinetuneSettings, plan, run, show_plan
@@ -53,6 +62,13 @@ def command(
     learning_rate: LearningRateOption = FinetuneSettings.learning_rate,
     weight_decay: WeightDecayOption = FinetuneSettings.weight_decay,
     schedule: ScheduleOption = FinetuneSettings.schedule,
+    warmup: WarmupOption = FinetuneSettings.warmup,
+    accumulate: AccumulateOption = FinetuneSettings.accumulate,
+    class_weights: ClassWeightsOption = FinetuneSettings.class_weights,
+    clip: ClipOption = FinetuneSettings.clip,
+    dropout: DropoutOption = FinetuneSettings.dropout,
+    label_smoothing: LabelSmoothingOption = FinetuneSettings.label_smoothing,
+    patience: PatienceOption = FinetuneSettings.patience,
     seed: SeedOption = FinetuneSettings.seed,
     select: SelectOption = FinetuneSettings.select,
     precision: TrainingPrecisionOption = FinetuneSettings.precision,
@@ -120,7 +136,7 @@ def describe_classifier(classifier: Artifact) -> list[tuple[str, str]]:
     return [
         (
             classifier.reference,
-            f"epoch {counts['kept_epoch']} of {classifier.settings['epochs']} kept",
+            f"epoch {counts['kept_epoch']} of {counts['epochs']} kept",
         ),
         *(
             (

@@ -164,8 +164,8 @@ WeightDecayOption = Annotated[
 ScheduleOption = Annotated[
     Schedule | None,
     typer.Option(
-        help="Learning rate schedule. constant: no change; linear: warm-up, then linear decay to "
-        "0.",
+        help="Learning rate schedule. constant: no change; linear: warm-up and linear decay to 0; "
+        "cosine: warm-up, then decay to 0 along half a cosine.",
         show_default="recommended by the model, else constant",
     ),
 ]

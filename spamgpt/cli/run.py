@@ -36,6 +36,15 @@ from spamgpt.cli.options import (
     reports_errors,
     settings_from,
 )
+from spamgpt.cli.training_options import (
+    AccumulateOption,
+    ClassWeightsOption,
+    ClipOption,
+    DropoutOption,
+    LabelSmoothingOption,
+    PatienceOption,
+    WarmupOption,
+)
 from spamgpt.device import set_threads
 from spamgpt.reporting import Reporter
 from spamgpt.stages.evaluate import EvaluateSettings, read_evaluation
@@ -67,6 +76,13 @@ def command(
     learning_rate: LearningRateOption = FinetuneSettings.learning_rate,
     weight_decay: WeightDecayOption = FinetuneSettings.weight_decay,
     schedule: ScheduleOption = FinetuneSettings.schedule,
+    warmup: WarmupOption = FinetuneSettings.warmup,
+    accumulate: AccumulateOption = FinetuneSettings.accumulate,
+    class_weights: ClassWeightsOption = FinetuneSettings.class_weights,
+    clip: ClipOption = FinetuneSettings.clip,
+    dropout: DropoutOption = FinetuneSettings.dropout,
+    label_smoothing: LabelSmoothingOption = FinetuneSettings.label_smoothing,
+    patience: PatienceOption = FinetuneSettings.patience,
     select: SelectOption = FinetuneSettings.select,
     precision: TrainingPrecisionOption = FinetuneSettings.precision,
     positive_label: PositiveLabelOption = FinetuneSettings.positive_label,

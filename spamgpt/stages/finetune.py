@@ -119,6 +119,9 @@ def _train(
         show = history_rows(reporter, planned.hyperparameters.epochs)
         trainer.train(checkpoint, reporter, show, "Go on with: spamgpt finetune --resume")
         kept = trainer.kept
+        if len(trainer.history) < planned.hyperparameters.epochs:
+            patience = planned.hyperparameters.patience
+            reporter.note(f"Stopped: no better validation loss, `patience={patience}`.")
         history = pd.DataFrame([asdict(record) for record in trainer.history])
         history.to_csv(draft.folder / "history.csv", index=False, lineterminator="\n")
         draw_curves(history, kept.epoch, draft.folder / "curves.png")
@@ -147,6 +150,7 @@ def _train(
         draft.metadata.update(
             trained_parameters=planned.trained_parameters,
             all_parameters=planned.all_parameters,
+            epochs=len(trainer.history),
             kept_epoch=scores.pop("epoch"),
             **scores,
             calibration=fitted.record,

@@ -8,6 +8,8 @@ from spamgpt.errors import UsageError
 from spamgpt.evaluation.goals import MAX_FALSE_POSITIVE_RATE, ThresholdGoal
 from spamgpt.reporting import Reporter
 from spamgpt.training.hyperparameters import (
+    PUBLISHED_RECIPE,
+    ClassWeights,
     Hyperparameters,
     read_recommendations,
     with_recommendations,
@@ -41,6 +43,13 @@ class FinetuneSettings:
     learning_rate: float | None = None
     weight_decay: float | None = None
     schedule: Schedule | None = None
+    warmup: float | None = None
+    accumulate: int | None = None
+    class_weights: ClassWeights | None = None
+    clip: float | None = None
+    dropout: float | None = None
+    label_smoothing: float | None = None
+    patience: int | None = None
     seed: int = 123
     select: Select = "best"
     precision: TrainingPrecision = "auto"
@@ -68,14 +77,7 @@ def resolve_hyperparameters(settings: FinetuneSettings, model: Artifact) -> Hype
 
 def with_hyperparameters(settings: FinetuneSettings, chosen: Hyperparameters) -> FinetuneSettings:
     """The settings with every hyper-parameter filled in, as an artifact records them."""
-    return replace(
-        settings,
-        epochs=chosen.epochs,
-        batch_size=chosen.batch_size,
-        learning_rate=chosen.learning_rate,
-        weight_decay=chosen.weight_decay,
-        schedule=chosen.schedule,
-    )
+    return replace(settings, **{name: getattr(chosen, name) for name in PUBLISHED_RECIPE})
 
 
 def with_threshold_goal(settings: FinetuneSettings, prepared: Artifact) -> FinetuneSettings:
@@ -167,6 +169,12 @@ def plan(settings: FinetuneSettings, workspace: Workspace) -> Plan:
             f"It has {', '.join(labels)}.",
         )
     chosen = resolve_hyperparameters(settings, model)
+    if chosen.dropout and policy.name == "head":
+        raise UsageError(
+            f"`dropout={chosen.dropout:g}` is for blocks that are trained; `unfreeze=head` trains "
+            "none.",
+            "Leave it out, or train a block: `unfreeze=last-block`.",
+        )
     filled = with_threshold_goal(with_hyperparameters(settings, chosen), prepared)
     return Plan(filled, chosen, prepared, model, labels, positive, policy, parts)
 

@@ -16,13 +16,14 @@ def compiled_by_shape(x: Tensor) -> bool:
     return x.dtype == torch.bfloat16 and x.device.type == "cpu"
 
 
-def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float = 0.0) -> Tensor:
     """softmax(query key^T / sqrt(width)) value, where a token sees itself and those before it.
 
-    All four are (messages, n_head, longest, width), width being n_embd / n_head.
+    All four are (messages, n_head, longest, width), width being n_embd / n_head. Of the softmax a
+    share `dropout` is dropped at random.
     """
-    if not compiled_by_shape(query):
-        return F.scaled_dot_product_attention(query, key, value, is_causal=True)
+    if dropout or not compiled_by_shape(query):
+        return F.scaled_dot_product_attention(query, key, value, is_causal=True, dropout_p=dropout)
     # torch's fused kernel takes two to ten times as long as this in bfloat16 on the CPU.
     messages, _, longest, width = query.shape
     hidden = query.new_full((longest, longest), -math.inf).triu(1)
