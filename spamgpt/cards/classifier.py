@@ -29,6 +29,7 @@ class ClassifierCard:
     `model_origin` is where the pretrained model came from, as `fetch` recorded it. `splits` has the
     messages and the count of each label of every split, `validation` the scores on the validation
     split by the keys of the metrics, `license` what the card of the pretrained model says;
+    `start` is the reference and digest of the classifier that was trained onward, if it was one;
     `threshold_choice` is None with more than two labels.
     """
 
@@ -42,6 +43,7 @@ class ClassifierCard:
     model_digest: str
     shape: str
     license: str | None
+    start: tuple[str, str] | None
     dataset: str
     prepared: str
     prepared_digest: str
@@ -104,6 +106,10 @@ def _inputs(card: ClassifierCard) -> Markdown:
         ("what", "reference", "digest"),
         [
             ("pretrained model", model, card.model_digest[:16]),
+            *(
+                ("trained onward from", name, digest[:16])
+                for name, digest in ([card.start] if card.start else [])
+            ),
             ("prepared data", f"{card.prepared}, from {card.dataset}", card.prepared_digest[:16]),
         ],
         left=3,

@@ -56,6 +56,16 @@ def command(
         str | None,
         typer.Option(help="Pretrained model, such as gpt2 or gpt2/v1.", show_default="newest"),
     ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="CLASSIFIER",
+            help="Train a classifier onward, such as v1: start from its weights and its head. The "
+            "model and the labels have to be the same.",
+            show_default="the model, with a new head",
+        ),
+    ] = None,
     unfreeze: UnfreezeOption = FinetuneSettings.unfreeze,
     epochs: EpochsOption = FinetuneSettings.epochs,
     batch_size: BatchSizeOption = FinetuneSettings.batch_size,

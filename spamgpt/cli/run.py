@@ -112,7 +112,7 @@ def command(
     settings = PipelineSettings(
         settings_from(FetchSettings, locals()),
         settings_from(PrepareSettings, locals(), dataset=None),
-        settings_from(FinetuneSettings, locals(), prepared=None, model=None),
+        settings_from(FinetuneSettings, locals(), prepared=None, model=None, start_from=None),
         EvaluateSettings(precision=precision, device=device),
     )
     reporter = ScreenReporter(quiet)

@@ -2,21 +2,19 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spamgpt.errors import IntegrityError, MissingInputError
 from spamgpt.evaluation.goals import MAX_FALSE_POSITIVE_RATE
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.stages.plan import FinetuneSettings, Plan, Select, plan, show_plan
+from spamgpt.stages.start import Start, keep_seen, load_start
 from spamgpt.workspace import Artifact, Workspace, library_versions, result_settings
 
 if TYPE_CHECKING:
     import torch
 
     from spamgpt.evaluation.decision import FittedDecision
-    from spamgpt.gpt2.model import GPT2
-    from spamgpt.gpt2.tokenizer import Tokenizer
     from spamgpt.training.checkpoint import Checkpoint
     from spamgpt.training.finetuning import EpochRecord, LabelledMessages
     from spamgpt.training.trainer import Trainer
@@ -60,6 +58,8 @@ def _resume(
         values["prepared"] = workspace.newest("prepared", wanted.prepared).reference
     if wanted.model is not None:
         values["model"] = workspace.newest("models", wanted.model).reference
+    if wanted.start_from is not None:
+        values["start_from"] = workspace.newest("classifiers", wanted.start_from).reference
     asked = {name: values[name] for name in names}
 
     def fits(checkpoint: Checkpoint) -> bool:
@@ -91,22 +91,20 @@ def _train(
     from spamgpt.classifier.config import ClassifierConfig
     from spamgpt.classifier.folder import CONFIG_FILE, TRAINED_FILE
     from spamgpt.classifier.inference import predict_logits
-    from spamgpt.classifier.model import load_model
     from spamgpt.data.seen import SEEN_FILE
     from spamgpt.device import resolve_device
     from spamgpt.evaluation.decision import fit_decision
     from spamgpt.evaluation.plots import draw_curves
-    from spamgpt.gpt2.classifier import GPT2Classifier
     from spamgpt.gpt2.folder import CARD_FILE
     from spamgpt.gpt2.weights import write_weights
     from spamgpt.training.finetuning import finetuning, history_rows
 
     settings = planned.settings
     device = resolve_device(settings.device)
-    gpt2, tokenizer = load_model(planned.model)
-    splits = _read_splits(planned, gpt2, tokenizer, device, workspace, reporter)
+    start = load_start(planned)
+    model = start.model
+    splits = _read_splits(planned, start, device, workspace, reporter)
     validation = splits["validation"]
-    model = GPT2Classifier(gpt2, len(planned.labels), settings.seed)
     planned.policy.apply(model)
     trainer = finetuning(
         model, planned.policy, planned.hyperparameters, splits["train"], validation, device
@@ -114,8 +112,7 @@ def _train(
     if state is not None:
         trainer.load_state_dict(state)
     show_plan(planned, reporter)
-    inputs = [planned.prepared, planned.model]
-    with workspace.new("classifiers", settings, inputs=inputs) as draft:
+    with workspace.new("classifiers", settings, inputs=planned.inputs) as draft:
         show = history_rows(reporter, planned.hyperparameters.epochs)
         trainer.train(checkpoint, reporter, show, "Go on with: spamgpt finetune --resume")
         kept = trainer.kept
@@ -125,7 +122,9 @@ def _train(
         history = pd.DataFrame([asdict(record) for record in trainer.history])
         history.to_csv(draft.folder / "history.csv", index=False, lineterminator="\n")
         draw_curves(history, kept.epoch, draft.folder / "curves.png")
-        write_weights(trainer.trained_tensors(), draft.folder / TRAINED_FILE)
+        changed = start.changed | trainer.trained_tensors().keys()
+        tensors = {name: p.detach() for name, p in model.named_parameters() if name in changed}
+        write_weights(tensors, draft.folder / TRAINED_FILE)
         logits = predict_logits(model, validation.messages, device, trunk=validation.trunk)
         untuned = ClassifierConfig(
             labels=planned.labels,
@@ -143,8 +142,8 @@ def _train(
         config = fitted.config
         _warn_of_threshold(fitted.record, reporter)
         config.write(draft.folder / CONFIG_FILE)
-        _keep_seen(planned.prepared, draft.folder / SEEN_FILE)
-        card = _card(planned, trainer, fitted, gpt2.config.n_positions)
+        keep_seen(planned, draft.folder / SEEN_FILE)
+        card = _card(planned, trainer, fitted, model.gpt2.config.n_positions)
         (draft.folder / CARD_FILE).write_text(card, encoding="utf-8")
         scores = asdict(kept)
         draft.metadata.update(
@@ -169,16 +168,6 @@ def _warn_of_threshold(record: Mapping[str, Any], reporter: Reporter) -> None:
             f"{positive} than all of it, and at most {record['max_false_positive_rate']} may be "
             "lost. Allow more with `max_false_positive_rate`, or give `threshold_for=f1`."
         )
-
-
-def _keep_seen(prepared: Artifact, path: Path) -> None:
-    """The salt comes from the data, so that the same settings and inputs give the same bytes."""
-    from spamgpt.data.rows import TEXT
-    from spamgpt.data.seen import write_seen
-    from spamgpt.data.tables import read_table
-
-    salt = bytes.fromhex(prepared.digest)[:16]
-    write_seen(read_table(prepared.file("train.csv"))[TEXT], salt, path)
 
 
 def _card(
@@ -211,6 +200,7 @@ def _card(
             model_digest=model.digest,
             shape=f"{shape['n_layer']} blocks, {shape['n_head']} heads, width {shape['n_embd']}",
             license=licence,
+            start=(planned.start.reference, planned.start.digest) if planned.start else None,
             dataset=prepared.manifest["inputs"][0]["artifact"],
             prepared=prepared.reference,
             prepared_digest=prepared.digest,
@@ -218,7 +208,7 @@ def _card(
             settings={
                 name: value
                 for name, value in result_settings(planned.settings).items()
-                if name not in ("prepared", "model")
+                if name not in ("prepared", "model", "start_from")
             },
             trained_parameters=planned.trained_parameters,
             all_parameters=planned.all_parameters,
@@ -226,7 +216,9 @@ def _card(
             kept_epoch=trainer.kept.epoch,
             validation=fitted.scores,
             context=context,
-            substitutions=[*prepared.substitutions, *model.substitutions],
+            substitutions=list(
+                dict.fromkeys(text for each in planned.inputs for text in each.substitutions)
+            ),
             versions=library_versions(),
         )
     )
@@ -234,8 +226,7 @@ def _card(
 
 def _read_splits(
     planned: Plan,
-    gpt2: "GPT2",
-    tokenizer: "Tokenizer",
+    start: Start,
     device: "torch.device",
     workspace: Workspace,
     reporter: Reporter,
@@ -247,32 +238,39 @@ def _read_splits(
     from spamgpt.training.finetuning import read_split, with_trunks
     from spamgpt.training.trunk import TrunkSpecification
 
-    settings, context = planned.settings, gpt2.config.n_positions
+    settings, gpt2 = planned.settings, start.model.gpt2
+    context = gpt2.config.n_positions
     splits = {}
     for name in ("train", "validation"):
         table = planned.prepared.file(f"{name}.csv")
-        splits[name] = read_split(table, planned.labels, tokenizer, context)
+        splits[name] = read_split(table, planned.labels, start.tokenizer, context)
         if cut := sum(splits[name].messages.truncated):
             reporter.warn(
                 f"Messages of the {name} split cut to the model's context of {context} tokens: "
                 f"{cut:,}."
             )
     specification = TrunkSpecification(
-        planned.model.digest,
+        start.trunk_digest,
         planned.policy.frozen_blocks,
         resolve_precision(settings.precision, device),
         device,
     )
     limit = None if settings.cache_limit is None else int(settings.cache_limit * 2**30)
     cache = ArrayCache(workspace.cache, limit)
-    weights = planned.model.file(WEIGHTS_FILE)
+    weights = planned.model.file(WEIGHTS_FILE) if start.pretrained_trunk else None
     return with_trunks(splits, gpt2, specification, cache, reporter, weights)
 
 
 def _run_record(planned: Plan) -> dict[str, Any]:
     """What makes two runs the same: all settings that change the result, and the inputs."""
-    inputs = {"prepared": planned.prepared.reference, "model": planned.model.reference}
+    named = dict(
+        zip(
+            ("prepared", "model", "start_from"),
+            (artifact.reference for artifact in planned.inputs),
+            strict=False,
+        )
+    )
     return {
-        "settings": result_settings(planned.settings) | inputs,
-        "inputs": [planned.prepared.as_input, planned.model.as_input],
+        "settings": result_settings(planned.settings) | named,
+        "inputs": [artifact.as_input for artifact in planned.inputs],
     }

@@ -18,6 +18,7 @@ from spamgpt.training.schedule import Schedule
 from spamgpt.workspace import NO_EFFECT, Artifact, Workspace
 
 if TYPE_CHECKING:
+    from spamgpt.classifier.config import ClassifierConfig
     from spamgpt.training.policy import Part, TrainingPolicy
 
 Select = Literal["best", "last"]
@@ -27,6 +28,8 @@ Select = Literal["best", "last"]
 class FinetuneSettings:
     """`prepared` and `model` are references; None takes the newest.
 
+    `start_from` is the reference of a classifier whose weights and head training starts from; its
+    model and labels are those of this one. None starts from the model, with a new head.
     Hyper-parameters that are None are those that the model recommends for what is trained, or else
     the published recipe's. `select` keeps the epoch with the lowest validation loss ("best") or the
     final one ("last"). `positive_label` is what precision and recall are about; None takes `spam`
@@ -37,6 +40,7 @@ class FinetuneSettings:
 
     prepared: str | None = None
     model: str | None = None
+    start_from: str | None = None
     unfreeze: str = "last-block"
     epochs: int | None = None
     batch_size: int | None = None
@@ -125,10 +129,16 @@ class Plan:
     hyperparameters: Hyperparameters
     prepared: Artifact
     model: Artifact
+    start: Artifact | None
     labels: list[str]
     positive_label: str
     policy: "TrainingPolicy"
     parts: "list[Part]"
+
+    @property
+    def inputs(self) -> list[Artifact]:
+        """What the classifier is made from."""
+        return [self.prepared, self.model, *([self.start] if self.start else [])]
 
     @property
     def trained_parameters(self) -> int:
@@ -156,13 +166,19 @@ def plan(settings: FinetuneSettings, workspace: Workspace) -> Plan:
     from spamgpt.training.policy import TrainingPolicy
 
     prepared = workspace.newest("prepared", settings.prepared)
-    model = workspace.newest("models", settings.model)
-    labels = list(prepared.metadata["labels"])
+    if settings.start_from is None:
+        start, model = None, workspace.newest("models", settings.model)
+        labels = list(prepared.metadata["labels"])
+        usual = positive_label(labels)
+    else:
+        start = workspace.newest("classifiers", settings.start_from)
+        model, of_start = _onward(settings, start, prepared, workspace)
+        labels, usual = of_start.labels, of_start.positive_label
     config = GPT2Config.from_file(model.file(CONFIG_FILE))
     policy = TrainingPolicy.from_name(settings.unfreeze, config.n_layer)
     with torch.device("meta"):
         parts = policy.apply(GPT2Classifier(GPT2(config), len(labels)))
-    positive = settings.positive_label or positive_label(labels)
+    positive = settings.positive_label or usual
     if positive not in labels:
         raise UsageError(
             f"`positive_label` {positive!r} is no label of {prepared.reference}.",
@@ -176,7 +192,36 @@ def plan(settings: FinetuneSettings, workspace: Workspace) -> Plan:
             "Leave it out, or train a block: `unfreeze=last-block`.",
         )
     filled = with_threshold_goal(with_hyperparameters(settings, chosen), prepared)
-    return Plan(filled, chosen, prepared, model, labels, positive, policy, parts)
+    return Plan(filled, chosen, prepared, model, start, labels, positive, policy, parts)
+
+
+def _onward(
+    settings: FinetuneSettings, start: Artifact, prepared: Artifact, workspace: Workspace
+) -> "tuple[Artifact, ClassifierConfig]":
+    """The model that a classifier to start from stands on, and the classifier's configuration.
+
+    Raises UsageError if the model or the labels wanted are others.
+    """
+    from spamgpt.classifier.config import ClassifierConfig
+    from spamgpt.classifier.folder import CONFIG_FILE
+
+    model = workspace.input_of(start, "models")
+    if settings.model is not None:
+        wanted = workspace.newest("models", settings.model)
+        if wanted.digest != model.digest:
+            raise UsageError(
+                f"{start.reference} was made from {model.reference}, not {wanted.reference}.",
+                "Leave `model` out.",
+            )
+    config = ClassifierConfig.from_file(start.file(CONFIG_FILE))
+    labels = list(prepared.metadata["labels"])
+    if sorted(labels) != sorted(config.labels):
+        raise UsageError(
+            f"{start.reference} tells {', '.join(config.labels)} apart; {prepared.reference} has "
+            f"{', '.join(labels)}.",
+            "Train from the model: leave `start_from` out.",
+        )
+    return model, config
 
 
 def show_plan(planned: Plan, reporter: Reporter) -> None:

@@ -235,9 +235,12 @@ def with_trunks(
     specification: TrunkSpecification,
     cache: ArrayCache,
     reporter: Reporter,
-    weights: Path,
+    weights: Path | None,
 ) -> dict[str, LabelledMessages]:
-    """The splits with the output of the frozen blocks, if there are any and the cache has room."""
+    """The splits with the output of the frozen blocks, if there are any and the cache has room.
+
+    `weights` is the file that these blocks were mapped from, None if they are not as it has them.
+    """
     if specification.depth == 0:
         return splits
     messages = {name: split.messages for name, split in splits.items()}

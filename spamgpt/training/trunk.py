@@ -55,8 +55,8 @@ class Trunk:
 class TrunkSpecification:
     """What decides every bit of the activations, beside the messages.
 
-    `model` is the digest of the pretrained model; `dtype`, float32 or bfloat16, is that of the
-    matrix products and of what is stored.
+    `model` is the digest of the pretrained model and of what has changed it since; `dtype`,
+    float32 or bfloat16, is that of the matrix products and of what is stored.
     """
 
     model: str
