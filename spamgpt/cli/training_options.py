@@ -30,7 +30,7 @@ ClassWeightsOption = Annotated[
     ClassWeights | None,
     typer.Option(
         help="balanced: messages of rare labels count more in the loss, so that every label counts "
-        "the same, as class_weight='balanced' in scikit-learn.",
+        "the same, as class_weight='balanced' in scikit-learn. The losses shown are not weighted.",
         show_default="recommended by the model, else none",
     ),
 ]

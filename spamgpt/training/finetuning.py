@@ -44,7 +44,10 @@ class LabelledMessages:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """Loss (nats a message) and accuracy over the whole splits after an epoch."""
+    """Loss (nats a message) and accuracy over the whole splits after an epoch.
+
+    Every message counts the same, and towards its own label alone, however it was trained.
+    """
 
     epoch: int
     training_loss: float

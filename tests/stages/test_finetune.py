@@ -121,6 +121,32 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(workspace, stop_after, mon
     assert not (workspace.root / "checkpoints").exists()
 
 
+def test_a_resumed_run_honours_every_training_option(workspace, stop_after, monkeypatch):
+    settings = replace(
+        SETTINGS,
+        batch_size=4,
+        accumulate=2,
+        schedule="cosine",
+        warmup=0.2,
+        class_weights="balanced",
+        clip=0.5,
+        dropout=0.2,
+        label_smoothing=0.1,
+        patience=1,
+    )
+    whole = finetune.run(settings, workspace)
+    with monkeypatch.context():
+        stop_after(13)
+        with pytest.raises(Interrupted):
+            finetune.run(settings, workspace)
+    monkeypatch.undo()
+    resumed = finetune.run(FinetuneSettings(), workspace, resume=True, given=set())
+    assert resumed.digest == whole.digest
+    assert resumed.settings["dropout"] == 0.2
+    plain = finetune.run(replace(settings, dropout=0.0), workspace)
+    assert plain.digest != whole.digest
+
+
 def test_resuming_takes_the_run_with_the_given_options(workspace, stop_after, monkeypatch):
     for epochs in (2, 3):
         stop_after(3)
