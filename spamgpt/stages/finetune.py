@@ -160,13 +160,12 @@ def _train(
 
 
 def _warn_of_threshold(record: Mapping[str, Any], reporter: Reporter) -> None:
-    """Says that a threshold which protects the other label lets nothing be caught, if so."""
-    if record.get("threshold_for") == "false-positive-rate" and record["recall"] == 0:
-        positive, other = record["positive_label"], record["other_label"]
+    """Says that a threshold which protects the other label lets little be caught, if so."""
+    if record.get("threshold_for") == "false-positive-rate" and record["recall"] < 0.5:
         reporter.warn(
-            f"No {positive} of the validation split is caught: some of its {other} is more likely "
-            f"{positive} than all of it, and at most {record['max_false_positive_rate']} may be "
-            "lost. Allow more with `max_false_positive_rate`, or give `threshold_for=f1`."
+            f"The threshold catches only {record['recall']:.1%} of the {record['positive_label']}, "
+            f"since at most {record['max_false_positive_rate']} of the {record['other_label']} may "
+            "be lost. Allow more with `max_false_positive_rate`, or give `threshold_for=f1`."
         )
 
 
