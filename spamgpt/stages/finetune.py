@@ -8,12 +8,13 @@ from spamgpt.errors import IntegrityError, MissingInputError
 from spamgpt.evaluation.goals import MAX_FALSE_POSITIVE_RATE
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.stages.plan import FinetuneSettings, Plan, Select, plan, show_plan
-from spamgpt.stages.start import Start, keep_seen, load_start
+from spamgpt.stages.start import Start, changed_tensors, keep_seen, load_start
 from spamgpt.workspace import Artifact, Workspace, library_versions, result_settings
 
 if TYPE_CHECKING:
     import torch
 
+    from spamgpt.classifier.config import ClassifierConfig
     from spamgpt.evaluation.decision import FittedDecision
     from spamgpt.training.checkpoint import Checkpoint
     from spamgpt.training.finetuning import EpochRecord, LabelledMessages
@@ -88,7 +89,6 @@ def _train(
 ) -> Artifact:
     import pandas as pd
 
-    from spamgpt.classifier.config import ClassifierConfig
     from spamgpt.classifier.folder import CONFIG_FILE, TRAINED_FILE
     from spamgpt.classifier.inference import predict_logits
     from spamgpt.data.seen import SEEN_FILE
@@ -103,9 +103,9 @@ def _train(
     device = resolve_device(settings.device)
     start = load_start(planned)
     model = start.model
-    splits = _read_splits(planned, start, device, workspace, reporter)
+    splits, config = _read_splits(planned, start, device, workspace, reporter)
     validation = splits["validation"]
-    planned.policy.apply(model)
+    planned.policy.apply(model, settings.seed)
     trainer = finetuning(
         model, planned.policy, planned.hyperparameters, splits["train"], validation, device
     )
@@ -122,18 +122,13 @@ def _train(
         history = pd.DataFrame([asdict(record) for record in trainer.history])
         history.to_csv(draft.folder / "history.csv", index=False, lineterminator="\n")
         draw_curves(history, kept.epoch, draft.folder / "curves.png")
-        changed = start.changed | trainer.trained_tensors().keys()
-        tensors = {name: p.detach() for name, p in model.named_parameters() if name in changed}
+        tensors = trainer.trained_tensors()
+        if planned.start:
+            tensors = changed_tensors(model, planned.policy, start.changed | tensors.keys())
         write_weights(tensors, draft.folder / TRAINED_FILE)
         logits = predict_logits(model, validation.messages, device, trunk=validation.trunk)
-        untuned = ClassifierConfig(
-            labels=planned.labels,
-            positive_label=planned.positive_label,
-            threshold=0.5,
-            unfreeze=settings.unfreeze,
-        )
         fitted = fit_decision(
-            untuned,
+            config,
             logits,
             validation.labels.numpy(),
             settings.threshold_for or "accuracy",
@@ -214,7 +209,8 @@ def _card(
             history=trainer.history,
             kept_epoch=trainer.kept.epoch,
             validation=fitted.scores,
-            context=context,
+            context=config.padding or context,
+            padded=config.pads,
             substitutions=list(
                 dict.fromkeys(text for each in planned.inputs for text in each.substitutions)
             ),
@@ -229,35 +225,61 @@ def _read_splits(
     device: "torch.device",
     workspace: Workspace,
     reporter: Reporter,
-) -> "dict[str, LabelledMessages]":
-    """What is trained on and validated on, with what the frozen blocks give for it."""
+) -> "tuple[dict[str, LabelledMessages], ClassifierConfig]":
+    """What is trained on and validated on, with what the frozen blocks give for it.
+
+    Also what the classifier will be, its decisions not yet fitted: how it reads its messages.
+    """
+    from spamgpt.classifier.config import ClassifierConfig
     from spamgpt.device import resolve_precision
     from spamgpt.gpt2.folder import WEIGHTS_FILE
     from spamgpt.training.cache import ArrayCache
     from spamgpt.training.finetuning import read_split, with_trunks
     from spamgpt.training.trunk import TrunkSpecification
+    from spamgpt.training.variants import padded_length
 
-    settings, gpt2 = planned.settings, start.model.gpt2
+    settings, gpt2, tokenizer = planned.settings, start.model.gpt2, start.tokenizer
     context = gpt2.config.n_positions
-    splits = {}
-    for name in ("train", "validation"):
-        table = planned.prepared.file(f"{name}.csv")
-        splits[name] = read_split(table, planned.labels, start.tokenizer, context)
-        if cut := sum(splits[name].messages.truncated):
-            reporter.warn(
-                f"Messages of the {name} split cut to the model's context of {context} tokens: "
-                f"{cut:,}."
-            )
+    splits = {
+        name: read_split(planned.prepared.file(f"{name}.csv"), planned.labels, tokenizer, context)
+        for name in ("train", "validation")
+    }
+    longest = max(map(len, splits["train"].messages.token_ids), default=1)
+    config = ClassifierConfig(
+        labels=planned.labels,
+        positive_label=planned.positive_label,
+        threshold=0.5,
+        unfreeze=planned.policy.name,
+        pooling=settings.pooling,
+        attention=settings.attention,
+        padding=padded_length(settings.padding, longest, context),
+        # Adapters on a classifier that was trained before are merged into it.
+        lora=None if planned.start else planned.policy.lora,
+    )
+    limit = config.padding or context
+    if config.padding and not config.pads:
+        reporter.note(
+            f"Padding changes nothing: with `attention=causal` and `pooling={settings.pooling}` "
+            f"the head reads no token that can see it. Messages are cut to {limit:,} tokens and "
+            "not padded."
+        )
+    for name, split in splits.items():
+        messages = split.messages.cut(limit)
+        if cut := sum(messages.truncated):
+            of_model = "" if config.padding else "the model's context of "
+            reporter.warn(f"Messages of the {name} split cut to {of_model}{limit} tokens: {cut:,}.")
+        splits[name] = replace(split, messages=config.read(messages, tokenizer.end_of_text))
     specification = TrunkSpecification(
         start.trunk_digest,
         planned.policy.frozen_blocks,
         resolve_precision(settings.precision, device),
         device,
+        settings.pooling,
     )
-    limit = None if settings.cache_limit is None else int(settings.cache_limit * 2**30)
-    cache = ArrayCache(workspace.cache, limit)
+    cache_limit = None if settings.cache_limit is None else int(settings.cache_limit * 2**30)
+    cache = ArrayCache(workspace.cache, cache_limit)
     weights = planned.model.file(WEIGHTS_FILE) if start.pretrained_trunk else None
-    return with_trunks(splits, gpt2, specification, cache, reporter, weights)
+    return with_trunks(splits, gpt2, specification, cache, reporter, weights), config
 
 
 def _run_record(planned: Plan) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from spamgpt.device import Device, TrainingPrecision
 from spamgpt.errors import UsageError
 from spamgpt.evaluation.goals import MAX_FALSE_POSITIVE_RATE, ThresholdGoal
+from spamgpt.gpt2.pooling import AttentionPattern, Pooling
 from spamgpt.reporting import Reporter
 from spamgpt.training.hyperparameters import (
     PUBLISHED_RECIPE,
@@ -15,6 +16,7 @@ from spamgpt.training.hyperparameters import (
     with_recommendations,
 )
 from spamgpt.training.schedule import Schedule
+from spamgpt.training.variants import LORA_TARGETS, check_padding, lora_config
 from spamgpt.workspace import NO_EFFECT, Artifact, Workspace
 
 if TYPE_CHECKING:
@@ -36,12 +38,16 @@ class FinetuneSettings:
     if there is one, else the last label. With two labels `threshold_for` tells how the threshold is
     chosen. None is "false-positive-rate": at most a share `max_false_positive_rate` (None: `1%`) of
     the validation messages of the other label get the positive one. `cache_limit` is in GiB.
+
+    `unfreeze` None is last-block, or all with `lora_rank`, which trains those blocks through
+    adapters. `padding` is none, longest (as long as the longest training message), context, or a
+    number of tokens. `lora_alpha` None is the rank, `lora_targets` None LORA_TARGETS.
     """
 
     prepared: str | None = None
     model: str | None = None
     start_from: str | None = None
-    unfreeze: str = "last-block"
+    unfreeze: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
@@ -57,11 +63,21 @@ class FinetuneSettings:
     seed: int = 123
     select: Select = "best"
     precision: TrainingPrecision = "auto"
+    pooling: Pooling = "last"
+    padding: str = "none"
+    attention: AttentionPattern = "causal"
+    lora_rank: int | None = None
+    lora_alpha: float | None = None
+    lora_targets: str | None = None
     positive_label: str | None = None
     threshold_for: ThresholdGoal | None = None
     max_false_positive_rate: str | None = None
     cache_limit: float | None = field(default=None, metadata=NO_EFFECT)
     device: Device = field(default="auto", metadata=NO_EFFECT)
+
+
+def _unfreeze(settings: FinetuneSettings) -> str:
+    return settings.unfreeze or ("last-block" if settings.lora_rank is None else "all")
 
 
 def resolve_hyperparameters(settings: FinetuneSettings, model: Artifact) -> Hyperparameters:
@@ -73,7 +89,7 @@ def resolve_hyperparameters(settings: FinetuneSettings, model: Artifact) -> Hype
 
     recommended = {}
     if FINETUNING_FILE in model.files:
-        recommended = read_recommendations(model.file(FINETUNING_FILE), settings.unfreeze)
+        recommended = read_recommendations(model.file(FINETUNING_FILE), _unfreeze(settings))
     return with_recommendations(
         asdict(settings), recommended, settings.seed, keep_best=settings.select == "best"
     )
@@ -81,7 +97,15 @@ def resolve_hyperparameters(settings: FinetuneSettings, model: Artifact) -> Hype
 
 def with_hyperparameters(settings: FinetuneSettings, chosen: Hyperparameters) -> FinetuneSettings:
     """The settings with every hyper-parameter filled in, as an artifact records them."""
-    return replace(settings, **{name: getattr(chosen, name) for name in PUBLISHED_RECIPE})
+    if (rank := settings.lora_rank) is not None:
+        alpha, targets = settings.lora_alpha, settings.lora_targets
+        settings = replace(
+            settings,
+            lora_alpha=float(rank) if alpha is None else alpha,
+            lora_targets=LORA_TARGETS if targets is None else targets,
+        )
+    hyperparameters = {name: getattr(chosen, name) for name in PUBLISHED_RECIPE}
+    return replace(settings, unfreeze=_unfreeze(settings), **hyperparameters)
 
 
 def with_threshold_goal(settings: FinetuneSettings, prepared: Artifact) -> FinetuneSettings:
@@ -175,7 +199,11 @@ def plan(settings: FinetuneSettings, workspace: Workspace) -> Plan:
         model, of_start = _onward(settings, start, prepared, workspace)
         labels, usual = of_start.labels, of_start.positive_label
     config = GPT2Config.from_file(model.file(CONFIG_FILE))
-    policy = TrainingPolicy.from_name(settings.unfreeze, config.n_layer)
+    check_padding(settings.padding, settings.pooling, config.n_positions)
+    lora = lora_config(
+        settings.lora_rank, settings.lora_alpha, settings.lora_targets, config.n_embd
+    )
+    policy = TrainingPolicy.from_name(_unfreeze(settings), config.n_layer, lora)
     with torch.device("meta"):
         parts = policy.apply(GPT2Classifier(GPT2(config), len(labels)))
     positive = settings.positive_label or usual
@@ -221,6 +249,17 @@ def _onward(
             f"{', '.join(labels)}.",
             "Train from the model: leave `start_from` out.",
         )
+    for name, wanted_value, value in (
+        ("pooling", settings.pooling, config.pooling),
+        ("attention", settings.attention, config.attention),
+        ("padding", settings.padding, config.padding or "none"),
+    ):
+        # Padded to another length is still padded.
+        if wanted_value != value and (name != "padding" or "none" in (wanted_value, value)):
+            raise UsageError(
+                f"{start.reference} reads messages with `{name}={value}`, not {wanted_value}.",
+                f"Give `{name}={value}`.",
+            )
     return model, config
 
 

@@ -67,7 +67,8 @@ def finetuning(
     """A run that fine-tunes what the policy says, which must have been applied to the model."""
     model.to(device)
     if hyperparameters.dropout:
-        set_dropout(model.gpt2, hyperparameters.dropout, policy.frozen_blocks, policy.name == "all")
+        embeddings = policy.name == "all" and policy.lora is None
+        set_dropout(model.gpt2, hyperparameters.dropout, policy.frozen_blocks, embeddings)
     trained = policy.trained(model)
     return Trainer(
         Finetuning(model, hyperparameters, training, validation, device),

@@ -2,6 +2,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -78,6 +79,47 @@ def test_the_artifact_holds_what_either_training_changed(workspace, before, unfr
     probabilities = classifier.predict_proba(list(validation[TEXT]))
     accuracy = ((probabilities[:, 1] > 0.5) == (validation["label"] == "spam")).mean()
     assert accuracy == second.metadata["validation_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"unfreeze": "all"}, {"unfreeze": "last-block", "lora_rank": 2}),
+        ({"unfreeze": "last-block", "lora_rank": 2}, {"unfreeze": "head"}),
+        ({"lora_rank": 2}, {"unfreeze": "last-block"}),
+        ({"unfreeze": "last-block", "lora_rank": 2}, {"lora_rank": 3, "dropout": 0.1}),
+    ],
+)
+def test_adapters_are_merged_where_training_goes_on(workspace, before, after):
+    settings = FinetuneSettings(epochs=2, learning_rate=0.01, device="cpu", precision="fp32")
+    first = finetune.run(replace(settings, **before), workspace)
+    second = finetune.run(replace(settings, start_from=first.reference, **after), workspace)
+    assert ClassifierConfig.from_file(second.folder / "config.json").lora is None
+    assert not any("lora" in name for name in tensors(second))
+    texts = read_table(workspace.newest("prepared").file("validation.csv"))
+    classifier = SpamClassifier.from_artifact(workspace, second, "cpu", "fp32")
+    probabilities = classifier.predict_proba(list(texts[TEXT]))[:, 1]
+    log_odds = (np.log(probabilities) - np.log1p(-probabilities)) * classifier.config.temperature
+    truth = (texts["label"] == "spam").to_numpy()
+    loss = np.logaddexp(0, np.where(truth, -log_odds, log_odds)).mean()
+    assert loss == pytest.approx(second.metadata["validation_loss"], abs=1e-5)
+    # It started where the first ended.
+    start = load_start(finetune.plan(replace(settings, start_from=first.reference), workspace))
+    whole = SpamClassifier.from_artifact(workspace, first, "cpu", "fp32").model
+    for name, tensor in whole.named_parameters():
+        torch.testing.assert_close(start.model.get_parameter(name), tensor, atol=1e-6, rtol=0)
+
+
+def test_another_reading_of_messages_is_refused_and_the_same_goes_on(workspace):
+    reading = {"pooling": "mean", "attention": "full", "padding": "longest"}
+    first = finetune.run(replace(ONWARD, start_from=None, **reading), workspace)
+    onward = replace(ONWARD, start_from=first.reference)
+    for name in reading:
+        with pytest.raises(UsageError, match=f"reads messages with `{name}="):
+            finetune.run(replace(onward, **reading | {name: getattr(onward, name)}), workspace)
+    second = finetune.run(replace(onward, **reading), workspace)
+    configs = [ClassifierConfig.from_file(each.folder / "config.json") for each in (first, second)]
+    assert [(c.pooling, c.attention, c.pads) for c in configs] == [("mean", "full", True)] * 2
 
 
 def test_a_kept_trunk_is_that_of_the_changed_weights(workspace):
