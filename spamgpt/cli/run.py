@@ -4,6 +4,7 @@ from typing import Any
 
 from spamgpt.cli.options import (
     DEFAULT_WORKSPACE,
+    AttentionOption,
     BalanceOption,
     BatchSizeOption,
     CacheLimitOption,
@@ -15,9 +16,14 @@ from spamgpt.cli.options import (
     KeepDuplicatesOption,
     LabelColumnOption,
     LearningRateOption,
+    LoraAlphaOption,
+    LoraOption,
+    LoraTargetsOption,
     MaxFalsePositiveRateOption,
     ModelOption,
     OfflineOption,
+    PaddingOption,
+    PoolingOption,
     PositiveLabelOption,
     QuietOption,
     ScheduleOption,
@@ -27,6 +33,7 @@ from spamgpt.cli.options import (
     StratifyOption,
     TextColumnOption,
     ThreadsOption,
+    ThresholdForOption,
     TrainingPrecisionOption,
     UnfreezeOption,
     WeightDecayOption,
@@ -34,6 +41,15 @@ from spamgpt.cli.options import (
     WorkspaceOption,
     reports_errors,
     settings_from,
+)
+from spamgpt.cli.training_options import (
+    AccumulateOption,
+    ClassWeightsOption,
+    ClipOption,
+    DropoutOption,
+    LabelSmoothingOption,
+    PatienceOption,
+    WarmupOption,
 )
 from spamgpt.device import set_threads
 from spamgpt.reporting import Reporter
@@ -66,9 +82,23 @@ def command(
     learning_rate: LearningRateOption = FinetuneSettings.learning_rate,
     weight_decay: WeightDecayOption = FinetuneSettings.weight_decay,
     schedule: ScheduleOption = FinetuneSettings.schedule,
+    warmup: WarmupOption = FinetuneSettings.warmup,
+    accumulate: AccumulateOption = FinetuneSettings.accumulate,
+    class_weights: ClassWeightsOption = FinetuneSettings.class_weights,
+    clip: ClipOption = FinetuneSettings.clip,
+    dropout: DropoutOption = FinetuneSettings.dropout,
+    label_smoothing: LabelSmoothingOption = FinetuneSettings.label_smoothing,
+    patience: PatienceOption = FinetuneSettings.patience,
     select: SelectOption = FinetuneSettings.select,
     precision: TrainingPrecisionOption = FinetuneSettings.precision,
+    pooling: PoolingOption = FinetuneSettings.pooling,
+    padding: PaddingOption = FinetuneSettings.padding,
+    attention: AttentionOption = FinetuneSettings.attention,
+    lora_rank: LoraOption = FinetuneSettings.lora_rank,
+    lora_alpha: LoraAlphaOption = FinetuneSettings.lora_alpha,
+    lora_targets: LoraTargetsOption = FinetuneSettings.lora_targets,
     positive_label: PositiveLabelOption = FinetuneSettings.positive_label,
+    threshold_for: ThresholdForOption = FinetuneSettings.threshold_for,
     max_false_positive_rate: MaxFalsePositiveRateOption = FinetuneSettings.max_false_positive_rate,
     cache_limit: CacheLimitOption = FinetuneSettings.cache_limit,
     seed: SeedOption = FinetuneSettings.seed,
@@ -94,7 +124,7 @@ def command(
     settings = PipelineSettings(
         settings_from(FetchSettings, locals()),
         settings_from(PrepareSettings, locals(), dataset=None),
-        settings_from(FinetuneSettings, locals(), prepared=None, model=None),
+        settings_from(FinetuneSettings, locals(), prepared=None, model=None, start_from=None),
         EvaluateSettings(precision=precision, device=device),
     )
     reporter = ScreenReporter(quiet)

@@ -14,12 +14,14 @@ CARD = ClassifierCard(
     labels=["ham", "spam"],
     positive_label="spam",
     threshold=0.5,
+    threshold_choice="for accuracy: catches 80.00% of spam, loses 1 of 80 ham",
     temperature=1.0,
     model="models/tiny/v1",
     model_origin="a folder",
     model_digest="ab" * 32,
     shape="2 blocks, 2 heads, width 32",
     license="mit",
+    start=None,
     dataset="datasets/chat/v1",
     prepared="prepared/v1",
     prepared_digest="cd" * 32,
@@ -31,6 +33,7 @@ CARD = ClassifierCard(
     kept_epoch=1,
     validation={"accuracy": 0.8, "loss": 0.625},
     context=64,
+    padded=False,
     substitutions=[],
     versions={"torch": "2"},
 )
@@ -43,6 +46,17 @@ def test_the_hub_reads_what_the_run_recorded():
     scores = {result.metric_type: result.metric_value for result in data.eval_results}
     assert scores == {"accuracy": 0.8, "loss": 0.625}
     assert {result.dataset_split for result in data.eval_results} == {"validation"}
+
+
+def test_the_card_says_how_messages_are_read_where_that_is_not_as_usual():
+    usual = replace(CARD, settings=CARD.settings | {"pooling": "last", "attention": "causal"})
+    assert "The head reads" not in render_card(usual)
+    assert "end-of-text" not in render_card(usual)
+    settings = CARD.settings | {"pooling": "mean-positions", "attention": "full"}
+    text = render_card(replace(CARD, settings=settings, padded=True))
+    assert "The head reads the mean of all positions of a padded message." in text
+    assert "Every token of a message sees all of it." in text
+    assert "Messages are filled up to 64 tokens with the end-of-text token" in text
 
 
 def test_the_card_says_what_was_chosen_on_the_messages_it_scores():
@@ -87,6 +101,12 @@ def test_the_card_says_that_long_messages_are_read_in_windows():
     assert "up to 64 tokens of a message" not in two
     several = render_card(replace(CARD, labels=["a", "b", "c"], positive_label="c"))
     assert "the mean of their probabilities decides" in several
+
+
+def test_the_card_names_the_classifier_that_was_trained_onward():
+    assert "onward" not in render_card(CARD)
+    text = render_card(replace(CARD, start=("classifiers/v3", "ef" * 32)))
+    assert "| trained onward from | classifiers/v3 | efefefefefefefef |" in text
 
 
 def test_scores_have_the_names_of_the_registry():
