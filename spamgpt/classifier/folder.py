@@ -31,6 +31,7 @@ from spamgpt.gpt2.folder import (
     load_tokenizer,
 )
 from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.ngrams import NGrams
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.gpt2.weights import differences, read_tensors, write_weights
 
@@ -43,6 +44,8 @@ SAVED_CONFIG_FILE = "spamgpt.json"
 _REMEDY = "Make the classifier again: spamgpt finetune"
 # How the classifier and the weight files of GPT-2 call the model.
 _HERE, _IN_FILES = "gpt2.", "transformer."
+# What a classifier has besides a GPT-2.
+_ON_TOP = ("head.", "ngrams.")
 _IN_BLOCK = re.compile(r"gpt2\.h\.(\d+)\.")
 
 
@@ -86,7 +89,7 @@ def read_trained(
     """
     gpt2, tokenizer = pretrained
     config = ClassifierConfig.from_file(folder / CONFIG_FILE)
-    model = _model(gpt2, config, folder / CONFIG_FILE)
+    model = _model(gpt2, tokenizer, config, folder / CONFIG_FILE)
     path, weights = folder / TRAINED_FILE, pretrained_folder / WEIGHTS_FILE
     try:
         trained = load_file(path)
@@ -117,10 +120,10 @@ def read_saved(folder: Path) -> ClassifierFiles:
     tokenizer = load_tokenizer(folder, shape)
     with device("meta"):
         gpt2 = GPT2(shape)
-    model = _model(gpt2, config, folder / SAVED_CONFIG_FILE)
+    model = _model(gpt2, tokenizer, config, folder / SAVED_CONFIG_FILE)
     weights = folder / WEIGHTS_FILE
     tensors = {
-        name if name.startswith("head.") else _HERE + name: tensor
+        name if name.startswith(_ON_TOP) else _HERE + name: tensor
         for name, tensor in read_tensors(weights).items()
     }
     _assign(model, tensors, weights, whole=True)
@@ -128,15 +131,20 @@ def read_saved(folder: Path) -> ClassifierFiles:
     return ClassifierFiles(model, tokenizer, config, weights, shape.n_layer, sources)
 
 
-def _model(gpt2: GPT2, config: ClassifierConfig, path: Path) -> GPT2Classifier:
+def _model(
+    gpt2: GPT2, tokenizer: Tokenizer, config: ClassifierConfig, path: Path
+) -> GPT2Classifier:
     """The model that a configuration, read from `path`, asks for."""
     context = gpt2.config.n_positions
     if config.padding is not None and config.padding > context:
         problem = f"padding is {config.padding}, and the model's context {context} tokens"
         raise BadDataError(f"{path}: {problem}.", _REMEDY)
-    return GPT2Classifier(
+    model = GPT2Classifier(
         gpt2, len(config.labels), pooling=config.pooling, attention=config.attention
     )
+    if config.ngrams:
+        model.ngrams = NGrams(tokenizer.spellings, len(config.labels))
+    return model
 
 
 def _card_in(folder: Path) -> Path | None:
@@ -217,7 +225,7 @@ def _assign_adapters(
     expected = {
         name: tuple(tensor.shape)
         for name, tensor in model.state_dict().items()
-        if is_adapter(name) or name.startswith("head.")
+        if is_adapter(name) or name.startswith(_ON_TOP)
     }
     _load(model, expected, tensors, path)
     return first
@@ -238,7 +246,7 @@ def _load(
 
 def _place(name: str, n_layer: int) -> int:
     """Where a tensor stands: 0 in the embeddings, 1 in the first block, at last in the head."""
-    if name.startswith("head."):
+    if name.startswith(_ON_TOP):
         return n_layer + 2
     if name.startswith("gpt2.ln_f."):
         return n_layer + 1

@@ -42,6 +42,7 @@ from spamgpt.cli.training_options import (
     ClipOption,
     DropoutOption,
     LabelSmoothingOption,
+    NgramsOption,
     PatienceOption,
     WarmupOption,
 )
@@ -85,6 +86,7 @@ def command(
     dropout: DropoutOption = FinetuneSettings.dropout,
     label_smoothing: LabelSmoothingOption = FinetuneSettings.label_smoothing,
     patience: PatienceOption = FinetuneSettings.patience,
+    ngrams: NgramsOption = FinetuneSettings.ngrams,
     seed: SeedOption = FinetuneSettings.seed,
     select: SelectOption = FinetuneSettings.select,
     precision: TrainingPrecisionOption = FinetuneSettings.precision,

@@ -48,6 +48,7 @@ from spamgpt.cli.training_options import (
     ClipOption,
     DropoutOption,
     LabelSmoothingOption,
+    NgramsOption,
     PatienceOption,
     WarmupOption,
 )
@@ -89,6 +90,7 @@ def command(
     dropout: DropoutOption = FinetuneSettings.dropout,
     label_smoothing: LabelSmoothingOption = FinetuneSettings.label_smoothing,
     patience: PatienceOption = FinetuneSettings.patience,
+    ngrams: NgramsOption = FinetuneSettings.ngrams,
     select: SelectOption = FinetuneSettings.select,
     precision: TrainingPrecisionOption = FinetuneSettings.precision,
     pooling: PoolingOption = FinetuneSettings.pooling,

@@ -20,7 +20,8 @@ def fit_ngrams(
 ) -> NGrams:
     """The model for `label_count` labels; `labels` (messages,) is the index of each message's.
 
-    `spellings` are the bytes of every token id.
+    `spellings` are the bytes of every token id. All parameters are float16 numbers, in which they
+    can be stored.
     """
     from scipy.sparse import csr_array, vstack
     from sklearn.linear_model import LogisticRegression
@@ -50,6 +51,8 @@ def fit_ngrams(
         )
     model.weight.copy_(coefficients.T)
     model.bias.copy_(intercepts)
+    for parameter in model.parameters():
+        parameter.copy_(parameter.half())
     return model
 
 
