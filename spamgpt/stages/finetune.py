@@ -108,7 +108,13 @@ def _train(
     validation = splits["validation"]
     planned.policy.apply(model, settings.seed)
     trainer = finetuning(
-        model, planned.policy, planned.hyperparameters, splits["train"], validation, device
+        model,
+        planned.policy,
+        planned.hyperparameters,
+        splits["train"],
+        validation,
+        device,
+        bfloat16=settings.precision == "bf16",
     )
     if state is not None:
         trainer.load_state_dict(state)
