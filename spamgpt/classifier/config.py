@@ -61,10 +61,13 @@ class ClassifierConfig:
             raise BadDataError(f"{path}: {problem}.", _REMEDY)
         return cls(**values)
 
+    def to_json(self) -> str:
+        """All fields as JSON."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
     def write(self, path: Path) -> None:
         """Writes all fields as JSON."""
-        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
-        path.write_text(text, encoding="utf-8")
+        path.write_text(self.to_json(), encoding="utf-8")
 
     def probabilities(self, logits: "torch.Tensor") -> npt.NDArray[np.float64]:
         """(messages, labels) logits -> the probability of each label, in the same shape."""
