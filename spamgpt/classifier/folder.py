@@ -91,7 +91,7 @@ def read_trained(
         raise IntegrityError(f"{path} is damaged: {error}.", _REMEDY) from error
     unchanged = _assign(model, trained, path)
     tensors = {_HERE + name: tensor for name, tensor in read_tensors(weights).items()} | trained
-    sources = Sources(tensors, _files_in(pretrained_folder), card_in(folder))
+    sources = Sources(tensors, files_in(pretrained_folder), card_in(folder))
     return ClassifierFiles(model, tokenizer, config, weights, unchanged, sources)
 
 
@@ -129,7 +129,7 @@ def assemble(
         gpt2 = GPT2(shape)
     model = GPT2Classifier(gpt2, len(config.labels), pooling=config.pooling)
     _assign(model, tensors, origin, whole=True)
-    sources = Sources(tensors, _files_in(folder), card_in(folder))
+    sources = Sources(tensors, files_in(folder), card_in(folder))
     return ClassifierFiles(model, tokenizer, config, weights, shape.n_layer, sources)
 
 
@@ -148,7 +148,8 @@ def named_as_in_files(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _files_in(folder: Path) -> Callable[[str], bytes]:
+def files_in(folder: Path) -> Callable[[str], bytes]:
+    """What gives the content of a file of a folder by its name."""
     return lambda name: (folder / name).read_bytes()
 
 

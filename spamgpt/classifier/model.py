@@ -23,7 +23,7 @@ from spamgpt.classifier.formats.huggingface import write_huggingface
 from spamgpt.classifier.formats.onnx import Agreement, write_onnx
 from spamgpt.classifier.formats.reading import is_classifier, read_classifier
 from spamgpt.classifier.inference import predict_logits
-from spamgpt.data.batches import TokenizedMessages, tokenize_in_windows
+from spamgpt.data.batches import TokenizedMessages, tokenize, tokenize_in_windows
 from spamgpt.device import Device, Precision, resolve_device, resolve_precision
 from spamgpt.errors import MissingInputError, UsageError
 from spamgpt.gpt2.backends.precision import lowered
@@ -59,8 +59,20 @@ class Predictions:
 class SpamClassifier:
     """A fine-tuned GPT-2. Each message is classified from its own tokens alone.
 
-        classifier = SpamClassifier.from_pretrained("workspace")
-        classifier.predict(["see you at 7"])
+    >>> from spamgpt import SpamClassifier
+    >>> classifier = SpamClassifier.bundled()  # or from_pretrained("workspace")
+    >>> classifier.labels
+    ['ham', 'spam']
+    >>> texts = ["see you at 7 then", "WINNER! Claim your free prize now, call 09061701461"]
+    >>> classifier.predict(texts)
+    ['ham', 'spam']
+    >>> classifier.predict_proba(texts).round(1).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    >>> max(classifier.explain(texts[1]), key=lambda span: span.weight).weight > 0
+    True
+    >>> classifier.to_bundle("filter.spamgpt")
+    >>> SpamClassifier.from_pretrained("filter.spamgpt").predict(texts)
+    ['ham', 'spam']
 
     `max_batch_tokens` is the maximum number of tokens in a batch; None chooses it by the device.
     """
@@ -193,32 +205,39 @@ class SpamClassifier:
     ) -> Agreement:
         """Writes an ONNX file and an example of its use; returns how well onnxruntime agrees.
 
-        That is measured on `texts`, by default on bundled messages. With `int8` the file is a
-        quarter as large and its answers differ a little. Needs the extra `onnx`. Raises UsageError
-        if a file exists, or ONNX cannot express how this classifier reads messages.
+        That is measured on `texts`, by default on bundled messages, cut at the context. With `int8`
+        the weights of the blocks take a quarter of the space, and answers differ a little. Needs
+        the extra `onnx`. Raises UsageError if a file exists, or ONNX cannot express how this
+        classifier reads messages.
         """
         if texts is None:
             from spamgpt.data.rows import TEXT
             from spamgpt.data.tables import read_table
 
             texts = list(read_table(MESSAGES_FILE)[TEXT])[:MOST_MEASURED]
-        cut = tokenize_in_windows(texts, self.tokenizer, self.context).messages
+        messages = tokenize(texts, self.tokenizer, self.context)
         return write_onnx(
             Path(file),
             self.model.gpt2.config,
             self.config,
             self._sources,
             self.tokenizer,
-            cut.token_ids,
-            self.window_probabilities(cut),
+            messages.token_ids,
+            self.window_probabilities(messages),
             int8,
         )
 
+    def full_precision(self) -> ClassifierFiles:
+        """A copy of what this classifier was loaded from, on the CPU: something to train on."""
+        return from_bundle_bytes(self._bundle())
+
+    def _bundle(self) -> bytes:
+        return bundle_bytes(self.model.gpt2.config, self.config, self._sources)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """A pickle holds the bundle; it is loaded on the same device in the same precision."""
-        content = bundle_bytes(self.model.gpt2.config, self.config, self._sources)
-        device = self.device.type
-        return _from_bundle, (content, device, self._precision, self.max_batch_tokens)
+        chosen = self.device.type, self._precision, self.max_batch_tokens
+        return _from_bundle, (self._bundle(), *chosen)
 
     @property
     def labels(self) -> list[str]:

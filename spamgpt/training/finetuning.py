@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
+from statistics import fmean
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +44,10 @@ class LabelledMessages:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """Loss (nats a message) and accuracy over the whole splits after an epoch."""
+    """Loss (nats a message) and accuracy over the whole splits after an epoch.
+
+    Without validation, the training loss is that of the epoch's steps, and the rest is NaN.
+    """
 
     epoch: int
     training_loss: float
@@ -57,10 +61,13 @@ def finetuning(
     policy: TrainingPolicy,
     hyperparameters: Hyperparameters,
     training: LabelledMessages,
-    validation: LabelledMessages,
+    validation: LabelledMessages | None,
     device: torch.device,
 ) -> Trainer[EpochRecord]:
-    """A run that fine-tunes what the policy says, which must have been applied to the model."""
+    """A run that fine-tunes what the policy says, which must have been applied to the model.
+
+    Without `validation` nothing is measured but the loss of the steps.
+    """
     model.to(device)
     trained = policy.trained(model)
     return Trainer(
@@ -82,7 +89,7 @@ class Finetuning:
         model: GPT2Classifier,
         hyperparameters: Hyperparameters,
         training: LabelledMessages,
-        validation: LabelledMessages,
+        validation: LabelledMessages | None,
         device: torch.device,
     ) -> None:
         self.model: torch.nn.Module = model
@@ -130,6 +137,8 @@ class Finetuning:
         should_stop: Callable[[], bool],
     ) -> EpochRecord:
         """Loss and accuracy over both splits."""
+        if self._validation is None:
+            return EpochRecord(state.epoch + 1, fmean(state.losses), nan, nan, nan)
         splits = (self._training, self._validation)
         self.model.eval()
         with reporter.task(
@@ -202,7 +211,7 @@ def with_trunks(
     specification: TrunkSpecification,
     cache: ArrayCache,
     reporter: Reporter,
-    weights: Path,
+    weights: Path | None,
 ) -> dict[str, LabelledMessages]:
     """The splits with the output of the frozen blocks, if there are any and the cache has room."""
     if specification.depth == 0:

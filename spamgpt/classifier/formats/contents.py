@@ -34,7 +34,10 @@ def from_contents(
             config = ClassifierConfig.from_file(folder / SAVED_CONFIG_FILE)
             files = assemble(folder, config, tensors, weights, origin)
         except (ModelFormatError, SpamgptError) as error:
-            problem = str(error).replace(f"{folder}/", f"{origin}: ").removesuffix(".")
-            raise BadDataError(f"{problem}.", "Get the file again, or make it again.") from error
+            # The folder is gone when the message is read: it names where the files came from.
+            problem = str(error).replace(f"{folder}/", f"{origin}: ").replace(name, str(origin))
+            raise BadDataError(
+                problem.removesuffix(".") + ".", "Get the file again, or make it again."
+            ) from error
     sources = Sources(files.sources.tensors, contents.__getitem__, contents.get(CARD_FILE))
     return replace(files, sources=sources)

@@ -264,8 +264,7 @@ def _tokenizer_contents(folder: Path) -> dict[str, bytes]:
         plain = model["type"] == "BPE" and cut["type"] == "ByteLevel"
         if not plain or cut["add_prefix_space"] or not cut.get("use_regex", True):
             raise _unfit_tokenizer(path, "it does not cut text as GPT-2's does")
-        after = values.get("post_processor")
-        if values.get("normalizer") or (after and after["type"] != "ByteLevel"):
+        if values.get("normalizer") or _adds_tokens(values.get("post_processor")):
             raise _unfit_tokenizer(path, "it changes text or adds tokens")
         merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
         vocabulary = model["vocab"]
@@ -273,6 +272,13 @@ def _tokenizer_contents(folder: Path) -> dict[str, bytes]:
         raise _unfit_tokenizer(path, f"{error} is not as expected") from error
     contents = _as_json(vocabulary), "\n".join([*merges, ""]).encode()
     return dict(zip(TOKENIZER_FILES, contents, strict=True))
+
+
+def _adds_tokens(post_processor: Mapping[str, Any] | None) -> bool:
+    if not post_processor or post_processor["type"] == "ByteLevel":
+        return False
+    # What transformers writes for a tokenizer without special tokens is a template of the text.
+    return any("Sequence" not in part for part in post_processor.get("single", [{}]))
 
 
 def _unfit_tokenizer(path: Path, problem: str) -> BadDataError:
