@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 _ON_THE_HUB = re.compile(r"([\w.-]+/[\w.-]+)@[\w./-]+")
 _FOLDERS = re.compile(r"^(?:[/\\.~]|\w:).*[/\\](?=.)")
 
+# What of a message the head reads, where it is not its last token.
+_HEAD_READS: Mapping[str | None, str] = {
+    "first": "the first token of a message",
+    "mean": "the mean of a message's tokens",
+    "last-position": "the last position of a padded message",
+    "mean-positions": "the mean of all positions of a padded message",
+}
+
 
 @dataclass(frozen=True)
 class ClassifierCard:
@@ -29,6 +37,7 @@ class ClassifierCard:
     `model_origin` is where the pretrained model came from, as `fetch` recorded it. `splits` has the
     messages and the count of each label of every split, `validation` the scores on the validation
     split by the keys of the metrics, `license` what the card of the pretrained model says.
+    `context` is the most tokens that are read at once; if `padded`, shorter messages get as many.
     """
 
     labels: Sequence[str]
@@ -51,6 +60,7 @@ class ClassifierCard:
     kept_epoch: int
     validation: Mapping[str, float]
     context: int
+    padded: bool
     substitutions: Sequence[str]
     versions: Mapping[str, str]
 
@@ -62,6 +72,7 @@ def render_card(card: ClassifierCard) -> str:
         _front_matter(card),
         card=card,
         chosen=_chosen(card),
+        reading=_reading(card),
         inputs=_inputs(card),
         splits=_splits(card),
         settings=settings_table(card.settings),
@@ -92,6 +103,22 @@ def _chosen(card: ClassifierCard) -> str:
     chosen += ["the temperature"] * (card.temperature != 1)
     verb = "was" if len(chosen) == 1 else "were"
     return f"{' and '.join(chosen)} {verb}" if chosen else ""
+
+
+def _reading(card: ClassifierCard) -> str:
+    """How messages are read, as far as that is not as usual."""
+    pooling, attention = card.settings.get("pooling"), card.settings.get("attention")
+    told = []
+    if pooling in _HEAD_READS:
+        told.append(f"The head reads {_HEAD_READS[pooling]}.")
+    if attention == "full":
+        told.append("Every token of a message sees all of it.")
+    if card.padded:
+        told.append(
+            f"Messages are filled up to {card.context:,} tokens with the end-of-text token, which "
+            "the model reads as it reads any other."
+        )
+    return " ".join(told)
 
 
 def _inputs(card: ClassifierCard) -> Markdown:

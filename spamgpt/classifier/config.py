@@ -12,10 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from spamgpt.errors import BadDataError
-from spamgpt.gpt2.pooling import Pooling
+from spamgpt.gpt2.config import PROJECTIONS, LoraConfig
+from spamgpt.gpt2.pooling import OVER_PADDING, AttentionPattern, Pooling, sees_padding
 
 if TYPE_CHECKING:
     import torch
+
+    from spamgpt.data.batches import TokenizedMessages
 
 # Counts up when a field changes its meaning or a new one has to be understood.
 FORMAT_VERSION = 1
@@ -23,11 +26,15 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class ClassifierConfig:
-    """Labels, how probabilities become answers, what the head reads, and what was trained.
+    """Labels, how probabilities become answers, how messages are read, and what was trained.
 
     With two labels, a message gets `positive_label` if its probability is at least `threshold`;
     with more, it gets the most probable label. Logits are divided by `temperature` before they
     become probabilities (Guo et al. 2017). `unfreeze` is the name of the training policy.
+
+    `pooling` is what of a message the head reads, `attention` what a token sees of it. `padding` is
+    the length in tokens that messages are padded to and read by; None: each has its own, up to the
+    model's context length. With `lora`, what was trained of the blocks is low-rank adapters.
     """
 
     labels: list[str]
@@ -36,6 +43,9 @@ class ClassifierConfig:
     unfreeze: str
     temperature: float = 1.0
     pooling: Pooling = "last"
+    attention: AttentionPattern = "causal"
+    padding: int | None = None
+    lora: LoraConfig | None = None
     format_version: int = FORMAT_VERSION
 
     @classmethod
@@ -59,6 +69,8 @@ class ClassifierConfig:
             )
         if problem := _problem(values):
             raise BadDataError(f"{path}: {problem}.", _REMEDY)
+        if lora := values.get("lora"):
+            values["lora"] = LoraConfig(**lora | {"targets": tuple(lora["targets"])})
         return cls(**values)
 
     def to_json(self) -> str:
@@ -68,6 +80,20 @@ class ClassifierConfig:
     def write(self, path: Path) -> None:
         """Writes all fields as JSON."""
         path.write_text(self.to_json(), encoding="utf-8")
+
+    def read(self, messages: "TokenizedMessages", end_of_text: int) -> "TokenizedMessages":
+        """The messages as the model is given them: padded, where it can see padding.
+
+        None may be longer than `padding`.
+        """
+        if self.padding is None or not self.pads:
+            return messages
+        return messages.padded(self.padding, end_of_text)
+
+    @property
+    def pads(self) -> bool:
+        """Whether messages get padding: only where the model can see it."""
+        return self.padding is not None and sees_padding(self.pooling, self.attention)
 
     def probabilities(self, logits: "torch.Tensor") -> npt.NDArray[np.float64]:
         """(messages, labels) logits -> the probability of each label, in the same shape."""
@@ -130,12 +156,38 @@ def _problem(values: Mapping[str, Any]) -> str | None:
         "unfreeze": ("the name of a training policy", lambda value: isinstance(value, str)),
         "temperature": ("a number above 0", lambda value: _is_number(value) and value > 0),
         "pooling": (" or ".join(get_args(Pooling)), lambda value: value in get_args(Pooling)),
+        "attention": (
+            " or ".join(get_args(AttentionPattern)),
+            lambda value: value in get_args(AttentionPattern),
+        ),
+        "padding": (
+            "a number of tokens or null",
+            lambda value: value is None or (_is_whole(value) and value > 0),
+        ),
+        "lora": (
+            f"null or rank, alpha and targets, of {', '.join(PROJECTIONS)}",
+            lambda value: value is None or _is_lora(value),
+        ),
         "format_version": ("a version", lambda value: _is_whole(value) and value > 0),
     }
     for name, (what, fits) in expected.items():
         if name in values and not fits(values[name]):
             return f"{name} is {values[name]!r}, not {what}"
+    if values.get("pooling") in OVER_PADDING and values.get("padding") is None:
+        return f"pooling is {values['pooling']!r}, and there is no padding"
     return None
+
+
+def _is_lora(value: object) -> bool:
+    if not isinstance(value, dict) or value.keys() != {f.name for f in fields(LoraConfig)}:
+        return False
+    rank, alpha, targets = value["rank"], value["alpha"], value["targets"]
+    return (
+        (_is_whole(rank) and rank > 0)
+        and (_is_number(alpha) and alpha > 0)
+        and (isinstance(targets, list) and 0 < len(targets) == len(set(map(str, targets))))
+        and all(target in PROJECTIONS for target in targets)
+    )
 
 
 def _is_whole(value: object) -> bool:

@@ -5,6 +5,7 @@ A classifier of a workspace holds what training changed and stands on a pretrain
 """
 
 import json
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -19,8 +20,9 @@ from torch import Tensor, device
 from spamgpt.classifier.config import ClassifierConfig
 from spamgpt.errors import BadDataError, IntegrityError, MissingInputError, UsageError
 from spamgpt.gpt2 import folder as model_folder
+from spamgpt.gpt2.adapters import MergedTensors, add_adapters, is_adapter
 from spamgpt.gpt2.classifier import GPT2Classifier
-from spamgpt.gpt2.config import GPT2Config
+from spamgpt.gpt2.config import GPT2Config, LoraConfig
 from spamgpt.gpt2.folder import (
     CARD_FILE,
     MODEL_FILES,
@@ -42,6 +44,7 @@ _REMEDY = "Make the classifier again: spamgpt finetune"
 # How the classifier and the weight files of GPT-2 call the model.
 _HERE, _IN_FILES = "gpt2.", "transformer."
 HEAD = "head."
+_IN_BLOCK = re.compile(r"gpt2\.h\.(\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ class Sources:
     """What a classifier is saved from.
 
     `tensors` are all of its tensors by name, memory-mapped as the files have them: they take no
-    memory while nobody reads them. `tokenizer_file` gives the content of one of TOKENIZER_FILES,
-    `card` is its model card, if it has one.
+    memory while nobody reads them. Adapters are merged when they are read. `tokenizer_file` gives
+    the content of one of TOKENIZER_FILES, `card` is its model card, if it has one.
     """
 
     tensors: Mapping[str, Tensor]
@@ -62,7 +65,8 @@ class Sources:
 class ClassifierFiles:
     """A classifier as its files have it, on the CPU and in full precision.
 
-    The first `unchanged` blocks are also in the weight file `weights`, if there is one.
+    The adapters of the model are not merged yet. The first `unchanged` blocks are also in the
+    weight file `weights`, if there is one.
     """
 
     model: GPT2Classifier
@@ -83,14 +87,18 @@ def read_trained(
     """
     gpt2, tokenizer = pretrained
     config = ClassifierConfig.from_file(folder / CONFIG_FILE)
-    model = GPT2Classifier(gpt2, len(config.labels), pooling=config.pooling)
+    model = _model(gpt2, config, folder / CONFIG_FILE)
     path, weights = folder / TRAINED_FILE, pretrained_folder / WEIGHTS_FILE
     try:
         trained = load_file(path)
     except SafetensorError as error:
         raise IntegrityError(f"{path} is damaged: {error}.", _REMEDY) from error
-    unchanged = _assign(model, trained, path)
-    tensors = {_HERE + name: tensor for name, tensor in read_tensors(weights).items()} | trained
+    everything = {_HERE + name: t for name, t in read_tensors(weights).items()} | trained
+    if lora := config.lora:
+        unchanged = _assign_adapters(model, trained, path, lora)
+    else:
+        unchanged = _assign(model, trained, path)
+    tensors = MergedTensors(everything, lora) if lora else everything
     sources = Sources(tensors, files_in(pretrained_folder), card_in(folder))
     return ClassifierFiles(model, tokenizer, config, weights, unchanged, sources)
 
@@ -127,7 +135,7 @@ def assemble(
     tokenizer = load_tokenizer(folder, shape)
     with device("meta"):
         gpt2 = GPT2(shape)
-    model = GPT2Classifier(gpt2, len(config.labels), pooling=config.pooling)
+    model = _model(gpt2, config, folder / SAVED_CONFIG_FILE)
     _assign(model, tensors, origin, whole=True)
     sources = Sources(tensors, files_in(folder), card_in(folder))
     return ClassifierFiles(model, tokenizer, config, weights, shape.n_layer, sources)
@@ -156,6 +164,17 @@ def files_in(folder: Path) -> Callable[[str], bytes]:
 def card_in(folder: Path) -> bytes | None:
     """The model card in a folder, if there is one."""
     return (folder / CARD_FILE).read_bytes() if (folder / CARD_FILE).exists() else None
+
+
+def _model(gpt2: GPT2, config: ClassifierConfig, path: Path) -> GPT2Classifier:
+    """The model that a configuration, read from `path`, asks for."""
+    context = gpt2.config.n_positions
+    if config.padding is not None and config.padding > context:
+        problem = f"padding is {config.padding}, and the model's context {context} tokens"
+        raise BadDataError(f"{path}: {problem}.", _REMEDY)
+    return GPT2Classifier(
+        gpt2, len(config.labels), pooling=config.pooling, attention=config.attention
+    )
 
 
 def write_saved(
@@ -240,12 +259,41 @@ def _assign(
     found = [places[name] for name in tensors if name in places]
     first = 0 if whole else min(found, default=max(places.values()))
     expected = {name: shape for name, shape in shapes.items() if places[name] >= first}
+    _load(model, expected, tensors, path)
+    return min(max(first - 1, 0), n_layer)
+
+
+def _assign_adapters(
+    model: GPT2Classifier, tensors: Mapping[str, Tensor], path: Path, lora: LoraConfig
+) -> int:
+    """Puts the adapters of a file into the model, and its head; returns how many blocks have none.
+
+    From the first block that has one on, all must have one at each target.
+    """
+    last = model.gpt2.config.n_layer - 1
+    blocks = [int(match[1]) for name in tensors if (match := _IN_BLOCK.match(name))]
+    first = min([*blocks, last])
+    add_adapters(model.gpt2, first, lora)
+    expected = {
+        name: tuple(tensor.shape)
+        for name, tensor in model.state_dict().items()
+        if is_adapter(name) or name.startswith(HEAD)
+    }
+    _load(model, expected, tensors, path)
+    return first
+
+
+def _load(
+    model: GPT2Classifier,
+    expected: Mapping[str, tuple[int, ...]],
+    tensors: Mapping[str, Tensor],
+    path: Path,
+) -> None:
     if problems := differences(expected, tensors):
         raise BadDataError(f"{path} does not fit its model: {'; '.join(problems)}.", _REMEDY)
     # assign: the mapped tensors become the parameters, nothing is copied.
     widened = {name: tensor.float() for name, tensor in tensors.items()}
     model.load_state_dict(widened, strict=False, assign=True)
-    return min(max(first - 1, 0), n_layer)
 
 
 def _place(name: str, n_layer: int) -> int:

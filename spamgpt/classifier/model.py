@@ -1,7 +1,7 @@
 """SpamClassifier: a fine-tuned model ready to answer, for the stages and for Python users."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from spamgpt.classifier.inference import predict_logits
 from spamgpt.data.batches import TokenizedMessages, tokenize, tokenize_in_windows
 from spamgpt.device import Device, Precision, resolve_device, resolve_precision
 from spamgpt.errors import MissingInputError, UsageError
+from spamgpt.gpt2.adapters import merge_adapters
 from spamgpt.gpt2.backends.precision import lowered
 from spamgpt.gpt2.folder import MODEL_FILES, load_folder
 from spamgpt.gpt2.model import GPT2
@@ -93,8 +94,10 @@ class SpamClassifier:
             files.weights,
             unchanged=files.unchanged,
         )
+        merge_adapters(self.model.gpt2)
         self.tokenizer = files.tokenizer
-        self.config = files.config
+        # What is saved or exported of it has no adapters any more.
+        self.config = replace(files.config, lora=None)
         self.device = device
         self.max_batch_tokens = max_batch_tokens
         self._sources = files.sources
@@ -246,8 +249,8 @@ class SpamClassifier:
 
     @property
     def context(self) -> int:
-        """The context length in tokens; a longer message is read in windows."""
-        return self.model.gpt2.config.n_positions
+        """The most tokens read at once, the model's context or the padding; more are windows."""
+        return self.config.padding or self.model.gpt2.config.n_positions
 
     def predictions(self, texts: Sequence[str], reporter: Reporter = SILENT) -> Predictions:
         """The probability of each label for each message, in the order of `labels`.
@@ -274,7 +277,7 @@ class SpamClassifier:
         with reporter.task("Scoring", len(windows), "messages") as task:
             logits = predict_logits(
                 self.model,
-                windows,
+                self.config.read(windows, self.tokenizer.end_of_text),
                 self.device,
                 task.advance,
                 max_batch_tokens=self.max_batch_tokens,

@@ -13,10 +13,12 @@ import typer
 
 from spamgpt.device import Device, Precision, TrainingPrecision
 from spamgpt.errors import as_user_error
+from spamgpt.gpt2.pooling import AttentionPattern, Pooling
 from spamgpt.stages.evaluate import Split
 from spamgpt.stages.fetch import Weights
 from spamgpt.stages.finetune import Select
 from spamgpt.training.schedule import Schedule
+from spamgpt.training.variants import LORA_TARGETS
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -126,10 +128,11 @@ LabelColumnOption = Annotated[str, typer.Option(help="Column that holds the labe
 
 # How it is trained.
 UnfreezeOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         help="What to train: head, last-block (with the final layer norm and the head), "
-        "last-N-blocks, or all."
+        "last-N-blocks, or all.",
+        show_default="last-block; with --lora all",
     ),
 ]
 EpochsOption = Annotated[
@@ -196,6 +199,64 @@ CacheLimitOption = Annotated[
         help="Cache size limit in GiB. The cache keeps the outputs of the frozen blocks for later "
         "epochs and runs.",
         show_default="4, or a quarter of the free disk space if that is less",
+    ),
+]
+
+# How the classifier reads a message, and adapters.
+PoolingOption = Annotated[
+    Pooling,
+    typer.Option(
+        help="What of a message the head reads. last: its last token, which has seen all others; "
+        "first: its first token; mean: the mean of its tokens; last-position, mean-positions: "
+        "the same with the padding counted in."
+    ),
+]
+PaddingOption = Annotated[
+    str,
+    typer.Option(
+        metavar="LENGTH",
+        help="Fill every message up to the same length with end-of-text tokens, and cut longer "
+        "ones to it: longest (the longest training message), context (the model's maximum), a "
+        "number of tokens, or none. Slow; meant for comparing with published results.",
+    ),
+]
+AttentionOption = Annotated[
+    AttentionPattern,
+    typer.Option(
+        help="What a token sees of its message. causal: the tokens before it, as in pretraining; "
+        "full: all tokens, padding included."
+    ),
+]
+LoraOption = Annotated[
+    int | None,
+    typer.Option(
+        "--lora",
+        min=1,
+        metavar="RANK",
+        help="Train low-rank adapters (LoRA) and the head, and freeze everything else. The blocks "
+        "that --unfreeze names get adapters; a higher rank trains more parameters. The classifier "
+        "takes little disk space, and predicts as fast as any other.",
+        show_default="no adapters",
+    ),
+]
+LoraAlphaOption = Annotated[
+    float | None,
+    typer.Option(
+        "--lora-alpha",
+        min=0,
+        help="Scale of the adapters: what they add is multiplied by alpha / rank.",
+        show_default="the rank",
+    ),
+]
+LoraTargetsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--lora-targets",
+        metavar="NAMES",
+        help="Projections that get an adapter, separated by commas: c_attn, attn.c_proj, c_fc, "
+        "mlp.c_proj, c_proj (both of that name), or all of them. The head needs none: it is "
+        "trained in full.",
+        show_default=LORA_TARGETS,
     ),
 ]
 

@@ -211,8 +211,8 @@ def command(
             reporter.note(f"Saved: {answers.saved.reference}")
     if summary.long:
         reporter.note(
-            f"Messages longer than the model's context of {predictor.classifier.context:,} tokens, "
-            f"read in overlapping windows: {summary.long:,}."
+            f"Messages of more than {predictor.classifier.context:,} tokens, read in overlapping "
+            f"windows: {summary.long:,}."
         )
     if summary.left_out:
         reporter.warn(

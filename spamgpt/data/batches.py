@@ -22,18 +22,38 @@ _BYTES_PER_TOKEN_AND_WIDTH = 16 * 4
 class TokenizedMessages:
     """Token ids of messages, none longer than the model's context.
 
-    `truncated` tells which messages were longer and are represented by their first tokens.
+    `truncated` tells which messages were longer and are represented by their first tokens. Where
+    padding stands behind the messages, `own_lengths` is how many tokens of each are its own.
     """
 
     token_ids: list[list[int]]
     truncated: list[bool]
+    own_lengths: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self.token_ids)
 
     def pack(self, indices: Sequence[int]) -> PackedTokens:
         """The chosen messages, in the order of the indices."""
-        return pack([self.token_ids[index] for index in indices])
+        own = None if self.own_lengths is None else [self.own_lengths[index] for index in indices]
+        return pack([self.token_ids[index] for index in indices], own)
+
+    def cut(self, length: int) -> "TokenizedMessages":
+        """The first `length` tokens of each message."""
+        truncated = [
+            already or len(ids) > length
+            for ids, already in zip(self.token_ids, self.truncated, strict=True)
+        ]
+        return TokenizedMessages([ids[:length] for ids in self.token_ids], truncated)
+
+    def padded(self, length: int, token: int) -> "TokenizedMessages":
+        """The same with `token` behind each message, up to `length`: for the model one as others.
+
+        None of the messages may be longer.
+        """
+        own = [len(ids) for ids in self.token_ids]
+        token_ids = [ids + [token] * (length - len(ids)) for ids in self.token_ids]
+        return TokenizedMessages(token_ids, self.truncated, own)
 
 
 def tokenize(texts: Sequence[str], tokenizer: Tokenizer, context: int) -> TokenizedMessages:

@@ -7,24 +7,32 @@ from torch import Tensor, nn
 
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.packing import PackedTokens
-from spamgpt.gpt2.pooling import Pooling
+from spamgpt.gpt2.pooling import MEANS, AttentionPattern, Pooling, sees_one_token
 
 
 class GPT2Classifier(nn.Module):
     """A GPT-2 with a linear head that reads what `pooling` says of each message.
 
-    `labels` is at least 2. The head starts as `torch.nn.Linear` does right after
-    `torch.manual_seed(seed)`; the caller's random state is left as it was. Raises ValueError for
-    fewer labels or an unknown pooling.
+    `labels` is at least 2. What a token sees is set by `attention`, for the model given. The head
+    starts as `torch.nn.Linear` does right after `torch.manual_seed(seed)`; the caller's random
+    state is left as it was. Raises ValueError for fewer labels or an unknown pooling.
     """
 
-    def __init__(self, gpt2: GPT2, labels: int, seed: int = 123, pooling: Pooling = "last") -> None:
+    def __init__(
+        self,
+        gpt2: GPT2,
+        labels: int,
+        seed: int = 123,
+        pooling: Pooling = "last",
+        attention: AttentionPattern = "causal",
+    ) -> None:
         super().__init__()
         if labels < 2:
             raise ValueError(f"a classifier needs at least 2 labels, not {labels}")
         if pooling not in get_args(Pooling):
             raise ValueError(f"pooling {pooling!r} is none of {', '.join(get_args(Pooling))}")
         self.gpt2 = gpt2
+        self.gpt2.attention = attention
         self.pooling = pooling
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would seed the GPU's generator as well, which is not restored.
@@ -34,13 +42,57 @@ class GPT2Classifier(nn.Module):
     def forward(self, packed: PackedTokens, depth: int = 0, trunk: Tensor | None = None) -> Tensor:
         """(messages, labels): the logits of each message.
 
-        With `trunk`, the output of the first `depth` blocks, only the others are run.
+        With `trunk`, what `hidden_states_for` gave for the first `depth` blocks, only the others
+        are run.
         """
         return self.head(self.pooled(packed, depth, trunk))
 
     def pooled(self, packed: PackedTokens, depth: int = 0, trunk: Tensor | None = None) -> Tensor:
-        """(messages, n_embd): what the head reads. The one place that knows the poolings.
+        """(messages, n_embd): what the head reads. Arguments as those of `forward`."""
+        n_layer = self.gpt2.config.n_layer
+        if trunk is None or depth < n_layer:
+            trunk = hidden_states_for(self.pooling, self.gpt2, packed, n_layer, depth, trunk)
+        return trunk if self.pooling in MEANS else self.gpt2.ln_f(trunk)
 
-        Arguments as those of `forward`.
-        """
-        return self.gpt2.last_hidden_states(packed, depth, trunk)
+
+def hidden_states_for(
+    pooling: Pooling,
+    gpt2: GPT2,
+    packed: PackedTokens,
+    depth: int,
+    start: int = 0,
+    hidden_states: Tensor | None = None,
+) -> Tensor:
+    """What a pooling needs of what the first `depth` blocks give. The one place that knows them.
+
+    (tokens, n_embd), or (messages, n_embd) where `keeps_one_row`: after all blocks, the token that
+    is read before the final layer norm, or the mean behind it. With `hidden_states`, what this gave
+    for the first `start` blocks, only those after them are run.
+    """
+    if sees_one_token(pooling, gpt2.attention):
+        packed = packed.first_tokens()
+    if pooling not in MEANS:
+        match pooling:
+            case "last":
+                places = packed.last_own
+            case "first":
+                places = packed.first
+            case _:
+                places = packed.last
+        return gpt2.hidden_states_after(packed, depth, start, hidden_states, places)
+    n_layer = gpt2.config.n_layer
+    x = gpt2.hidden_states_after(packed, min(depth, n_layer - 1), start, hidden_states)
+    if depth < n_layer:
+        return x
+    x = packed.pad(gpt2.ln_f(gpt2.blocks(-1)[0](x, packed)))
+    lengths = packed.lengths
+    if pooling == "mean" and packed.own_lengths is not None:
+        lengths = packed.own_lengths
+        position = torch.arange(packed.longest, device=x.device)
+        x = x.masked_fill((position >= lengths[:, None])[:, :, None], 0)
+    return x.sum(1) / lengths[:, None]
+
+
+def keeps_one_row(pooling: Pooling, gpt2: GPT2, depth: int) -> bool:
+    """Whether `hidden_states_for` gives one row a message, and not one a token."""
+    return depth == gpt2.config.n_layer or sees_one_token(pooling, gpt2.attention)

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+# The projections of a block, by their names in it.
+PROJECTIONS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
+
 
 class ModelFormatError(ValueError):
     """A model folder holds something that is not a GPT-2 this package can run."""
@@ -65,6 +68,23 @@ class GPT2Config:
             **asdict(self),
             "bos_token_id": self.eos_token_id,
         }
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """The low-rank adapters of a model (gpt2.adapters): their rank, their scale, where they are.
+
+    What an adapter adds is scaled by `alpha` / `rank`. `targets` are some of PROJECTIONS.
+    """
+
+    rank: int
+    alpha: float
+    targets: tuple[str, ...]
+
+    @property
+    def scale(self) -> float:
+        """What the product of an adapter's two matrices is multiplied by."""
+        return self.alpha / self.rank
 
 
 def read_json_object(path: Path) -> dict[str, object]:

@@ -14,10 +14,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from spamgpt.gpt2.backends.attention import causal_attention, compiled_by_shape
+from spamgpt.gpt2.backends.attention import causal_attention, compiled_by_shape, full_attention
 from spamgpt.gpt2.backends.products import linear
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.packing import PackedTokens
+from spamgpt.gpt2.pooling import AttentionPattern
 
 
 class Projection(nn.Module):
@@ -41,28 +42,35 @@ class Projection(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal self-attention: each token looks at its own message, up to itself."""
+    """Self-attention: each token looks at its own message, up to itself or, if not causal, all."""
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
         self.n_head = config.n_head
         self.n_embd = config.n_embd
+        self.causal = True
         self.c_attn = Projection(config.n_embd, 3 * config.n_embd)
         self.c_proj = Projection(config.n_embd, config.n_embd)
 
     def forward(self, x: Tensor, packed: PackedTokens) -> Tensor:
         """(tokens, n_embd) -> (tokens, n_embd)."""
         projected = self.c_attn(x)
-        # The padding stands behind each message, where causality keeps its tokens from seeing it.
+        # What fills up the rows stands behind each message, where causality keeps it unseen.
         padded = packed.pad(projected, recurring=compiled_by_shape(projected))
         query, key, value = (
             part.unflatten(2, (self.n_head, -1)).transpose(1, 2) for part in padded.chunk(3, dim=2)
         )
-        attended = causal_attention(query, key, value)
+        attended = (
+            causal_attention(query, key, value)
+            if self.causal
+            else full_attention(query, key, value, packed.lengths)
+        )
         return self.c_proj(packed.unpad(attended.transpose(1, 2).flatten(2)))
 
-    def last_only(self, x: Tensor, packed: PackedTokens) -> Tensor:
-        """(tokens, n_embd) -> (messages, n_embd): what `forward` gives at each last token.
+    def one_only(self, x: Tensor, packed: PackedTokens, places: Tensor) -> Tensor:
+        """(tokens, n_embd) -> (messages, n_embd): what `forward` gives at one token of each.
+
+        `places`, (messages,), is where in the flat row it stands.
 
         No token has its key and value computed. A query meets x W_k just as the query times W_k^T
         meets x, and the weighted sum of x W_v is that of x, times W_v; a key's bias would add the
@@ -72,16 +80,17 @@ class Attention(nn.Module):
         weight, bias = self.c_attn.effective_weights()
         query_weight, key_weight, value_weight = weight.split(self.n_embd, dim=1)
         query_bias, _, value_bias = bias.split(self.n_embd)
-        query = self._by_head(torch.addmm(query_bias, x[packed.last], query_weight))
+        query = self._by_head(torch.addmm(query_bias, x[places], query_weight))
         query = query @ self._by_head(key_weight).transpose(1, 2)  # (n_head, messages, n_embd)
         padded = packed.pad(x)
         scores = query.transpose(0, 1) @ padded.transpose(1, 2)  # (messages, n_head, longest)
         scores = scores * (self.n_embd / self.n_head) ** -0.5
         position = torch.arange(packed.longest, device=x.device)
-        padding = position >= packed.lengths[:, None, None]
-        weights = scores.masked_fill(padding, -math.inf).softmax(2)
-        seen = (weights @ padded).transpose(0, 1)  # (n_head, messages, n_embd)
-        attended = seen @ self._by_head(value_weight)
+        seen = places - packed.first + 1 if self.causal else packed.lengths
+        hidden = position >= seen[:, None, None]
+        weights = scores.masked_fill(hidden, -math.inf).softmax(2)
+        summed = (weights @ padded).transpose(0, 1)  # (n_head, messages, n_embd)
+        attended = summed @ self._by_head(value_weight)
         return self.c_proj(attended.transpose(0, 1).flatten(1) + value_bias)
 
     def _by_head(self, x: Tensor) -> Tensor:
@@ -118,10 +127,13 @@ class Block(nn.Module):
         x = x + self.attn(self.ln_1(x), packed)
         return x + self.mlp(self.ln_2(x))
 
-    def last_only(self, x: Tensor, packed: PackedTokens) -> Tensor:
-        """(tokens, n_embd) -> (messages, n_embd): what `forward` gives at each last token."""
-        last = x[packed.last] + self.attn.last_only(self.ln_1(x), packed)
-        return last + self.mlp(self.ln_2(last))
+    def one_only(self, x: Tensor, packed: PackedTokens, places: Tensor) -> Tensor:
+        """(tokens, n_embd) -> (messages, n_embd): what `forward` gives at one token of each.
+
+        `places` as for `Attention.one_only`.
+        """
+        one = x[places] + self.attn.one_only(self.ln_1(x), packed, places)
+        return one + self.mlp(self.ln_2(one))
 
 
 def _embedding(rows: int, width: int) -> nn.Embedding:
@@ -152,28 +164,39 @@ class GPT2(nn.Module):
         return self.ln_f(x)
 
     def hidden_states_after(
-        self, packed: PackedTokens, depth: int, start: int = 0, hidden_states: Tensor | None = None
+        self,
+        packed: PackedTokens,
+        depth: int,
+        start: int = 0,
+        hidden_states: Tensor | None = None,
+        places: Tensor | None = None,
     ) -> Tensor:
         """What the first `depth` blocks give: (tokens, n_embd), float32 also where they are not.
 
-        After all blocks it is (messages, n_embd), the last token of each message alone. With
-        `hidden_states`, the output of the first `start` blocks, only those after them are run.
+        After all blocks it is (messages, n_embd), one token of each message alone: the last, or the
+        one at `places` (`Attention.one_only`). With `hidden_states`, the output of the first
+        `start` blocks, only those after them are run.
         """
         x = self.embed(packed) if hidden_states is None else hidden_states
         for block in self.blocks(start, min(depth, self.config.n_layer - 1)):
             x = block(x, packed)
-        return self.blocks(-1)[0].last_only(x, packed) if depth == self.config.n_layer else x
+        if depth < self.config.n_layer:
+            return x
+        return self.blocks(-1)[0].one_only(x, packed, packed.last if places is None else places)
 
-    def last_hidden_states(
-        self, packed: PackedTokens, depth: int = 0, trunk: Tensor | None = None
-    ) -> Tensor:
-        """(messages, n_embd): `forward` at each message's last token, nothing computed besides.
+    def last_hidden_states(self, packed: PackedTokens) -> Tensor:
+        """(messages, n_embd): `forward` at each message's last token, nothing computed besides."""
+        return self.ln_f(self.hidden_states_after(packed, self.config.n_layer))
 
-        With `trunk`, the output of the first `depth` blocks, only the others are run.
-        """
-        if trunk is None or depth < self.config.n_layer:
-            trunk = self.hidden_states_after(packed, self.config.n_layer, depth, trunk)
-        return self.ln_f(trunk)
+    @property
+    def attention(self) -> AttentionPattern:
+        """What a token sees of its message. A pretrained GPT-2 is causal until this is set."""
+        return "causal" if self.blocks(0)[0].attn.causal else "full"
+
+    @attention.setter
+    def attention(self, pattern: AttentionPattern) -> None:
+        for block in self.blocks(0):
+            block.attn.causal = pattern == "causal"
 
     def blocks(self, start: int, stop: int | None = None) -> list[Block]:
         """The blocks from `start` up to `stop`, counted as in a slice."""

@@ -14,11 +14,13 @@ class PackedTokens:
     """Token ids of several messages in one flat row.
 
     `token_ids` is (tokens,); `offsets` is (messages + 1,): message i holds the tokens from
-    `offsets[i]` up to `offsets[i + 1]`. No message is empty. Both are int64.
+    `offsets[i]` up to `offsets[i + 1]`. No message is empty. `own_lengths`, (messages,), is how
+    many of these are its own where padding stands behind them; None: all of them. All are int64.
     """
 
     token_ids: Tensor
     offsets: Tensor
+    own_lengths: Tensor | None = None
 
     def __len__(self) -> int:
         """The number of messages."""
@@ -26,7 +28,8 @@ class PackedTokens:
 
     def to(self, device: torch.device) -> "PackedTokens":
         """The same on a device."""
-        return PackedTokens(self.token_ids.to(device), self.offsets.to(device))
+        own = None if self.own_lengths is None else self.own_lengths.to(device)
+        return PackedTokens(self.token_ids.to(device), self.offsets.to(device), own)
 
     @cached_property
     def lengths(self) -> Tensor:
@@ -40,8 +43,23 @@ class PackedTokens:
 
     @cached_property
     def last(self) -> Tensor:
-        """(messages,) where in the flat row each message's last token stands."""
+        """(messages,) where in the flat row each message's last token stands, padding or not."""
         return self.offsets[1:] - 1
+
+    @cached_property
+    def last_own(self) -> Tensor:
+        """(messages,) where in the flat row the last of each message's own tokens stands."""
+        return self.last if self.own_lengths is None else self.first + self.own_lengths - 1
+
+    @cached_property
+    def first(self) -> Tensor:
+        """(messages,) where in the flat row each message's first token stands."""
+        return self.offsets[:-1]
+
+    def first_tokens(self) -> "PackedTokens":
+        """The first token of each message as a message of its own."""
+        offsets = torch.arange(len(self.offsets), device=self.offsets.device)
+        return PackedTokens(self.token_ids[self.first], offsets)
 
     @cached_property
     def message(self) -> Tensor:
@@ -84,11 +102,17 @@ def _recurring(size: int) -> int:
     return -(-size // step) * step
 
 
-def pack(messages: Sequence[Sequence[int]]) -> PackedTokens:
-    """Lays the token ids of messages end to end; raises ValueError if there is an empty one."""
+def pack(
+    messages: Sequence[Sequence[int]], own_lengths: Sequence[int] | None = None
+) -> PackedTokens:
+    """Lays the token ids of messages end to end; raises ValueError if there is an empty one.
+
+    `own_lengths` is how many of each message's tokens are no padding (`PackedTokens`).
+    """
     if not messages or not all(messages):
         raise ValueError("there must be messages, and each must have at least one token")
     return PackedTokens(
         torch.tensor(list(chain.from_iterable(messages)), dtype=torch.int64),
         torch.tensor([0, *accumulate(map(len, messages))], dtype=torch.int64),
+        None if own_lengths is None else torch.tensor(own_lengths, dtype=torch.int64),
     )

@@ -170,8 +170,8 @@ def answer(
     scores = classifier.predictions(list(table[TEXT]), reporter)
     if long := sum(windows > 1 for windows in scores.windows):
         reporter.note(
-            f"Messages longer than the model's context of {classifier.context:,} tokens, read in "
-            f"overlapping windows: {long:,}."
+            f"Messages of more than {classifier.context:,} tokens, read in overlapping windows: "
+            f"{long:,}."
         )
     probabilities = scores.probabilities
     return Outcome(

@@ -87,7 +87,6 @@ def _train(
 ) -> Artifact:
     import pandas as pd
 
-    from spamgpt.classifier.config import ClassifierConfig
     from spamgpt.classifier.folder import CONFIG_FILE, TRAINED_FILE
     from spamgpt.classifier.inference import predict_logits
     from spamgpt.classifier.model import load_model
@@ -103,10 +102,12 @@ def _train(
     settings = planned.settings
     device = resolve_device(settings.device)
     gpt2, tokenizer = load_model(planned.model)
-    splits = _read_splits(planned, gpt2, tokenizer, device, workspace, reporter)
+    model = GPT2Classifier(
+        gpt2, len(planned.labels), settings.seed, settings.pooling, settings.attention
+    )
+    splits, config = _read_splits(planned, gpt2, tokenizer, device, workspace, reporter)
     validation = splits["validation"]
-    model = GPT2Classifier(gpt2, len(planned.labels), settings.seed)
-    planned.policy.apply(model)
+    planned.policy.apply(model, settings.seed)
     trainer = finetuning(
         model, planned.policy, planned.hyperparameters, splits["train"], validation, device
     )
@@ -123,14 +124,8 @@ def _train(
         draw_curves(history, kept.epoch, draft.folder / "curves.png")
         write_weights(trainer.trained_tensors(), draft.folder / TRAINED_FILE)
         logits = predict_logits(model, validation.messages, device, trunk=validation.trunk)
-        untuned = ClassifierConfig(
-            labels=planned.labels,
-            positive_label=planned.positive_label,
-            threshold=0.5,
-            unfreeze=settings.unfreeze,
-        )
         fitted = fit_decision(
-            untuned, logits, validation.labels.numpy(), settings.max_false_positive_rate
+            config, logits, validation.labels.numpy(), settings.max_false_positive_rate
         )
         config = fitted.config
         config.write(draft.folder / CONFIG_FILE)
@@ -201,7 +196,8 @@ def _card(
             history=trainer.history,
             kept_epoch=trainer.kept.epoch,
             validation=scores,
-            context=context,
+            context=config.padding or context,
+            padded=config.pads,
             substitutions=[*prepared.substitutions, *model.substitutions],
             versions=library_versions(),
         )
@@ -215,34 +211,59 @@ def _read_splits(
     device: "torch.device",
     workspace: Workspace,
     reporter: Reporter,
-) -> "dict[str, LabelledMessages]":
-    """What is trained on and validated on, with what the frozen blocks give for it."""
+) -> "tuple[dict[str, LabelledMessages], ClassifierConfig]":
+    """What is trained on and validated on, with what the frozen blocks give for it.
+
+    Also what the classifier will be, its decisions not yet fitted: how it reads its messages.
+    """
+    from spamgpt.classifier.config import ClassifierConfig
     from spamgpt.device import resolve_precision
     from spamgpt.gpt2.folder import WEIGHTS_FILE
     from spamgpt.training.cache import ArrayCache
     from spamgpt.training.finetuning import read_split, with_trunks
     from spamgpt.training.trunk import TrunkSpecification
+    from spamgpt.training.variants import padded_length
 
     settings, context = planned.settings, gpt2.config.n_positions
-    splits = {}
-    for name in ("train", "validation"):
-        table = planned.prepared.file(f"{name}.csv")
-        splits[name] = read_split(table, planned.labels, tokenizer, context)
-        if cut := sum(splits[name].messages.truncated):
-            reporter.warn(
-                f"Messages of the {name} split cut to the model's context of {context} tokens: "
-                f"{cut:,}."
-            )
+    splits = {
+        name: read_split(planned.prepared.file(f"{name}.csv"), planned.labels, tokenizer, context)
+        for name in ("train", "validation")
+    }
+    longest = max(map(len, splits["train"].messages.token_ids), default=1)
+    config = ClassifierConfig(
+        labels=planned.labels,
+        positive_label=planned.positive_label,
+        threshold=0.5,
+        unfreeze=planned.policy.name,
+        pooling=settings.pooling,
+        attention=settings.attention,
+        padding=padded_length(settings.padding, longest, context),
+        lora=planned.policy.lora,
+    )
+    limit = config.padding or context
+    if config.padding and not config.pads:
+        reporter.note(
+            f"Padding changes nothing: with `attention=causal` and `pooling={settings.pooling}` "
+            f"the head reads no token that can see it. Messages are cut to {limit:,} tokens and "
+            "not padded."
+        )
+    for name, split in splits.items():
+        messages = split.messages.cut(limit)
+        if cut := sum(messages.truncated):
+            of_model = "" if config.padding else "the model's context of "
+            reporter.warn(f"Messages of the {name} split cut to {of_model}{limit} tokens: {cut:,}.")
+        splits[name] = replace(split, messages=config.read(messages, tokenizer.end_of_text))
     specification = TrunkSpecification(
         planned.model.digest,
         planned.policy.frozen_blocks,
         resolve_precision(settings.precision, device),
         device,
+        settings.pooling,
     )
-    limit = None if settings.cache_limit is None else int(settings.cache_limit * 2**30)
-    cache = ArrayCache(workspace.cache, limit)
+    cache_limit = None if settings.cache_limit is None else int(settings.cache_limit * 2**30)
+    cache = ArrayCache(workspace.cache, cache_limit)
     weights = planned.model.file(WEIGHTS_FILE)
-    return with_trunks(splits, gpt2, specification, cache, reporter, weights)
+    return with_trunks(splits, gpt2, specification, cache, reporter, weights), config
 
 
 def _run_record(planned: Plan) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from spamgpt.device import Device, TrainingPrecision
 from spamgpt.errors import UsageError
+from spamgpt.gpt2.pooling import AttentionPattern, Pooling
 from spamgpt.reporting import Reporter
 from spamgpt.training.hyperparameters import (
     Hyperparameters,
@@ -12,6 +13,7 @@ from spamgpt.training.hyperparameters import (
     with_recommendations,
 )
 from spamgpt.training.schedule import Schedule
+from spamgpt.training.variants import LORA_TARGETS, check_padding, lora_config
 from spamgpt.workspace import NO_EFFECT, Artifact, Workspace
 
 if TYPE_CHECKING:
@@ -30,11 +32,15 @@ class FinetuneSettings:
     if there is one, else the last label. `max_false_positive_rate` (`0.5%`) is the share of
     validation messages of the other label that the threshold may give it; None takes the threshold
     of the best F1. `cache_limit` is in GiB.
+
+    `unfreeze` None is last-block, or all with `lora_rank`, which trains those blocks through
+    adapters. `padding` is none, longest (as long as the longest training message), context, or a
+    number of tokens. `lora_alpha` None is the rank, `lora_targets` None LORA_TARGETS.
     """
 
     prepared: str | None = None
     model: str | None = None
-    unfreeze: str = "last-block"
+    unfreeze: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
@@ -43,10 +49,20 @@ class FinetuneSettings:
     seed: int = 123
     select: Select = "best"
     precision: TrainingPrecision = "auto"
+    pooling: Pooling = "last"
+    padding: str = "none"
+    attention: AttentionPattern = "causal"
+    lora_rank: int | None = None
+    lora_alpha: float | None = None
+    lora_targets: str | None = None
     positive_label: str | None = None
     max_false_positive_rate: str | None = None
     cache_limit: float | None = field(default=None, metadata=NO_EFFECT)
     device: Device = field(default="auto", metadata=NO_EFFECT)
+
+
+def _unfreeze(settings: FinetuneSettings) -> str:
+    return settings.unfreeze or ("last-block" if settings.lora_rank is None else "all")
 
 
 def resolve_hyperparameters(settings: FinetuneSettings, model: Artifact) -> Hyperparameters:
@@ -58,7 +74,7 @@ def resolve_hyperparameters(settings: FinetuneSettings, model: Artifact) -> Hype
 
     recommended = {}
     if FINETUNING_FILE in model.files:
-        recommended = read_recommendations(model.file(FINETUNING_FILE), settings.unfreeze)
+        recommended = read_recommendations(model.file(FINETUNING_FILE), _unfreeze(settings))
     return with_recommendations(
         asdict(settings), recommended, settings.seed, keep_best=settings.select == "best"
     )
@@ -66,8 +82,16 @@ def resolve_hyperparameters(settings: FinetuneSettings, model: Artifact) -> Hype
 
 def with_hyperparameters(settings: FinetuneSettings, chosen: Hyperparameters) -> FinetuneSettings:
     """The settings with every hyper-parameter filled in, as an artifact records them."""
+    if (rank := settings.lora_rank) is not None:
+        alpha, targets = settings.lora_alpha, settings.lora_targets
+        settings = replace(
+            settings,
+            lora_alpha=float(rank) if alpha is None else alpha,
+            lora_targets=LORA_TARGETS if targets is None else targets,
+        )
     return replace(
         settings,
+        unfreeze=_unfreeze(settings),
         epochs=chosen.epochs,
         batch_size=chosen.batch_size,
         learning_rate=chosen.learning_rate,
@@ -122,7 +146,11 @@ def plan(settings: FinetuneSettings, workspace: Workspace) -> Plan:
     model = workspace.newest("models", settings.model)
     labels = list(prepared.metadata["labels"])
     config = GPT2Config.from_file(model.file(CONFIG_FILE))
-    policy = TrainingPolicy.from_name(settings.unfreeze, config.n_layer)
+    check_padding(settings.padding, settings.pooling, config.n_positions)
+    lora = lora_config(
+        settings.lora_rank, settings.lora_alpha, settings.lora_targets, config.n_embd
+    )
+    policy = TrainingPolicy.from_name(_unfreeze(settings), config.n_layer, lora)
     with torch.device("meta"):
         parts = policy.apply(GPT2Classifier(GPT2(config), len(labels)))
     positive = settings.positive_label or positive_label(labels)

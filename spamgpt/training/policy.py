@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from torch import nn
 
 from spamgpt.errors import UsageError
+from spamgpt.gpt2.adapters import adapter_parameters, add_adapters, is_adapter
 from spamgpt.gpt2.classifier import GPT2Classifier
+from spamgpt.gpt2.config import LoraConfig
 from spamgpt.reporting import Reporter
 
-_CHOICES = "`unfreeze` is head, last-block, last-2-blocks (or another number), or all."
+_CHOICES = (
+    "`unfreeze` is head, last-block, last-2-blocks (or another number), or all; with `lora_rank=8` "
+    "these blocks are trained through adapters."
+)
 
 
 @dataclass(frozen=True)
@@ -29,17 +34,21 @@ class TrainingPolicy:
 
     `head` trains no block, `last-block` the last one, `last-N-blocks` the last N, `all` every one
     and the embeddings. All but `head` train the final layer norm; every policy trains the head.
+
+    With `lora` these blocks are trained through adapters; all else but the head is frozen.
     """
 
     name: str
     n_layer: int
     trained_blocks: int
+    lora: LoraConfig | None = None
 
     @classmethod
-    def from_name(cls, name: str, n_layer: int) -> "TrainingPolicy":
+    def from_name(cls, name: str, n_layer: int, lora: LoraConfig | None = None) -> "TrainingPolicy":
         """The policy of a name.
 
-        Raises UsageError if there is none of that name or it asks for more blocks than there are.
+        Raises UsageError if there is none of that name or it asks for more blocks than there are,
+        or for adapters in none.
         """
         match = re.fullmatch(r"last-block|last-([1-9][0-9]*)-blocks", name)
         if match:
@@ -55,7 +64,13 @@ class TrainingPolicy:
             raise UsageError(
                 f"The training policy {name!r}: the model has {n_layer} blocks.", _CHOICES
             )
-        return cls(name, n_layer, blocks)
+        if lora and blocks == 0:
+            raise UsageError(
+                "`lora_rank` puts adapters into the blocks that are trained: "
+                f"`unfreeze={name}` trains none.",
+                "Leave `unfreeze` out for adapters in all blocks.",
+            )
+        return cls(name, n_layer, blocks, lora)
 
     @property
     def frozen_blocks(self) -> int:
@@ -65,19 +80,25 @@ class TrainingPolicy:
         """
         return self.n_layer - self.trained_blocks
 
-    def apply(self, model: GPT2Classifier) -> list[Part]:
-        """Sets which parameters get gradients; returns the parts of the classifier in order."""
-        frozen = self.frozen_blocks
-        groups: list[tuple[str, list[nn.Module], bool]] = [
-            ("embeddings", [model.gpt2.wte, model.gpt2.wpe], self.name == "all"),
-            (_block_range(1, frozen), list(model.gpt2.h[:frozen]), False),
-            (_block_range(frozen + 1, self.n_layer), list(model.gpt2.h[frozen:]), True),
-            ("final layer norm", [model.gpt2.ln_f], self.name != "head"),
-            ("head", [model.head], True),
+    def apply(self, model: GPT2Classifier, seed: int = 123) -> list[Part]:
+        """Sets which parameters get gradients; returns the parts of the classifier in order.
+
+        Adapters that the model does not have yet are put in, drawn by `seed`.
+        """
+        frozen, whole = self.frozen_blocks, self.lora is None
+        if self.lora:
+            add_adapters(model.gpt2, frozen, self.lora, seed)
+        blocks = model.gpt2.h
+        groups = [
+            ("embeddings", _of(model.gpt2.wte, model.gpt2.wpe), whole and self.name == "all"),
+            (_block_range(1, frozen), _of(*blocks[:frozen]), False),
+            (_block_range(frozen + 1, self.n_layer), _of(*blocks[frozen:]), whole),
+            ("adapters", adapter_parameters(model.gpt2), True),
+            ("final layer norm", _of(model.gpt2.ln_f), whole and self.name != "head"),
+            ("head", _of(model.head), True),
         ]
         parts = []
-        for name, modules, trained in groups:
-            parameters = [parameter for module in modules for parameter in module.parameters()]
+        for name, parameters, trained in groups:
             for parameter in parameters:
                 parameter.requires_grad_(trained)
             if parameters:
@@ -105,6 +126,12 @@ def show_parts(parts: Sequence[Part], reporter: Reporter) -> None:
             f"{part.parameters / total:.2%}",
             "trained" if part.trained else "frozen",
         )
+
+
+def _of(*modules: nn.Module) -> list[nn.Parameter]:
+    """The parameters of modules but for those of adapters."""
+    named = (each for module in modules for each in module.named_parameters())
+    return [parameter for name, parameter in named if not is_adapter(name)]
 
 
 def _block_range(first: int, last: int) -> str:

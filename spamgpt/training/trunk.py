@@ -16,7 +16,9 @@ from torch import Tensor
 from spamgpt.classifier.inference import in_batches
 from spamgpt.data.batches import TokenizedMessages, tokens_per_batch
 from spamgpt.gpt2.backends.precision import lowered
+from spamgpt.gpt2.classifier import hidden_states_for, keeps_one_row
 from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.pooling import AttentionPattern, Pooling
 from spamgpt.reporting import Reporter, Task
 from spamgpt.training.cache import Array, ArrayCache
 from spamgpt.version import __version__
@@ -36,8 +38,8 @@ class Trunk:
     """The output of the first `depth` blocks for every message of a split.
 
     `activations` is memory-mapped: (rows, n_embd) float32 or, as int16, the bits of bfloat16.
-    Message i has the rows `offsets[i]` to `offsets[i + 1]`: one for each token or, where no block
-    is left to run, one for its last token.
+    Message i has the rows `offsets[i]` to `offsets[i + 1]`: one for each token or, where the head
+    needs no more (`keeps_one_row`), one.
     """
 
     depth: int
@@ -53,21 +55,30 @@ class Trunk:
 
 @dataclass(frozen=True)
 class TrunkSpecification:
-    """What decides every bit of the activations, beside the messages.
+    """What decides every bit of the activations, beside the messages and the model's attention.
 
     `model` is the digest of the pretrained model; `dtype`, float32 or bfloat16, is that of the
-    matrix products and of what is stored.
+    matrix products and of what is stored. `pooling` is what the head reads.
     """
 
     model: str
     depth: int
     dtype: torch.dtype
     device: torch.device
+    pooling: Pooling = "last"
 
-    def key(self, messages: TokenizedMessages) -> str:
-        """A name for the activations of some messages: equal keys, equal activations."""
+    def key(
+        self, messages: TokenizedMessages, attention: AttentionPattern, one_row: bool = False
+    ) -> str:
+        """A name for the activations of some messages: equal keys, equal activations.
+
+        With a row for each token (`keeps_one_row`), they are the same for every pooling.
+        """
         numerics = [str(self.dtype), self.device.type, torch.__version__, torch.get_num_threads()]
-        content = json.dumps([self.model, self.depth, numerics, code_digest(), messages.token_ids])
+        read = [attention, self.pooling if one_row else None, messages.own_lengths]
+        content = json.dumps(
+            [self.model, self.depth, numerics, code_digest(), read, messages.token_ids]
+        )
         return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
@@ -135,9 +146,9 @@ class _Stored:
         self.specification = specification
         self.split = split
         self.messages = messages
-        self.key = specification.key(messages)
-        last_only = specification.depth == gpt2.config.n_layer
-        rows = [1 if last_only else len(ids) for ids in messages.token_ids]
+        one_row = keeps_one_row(specification.pooling, gpt2, specification.depth)
+        self.key = specification.key(messages, gpt2.attention, one_row)
+        rows = [1 if one_row else len(ids) for ids in messages.token_ids]
         self.offsets = np.cumsum([0, *rows])
         self._shape = (int(self.offsets[-1]), gpt2.config.n_embd)
         self._type = np.dtype(np.int16 if specification.dtype == torch.bfloat16 else np.float32)
@@ -178,7 +189,7 @@ def _compute(
 
     Returns that of the last depth.
     """
-    device = stored.specification.device
+    device, pooling = stored.specification.device, stored.specification.pooling
     begin, known = 0, None
     for depth in range(depths[-1] - 1, 0, -1):
         lesser = stored.at(depth)
@@ -194,8 +205,9 @@ def _compute(
             packed = stored.messages.pack(batch).to(device)
             reached, x = begin, None if known is None else known.rows(batch).to(device)
             for target, array in zip(targets, arrays, strict=True):
-                x = gpt2.hidden_states_after(packed, target.specification.depth, reached, x)
-                reached = target.specification.depth
+                depth = target.specification.depth
+                x = hidden_states_for(pooling, gpt2, packed, depth, reached, x)
+                reached = depth
                 target.put(array, batch, x)
             task.advance(len(batch))
 

@@ -31,6 +31,7 @@ CARD = ClassifierCard(
     kept_epoch=1,
     validation={"accuracy": 0.8, "loss": 0.625},
     context=64,
+    padded=False,
     substitutions=[],
     versions={"torch": "2"},
 )
@@ -43,6 +44,17 @@ def test_the_hub_reads_what_the_run_recorded():
     scores = {result.metric_type: result.metric_value for result in data.eval_results}
     assert scores == {"accuracy": 0.8, "loss": 0.625}
     assert {result.dataset_split for result in data.eval_results} == {"validation"}
+
+
+def test_the_card_says_how_messages_are_read_where_that_is_not_as_usual():
+    usual = replace(CARD, settings=CARD.settings | {"pooling": "last", "attention": "causal"})
+    assert "The head reads" not in render_card(usual)
+    assert "end-of-text" not in render_card(usual)
+    settings = CARD.settings | {"pooling": "mean-positions", "attention": "full"}
+    text = render_card(replace(CARD, settings=settings, padded=True))
+    assert "The head reads the mean of all positions of a padded message." in text
+    assert "Every token of a message sees all of it." in text
+    assert "Messages are filled up to 64 tokens with the end-of-text token" in text
 
 
 def test_the_card_says_what_was_chosen_on_the_messages_it_scores():

@@ -1,12 +1,16 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from spamgpt.classifier.config import ClassifierConfig, positive_label
+from spamgpt.data.batches import TokenizedMessages
 from spamgpt.errors import BadDataError
+from spamgpt.gpt2.config import LoraConfig
 
 VALUES = {"labels": ["ham", "spam"], "positive_label": "spam", "threshold": 0.4, "unfreeze": "all"}
+LORA = {"rank": 4, "alpha": 8.0, "targets": ["attn.c_attn", "mlp.c_fc"]}
 
 
 def read(tmp_path, values: object) -> ClassifierConfig:
@@ -16,9 +20,11 @@ def read(tmp_path, values: object) -> ClassifierConfig:
 
 
 def test_it_is_read_as_it_was_written(tmp_path):
-    config = ClassifierConfig(["ham", "späm"], "späm", 0.25, "last-2-blocks", 1.5)
-    config.write(tmp_path / "config.json")
-    assert ClassifierConfig.from_file(tmp_path / "config.json") == config
+    plain = ClassifierConfig(["ham", "späm"], "späm", 0.25, "last-2-blocks", 1.5)
+    lora = LoraConfig(4, 8.0, ("attn.c_attn", "mlp.c_fc"))
+    for config in (plain, replace(plain, pooling="mean", attention="full", padding=9, lora=lora)):
+        config.write(tmp_path / "config.json")
+        assert ClassifierConfig.from_file(tmp_path / "config.json") == config
 
 
 def test_a_file_without_a_version_is_of_the_first(tmp_path):
@@ -29,7 +35,7 @@ def test_a_file_without_a_version_is_of_the_first(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"padding": "none", "alpha": 1}, "unknown field alpha, padding"),
+        ({"margin": "none", "alpha": 1}, "unknown field alpha, margin"),
         ({"threshold": "0.5"}, "threshold is '0.5', not a number"),
         ({"threshold": True}, "threshold is True, not a number"),
         ({"threshold": float("nan")}, "threshold is nan, not a number"),
@@ -41,7 +47,24 @@ def test_a_file_without_a_version_is_of_the_first(tmp_path):
         ({"positive_label": "junk"}, "positive_label is 'junk', not one of the labels"),
         ({"positive_label": ["spam"]}, "not one of the labels"),
         ({"unfreeze": None}, "unfreeze is None, not the name of a training policy"),
-        ({"pooling": "mean"}, "pooling is 'mean', not last"),
+        ({"pooling": "middle"}, "pooling is 'middle', not last or first or mean"),
+        ({"pooling": ["last"]}, "pooling is ['last'], not last or first"),
+        ({"pooling": "last-position"}, "pooling is 'last-position', and there is no padding"),
+        ({"pooling": "mean-positions", "padding": None}, "and there is no padding"),
+        ({"attention": "none"}, "attention is 'none', not causal or full"),
+        ({"padding": "longest"}, "padding is 'longest', not a number of tokens or null"),
+        ({"padding": 0}, "padding is 0, not a number of tokens"),
+        ({"padding": True}, "padding is True, not a number of tokens"),
+        ({"lora": 8}, "lora is 8, not null or rank, alpha and targets"),
+        ({"lora": {}}, "lora is {}, not null or rank, alpha and targets"),
+        ({"lora": LORA | {"rank": 0}}, "not null or rank, alpha and targets"),
+        ({"lora": LORA | {"alpha": "8"}}, "not null or rank, alpha and targets"),
+        ({"lora": LORA | {"alpha": 0}}, "not null or rank, alpha and targets"),
+        ({"lora": LORA | {"targets": []}}, "not null or rank, alpha and targets"),
+        ({"lora": LORA | {"targets": "attn.c_attn"}}, "not null or rank, alpha and targets"),
+        ({"lora": LORA | {"targets": ["c_attn"]}}, "not null or rank, alpha and targets"),
+        ({"lora": LORA | {"targets": ["attn.c_attn"] * 2}}, "rank, alpha and targets"),
+        ({"lora": LORA | {"targets": [["attn.c_attn"]]}}, "rank, alpha and targets"),
         ({"format_version": "1"}, "format_version is '1', not a version"),
     ],
 )
@@ -101,3 +124,24 @@ def test_spam_is_the_positive_label_where_there_is_one():
     assert positive_label(["ham", "spam"]) == "spam"
     assert positive_label(["no", "yes"]) == "yes"
     assert positive_label(["spam", "wanted"]) == "spam"
+
+
+@pytest.mark.parametrize(
+    ("pooling", "attention", "pads"),
+    [
+        ("last", "causal", False),
+        ("first", "causal", False),
+        ("mean", "causal", False),
+        ("last-position", "causal", True),
+        ("mean-positions", "causal", True),
+        ("last", "full", True),
+    ],
+)
+def test_messages_are_padded_where_the_model_can_see_it(pooling, attention, pads):
+    config = ClassifierConfig(["ham", "spam"], "spam", 0.5, "all")
+    messages = TokenizedMessages([[1, 2], [3, 4, 5]], [False, True])
+    assert config.read(messages, 9) is messages
+    padded = replace(config, pooling=pooling, attention=attention, padding=3).read(messages, 9)
+    assert padded.token_ids == ([[1, 2, 9], [3, 4, 5]] if pads else messages.token_ids)
+    assert padded.own_lengths == ([2, 3] if pads else None)
+    assert padded.truncated == [False, True]

@@ -99,3 +99,18 @@ def test_a_gpu_computes_with_as_many_tokens_as_its_memory_and_the_width_allow(mo
     assert tokens_per_batch(device, 768) == narrow
     free = 0
     assert tokens_per_batch(device, 768) == 2_048
+
+
+def test_padding_stands_behind_a_message_and_is_known_from_it():
+    messages = TokenizedMessages([[1, 2], [3], [9]], [False, True, False]).padded(3, 9)
+    packed = messages.pack([1, 0])
+    assert packed.token_ids.tolist() == [3, 9, 9, 1, 2, 9]
+    assert packed.own_lengths.tolist() == [1, 2]
+    assert (packed.last.tolist(), packed.last_own.tolist()) == ([2, 5], [0, 4])
+    assert packed.to(torch.device("cpu")).own_lengths.tolist() == [1, 2]
+    assert messages.truncated == [False, True, False]
+
+
+def test_what_is_cut_is_told():
+    messages = TokenizedMessages([[1, 2, 3], [4, 5], [6]], [False, False, True])
+    assert messages.cut(2) == TokenizedMessages([[1, 2], [4, 5], [6]], [True, False, True])

@@ -1,12 +1,16 @@
+from itertools import product
+from typing import get_args
+
 import pytest
 import torch
 from torch.testing import assert_close
 
-from spamgpt.gpt2.classifier import GPT2Classifier
+from spamgpt.gpt2.classifier import GPT2Classifier, hidden_states_for, keeps_one_row
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.folder import load_folder
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.packing import pack
+from spamgpt.gpt2.pooling import OVER_PADDING, AttentionPattern, Pooling, sees_padding
 from spamgpt.gpt2.weights import load_gpt2
 
 
@@ -71,7 +75,7 @@ def test_fewer_than_two_labels_are_refused(labels):
 
 def test_an_unknown_pooling_is_refused():
     assert GPT2Classifier(small_gpt2(), 2, pooling="last").pooling == "last"
-    with pytest.raises(ValueError, match="pooling 'middle' is none of last"):
+    with pytest.raises(ValueError, match="pooling 'middle' is none of last, first, mean"):
         GPT2Classifier(small_gpt2(), 2, pooling="middle")
 
 
@@ -116,3 +120,143 @@ def test_the_real_gpt2_with_a_fresh_head_gives_the_published_logits(published_gp
     logits = GPT2Classifier(gpt2, labels=2, seed=123)(pack(prefixes))
     expected = [[-1.5854, 0.9904], [-3.7235, 7.4548], [-2.2661, 6.6049], [-3.5983, 3.9902]]
     assert_close(logits, torch.tensor(expected), atol=1e-3, rtol=0)
+
+
+# Every way to read a message: what the head reads, what a token sees, padding or none.
+READINGS = [
+    reading
+    for reading in product(get_args(Pooling), get_args(AttentionPattern), (False, True))
+    if reading[0] not in OVER_PADDING or reading[2]
+]
+
+
+def plain_hidden_states(reference, token_ids: list[int], attention: str) -> torch.Tensor:
+    """(tokens, n_embd) of one message by the modules of transformers, attention written out."""
+    x = reference.wte(torch.tensor(token_ids)) + reference.wpe.weight[: len(token_ids)]
+    later = torch.ones(len(x), len(x), dtype=torch.bool).triu(1)
+    for block in reference.h:
+        query, key, value = (
+            part.unflatten(1, (block.attn.num_heads, -1)).transpose(0, 1)
+            for part in block.attn.c_attn(block.ln_1(x)).chunk(3, dim=1)
+        )
+        scores = query @ key.transpose(1, 2) / query.shape[-1] ** 0.5
+        if attention == "causal":
+            scores = scores.masked_fill(later, float("-inf"))
+        x = x + block.attn.c_proj((scores.softmax(2) @ value).transpose(0, 1).flatten(1))
+        x = x + block.mlp(block.ln_2(x))
+    return reference.ln_f(x)
+
+
+def plain_pooled(reference, token_ids: list[int], own: int, pooling: str, attention: str):
+    """(n_embd,): what the head reads of one message, all its positions computed."""
+    x = plain_hidden_states(reference, token_ids, attention)
+    return {
+        "last": x[own - 1],
+        "first": x[0],
+        "mean": x[:own].mean(0),
+        "last-position": x[-1],
+        "mean-positions": x.mean(0),
+    }[pooling]
+
+
+@torch.no_grad()
+def test_the_plain_way_is_that_of_transformers(make_reference, messages):
+    reference, _ = make_reference("GPT2Model")
+    for message in messages:
+        expected = reference(torch.tensor([message])).last_hidden_state[0]
+        assert_close(plain_hidden_states(reference, message, "causal"), expected, atol=1e-4, rtol=0)
+
+
+def padded(messages: list[list[int]], shape) -> tuple[list[list[int]], list[int]]:
+    length, end_of_text = shape["n_positions"], shape["vocab_size"] - 1
+    return [ids + [end_of_text] * (length - len(ids)) for ids in messages], list(map(len, messages))
+
+
+@pytest.mark.parametrize(("pooling", "attention", "with_padding"), READINGS)
+def test_every_reading_is_that_of_transformers_written_out_and_so_are_its_gradients(
+    pooling, attention, with_padding, make_reference, messages, shape
+):
+    reference, folder = make_reference("GPT2Model")
+    config = GPT2Config.from_file(folder / "config.json")
+    gpt2 = load_gpt2(config, folder / "model.safetensors").double()
+    classifier = GPT2Classifier(gpt2, 2, pooling=pooling, attention=attention)
+    reference.double()
+    own = [len(ids) for ids in messages]
+    packed = pack(messages)
+    if with_padding:
+        messages, own = padded(messages, shape)
+        packed = pack(messages, own)
+    expected = torch.stack(
+        [
+            plain_pooled(reference, ids, length, pooling, attention)
+            for ids, length in zip(messages, own, strict=True)
+        ]
+    )
+    found = classifier.pooled(packed)
+    assert_close(found, expected, atol=1e-9, rtol=0)
+    weight = torch.rand(found.shape, dtype=torch.float64)
+    (found * weight).sum().backward()
+    (expected * weight).sum().backward()
+    for name, parameter in reference.named_parameters():
+        gradient = gpt2.get_parameter(name).grad
+        # Of what is not read at all there is none.
+        wanted = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        assert_close(gradient, wanted, atol=1e-9, rtol=1e-7, msg=name)
+
+
+@pytest.mark.parametrize(("pooling", "attention", "with_padding"), READINGS)
+@torch.no_grad()
+def test_what_a_depth_keeps_is_all_that_the_blocks_after_it_need(
+    pooling, attention, with_padding, make_reference, messages, shape
+):
+    _, folder = make_reference("GPT2Model")
+    config = GPT2Config.from_file(folder / "config.json")
+    gpt2 = load_gpt2(config, folder / "model.safetensors").double()
+    classifier = GPT2Classifier(gpt2, 2, pooling=pooling, attention=attention).double()
+    packed = pack(*padded(messages, shape)) if with_padding else pack(messages)
+    whole = classifier(packed)
+    for depth in range(1, config.n_layer + 1):
+        kept = hidden_states_for(pooling, gpt2, packed, depth)
+        rows = len(messages) if keeps_one_row(pooling, gpt2, depth) else len(packed.token_ids)
+        assert kept.shape == (rows, config.n_embd)
+        assert_close(classifier(packed, depth, kept), whole, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize(("pooling", "attention", "with_padding"), READINGS)
+@torch.no_grad()
+def test_padding_matters_exactly_where_it_is_seen(
+    pooling, attention, with_padding, make_reference, messages, shape
+):
+    _, folder = make_reference("GPT2Model")
+    config = GPT2Config.from_file(folder / "config.json")
+    gpt2 = load_gpt2(config, folder / "model.safetensors")
+    classifier = GPT2Classifier(gpt2, 2, pooling=pooling, attention=attention)
+    of_padded, plain = classifier(pack(*padded(messages, shape))), classifier(pack(messages))
+    same = torch.allclose(of_padded, plain, atol=1e-3)
+    assert same != sees_padding(pooling, attention)
+
+
+@torch.no_grad()
+def test_a_first_token_that_sees_itself_alone_is_all_that_is_computed(make_classifier, messages):
+    classifier, _ = make_classifier(2)
+    classifier.pooling = "first"
+    rows = []
+    for block in classifier.gpt2.blocks(0):
+        block.mlp.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    classifier(pack(messages))
+    assert set(rows) == {len(messages)}
+
+
+@pytest.mark.parametrize("attention", ["causal", "full"])
+@torch.no_grad()
+def test_one_token_is_read_without_computing_the_others_in_the_last_block(
+    attention, make_classifier, messages
+):
+    classifier, _ = make_classifier(2)
+    classifier.gpt2.attention, classifier.pooling = attention, "last"
+    rows = []
+    last = classifier.gpt2.blocks(-1)[0]
+    for module in (last.attn.c_proj, last.mlp, classifier.gpt2.ln_f):
+        module.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    classifier(pack(messages))
+    assert rows == [len(messages)] * 3

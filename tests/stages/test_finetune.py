@@ -87,6 +87,9 @@ def test_a_classifier_holds_what_training_changed_and_its_record(workspace):
         "unfreeze": "last-block",
         "temperature": artifact.metadata["calibration"]["temperature"],
         "pooling": "last",
+        "attention": "causal",
+        "padding": None,
+        "lora": None,
         "format_version": 1,
     }
     inputs = [entry["artifact"] for entry in artifact.manifest["inputs"]]

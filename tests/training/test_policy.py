@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from spamgpt.errors import UsageError
 from spamgpt.gpt2.classifier import GPT2Classifier
-from spamgpt.gpt2.config import GPT2Config
+from spamgpt.gpt2.config import GPT2Config, LoraConfig
 from spamgpt.gpt2.model import GPT2
 from spamgpt.reporting import Reporter
 from spamgpt.training.policy import Part, TrainingPolicy, show_parts
@@ -135,3 +135,33 @@ def test_the_table_tells_each_part_and_its_share():
     show_parts(unfreeze(classifier(n_layer=12, n_head=12, n_embd=768), "last-block"), Listener())
     assert rows[2] == ("block 12", "12", "7,087,872", "5.70%", "trained")
     assert [row[4] for row in rows] == ["frozen", "frozen", "trained", "trained", "trained"]
+
+
+LORA = LoraConfig(2, 4.0, ("attn.c_attn", "mlp.c_proj"))
+
+
+@pytest.mark.parametrize(
+    ("policy", "blocks"), [("all", 4), ("last-3-blocks", 3), ("last-block", 1)]
+)
+def test_with_adapters_they_and_the_head_train_in_the_blocks_of_the_policy(policy, blocks):
+    model = classifier()
+    chosen = TrainingPolicy.from_name(policy, 4, LORA)
+    parts = chosen.apply(model)
+    assert chosen.apply(model) == parts  # adapters that are there stay
+    assert chosen.frozen_blocks == 4 - blocks
+    assert chosen.trained(model).keys() == {"head.weight", "head.bias"} | {
+        f"gpt2.h.{block}.{target}.{matrix}"
+        for block in range(4 - blocks, 4)
+        for target in LORA.targets
+        for matrix in ("lora_A", "lora_B")
+    }
+    assert [part.name for part in parts if part.trained] == ["adapters", "head"]
+    of_adapters = next(part for part in parts if part.name == "adapters")
+    assert of_adapters.tensors == 4 * blocks
+    assert of_adapters.parameters == blocks * 2 * (16 + 48 + 64 + 16)
+    assert sum(part.parameters for part in parts) == sum(p.numel() for p in model.parameters())
+
+
+def test_adapters_need_a_block():
+    with pytest.raises(UsageError, match="`unfreeze=head` trains none"):
+        TrainingPolicy.from_name("head", 4, LORA)

@@ -10,11 +10,12 @@ import torch.nn.functional as F
 import transformers
 
 import spamgpt
-from spamgpt.classifier.inference import predict_logits
+from spamgpt.classifier.inference import logits_of, predict_logits
 from spamgpt.data.batches import TokenizedMessages, shuffled_batches
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.pooling import OVER_PADDING
 from spamgpt.gpt2.weights import random_weights
 from spamgpt.reporting import SILENT
 from spamgpt.training.cache import ArrayCache
@@ -29,12 +30,12 @@ CONFIG = GPT2Config(n_layer=3, n_head=2, n_embd=32, vocab_size=60, n_positions=2
 POLICIES = ["head", "last-block", "last-2-blocks"]
 
 
-def model(policy: str) -> GPT2Classifier:
+def model(policy: str, **reading: str) -> GPT2Classifier:
     gpt2 = GPT2(CONFIG)
     # Larger than at the beginning of pre-training, so that all blocks matter.
     weights = random_weights(CONFIG, seed=3).items()
     gpt2.load_state_dict({name: w * 4 if w.dim() > 1 else w for name, w in weights})
-    classifier = GPT2Classifier(gpt2, labels=2)
+    classifier = GPT2Classifier(gpt2, labels=2, **reading)
     TrainingPolicy.from_name(policy, 3).apply(classifier)
     return classifier
 
@@ -65,9 +66,9 @@ def runs(monkeypatch) -> list[tuple[int, int]]:
     depths = []
     original = GPT2.hidden_states_after
 
-    def trunk(self, packed, depth, start=0, x=None):
+    def trunk(self, packed, depth, start=0, *more):
         depths.append((start, depth))
-        return original(self, packed, depth, start, x)
+        return original(self, packed, depth, start, *more)
 
     monkeypatch.setattr(GPT2, "hidden_states_after", trunk)
     return depths
@@ -96,6 +97,77 @@ def test_from_the_trunk_come_the_same_logits_and_gradients(cache, policy):
     whole = predict_logits(classifier, SPLITS["validation"], CPU)
     short = predict_logits(classifier, SPLITS["validation"], CPU, trunk=trunks["validation"])
     torch.testing.assert_close(short, whole, atol=1e-5, rtol=0)
+
+
+# What the head reads, what a token sees, and whether there is padding.
+READINGS = [
+    ("first", "causal", False),
+    ("mean", "causal", False),
+    ("last-position", "causal", True),
+    ("mean-positions", "causal", True),
+    ("last", "full", False),
+    ("first", "full", True),
+    ("mean", "full", True),
+]
+
+
+def padded(splits: dict[str, TokenizedMessages]) -> dict[str, TokenizedMessages]:
+    return {name: messages.padded(24, 59) for name, messages in splits.items()}
+
+
+@pytest.mark.parametrize("policy", ["head", "last-block"])
+@pytest.mark.parametrize(("pooling", "attention", "pads"), READINGS)
+def test_no_reading_depends_on_whether_the_trunk_was_kept(cache, policy, pooling, attention, pads):
+    classifier = model(policy, pooling=pooling, attention=attention)
+    splits = padded(SPLITS) if pads else SPLITS
+    chosen = dataclasses.replace(specification(policy), pooling=pooling)
+    trunks = run_trunk(classifier.gpt2, chosen, splits, cache, SILENT)
+    batch, losses, gradients = [5, 0, 17, 33], [], []
+    for trunk in (None, trunks["train"]):
+        logits = logits_of(classifier, splits["train"], batch, CPU, trunk)
+        classifier.zero_grad()
+        loss = F.cross_entropy(logits, torch.tensor([0, 1, 1, 0]))
+        loss.backward()
+        losses.append(loss)
+        gradients.append(
+            {n: p.grad for n, p in classifier.named_parameters() if p.grad is not None}
+        )
+    torch.testing.assert_close(*losses)
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-4)
+    whole = predict_logits(classifier, splits["validation"], CPU)
+    short = predict_logits(classifier, splits["validation"], CPU, trunk=trunks["validation"])
+    torch.testing.assert_close(short, whole, atol=1e-5, rtol=0)
+
+
+def test_what_is_kept_is_taken_only_where_it_is_the_same(cache, runs):
+    def runs_of(policy: str, splits=SPLITS, pooling="last", attention="causal") -> bool:
+        runs.clear()
+        gpt2 = model(policy, attention=attention).gpt2
+        chosen = dataclasses.replace(specification(policy), pooling=pooling)
+        run_trunk(gpt2, chosen, splits, cache, SILENT)
+        return bool(runs)
+
+    # Below the last block a row for each token serves every pooling that reads any of them.
+    assert runs_of("last-block")
+    assert not runs_of("last-block", pooling="mean")
+    assert runs_of("last-block", pooling="first")  # needs one token of each
+    assert runs_of("last-block", attention="full")
+    assert not runs_of("last-block", pooling="first", attention="full")
+    assert runs_of("last-block", padded(SPLITS), "last-position")
+    assert not runs_of("last-block", padded(SPLITS), "mean-positions")
+    # After it there is one row for each message.
+    assert runs_of("head")
+    assert runs_of("head", pooling="mean")
+    assert runs_of("head", padded(SPLITS), "last-position")
+    assert runs_of("head", padded(SPLITS), "mean-positions")
+    assert runs_of("head", padded(SPLITS), "last", "full")
+    # The same tokens, of which fewer are the message's own.
+    shorter = {
+        name: dataclasses.replace(messages, own_lengths=[1] * len(messages))
+        for name, messages in padded(SPLITS).items()
+    }
+    assert runs_of("head", shorter, "last", "full")
+    assert not runs_of("head", shorter, "last", "full")
 
 
 def test_only_the_read_token_is_kept_where_no_block_is_left_to_run(cache):
@@ -182,8 +254,9 @@ class Padded(torch.nn.Module):
     The model is that of transformers.
     """
 
-    def __init__(self, classifier: GPT2Classifier) -> None:
+    def __init__(self, classifier: GPT2Classifier, pooling: str = "last") -> None:
         super().__init__()
+        self.pooling = pooling
         self.gpt2 = transformers.GPT2Model(
             transformers.GPT2Config(
                 n_layer=3,
@@ -205,24 +278,43 @@ class Padded(torch.nn.Module):
     def forward(self, messages: list[list[int]]) -> torch.Tensor:
         padded = torch.tensor([ids + [59] * (24 - len(ids)) for ids in messages])
         hidden_states = self.gpt2(padded).last_hidden_state
+        if self.pooling == "last-position":
+            return self.head(hidden_states[:, -1])
+        if self.pooling == "mean-positions":
+            return self.head(hidden_states).mean(1)
+        if self.pooling == "mean":
+            own = zip(hidden_states, messages, strict=True)
+            return self.head(torch.stack([x[: len(ids)].mean(0) for x, ids in own]))
         last = torch.tensor([len(ids) - 1 for ids in messages])
         return self.head(hidden_states[torch.arange(len(messages)), last])
 
 
-@pytest.mark.parametrize("policy", [*POLICIES, "all"])
+@pytest.mark.parametrize(
+    ("policy", "pooling"),
+    [
+        *((policy, "last") for policy in [*POLICIES, "all"]),
+        ("last-block", "last-position"),
+        ("last-block", "mean-positions"),
+        ("last-2-blocks", "mean"),
+        ("head", "mean"),
+    ],
+)
 def test_training_follows_the_loss_curve_of_the_plain_way_for_twenty_steps(
-    cache, policy, monkeypatch
+    cache, policy, pooling, monkeypatch
 ):
-    classifier = model(policy)
-    plain = Padded(classifier)
+    classifier = model(policy, pooling=pooling)
+    plain = Padded(classifier, pooling)
     for name, parameter in plain.named_parameters():
         trained = dict(classifier.named_parameters())[name].requires_grad
         parameter.requires_grad_(trained)
     labels = torch.arange(40) % 2
-    splits = {name: LabelledMessages(messages, labels) for name, messages in SPLITS.items()}
-    splits["validation"] = LabelledMessages(SPLITS["validation"], torch.arange(13) % 2)
+    read = padded(SPLITS) if pooling in OVER_PADDING else SPLITS
+    splits = {
+        name: LabelledMessages(messages, labels[: len(messages)]) for name, messages in read.items()
+    }
     if policy != "all":
-        trunks = run_trunk(classifier.gpt2, specification(policy), SPLITS, cache, SILENT)
+        chosen = dataclasses.replace(specification(policy), pooling=pooling)
+        trunks = run_trunk(classifier.gpt2, chosen, read, cache, SILENT)
         splits = {
             name: dataclasses.replace(split, trunk=trunks[name]) for name, split in splits.items()
         }

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from spamgpt.gpt2.backends.attention import causal_attention
+from spamgpt.gpt2.backends.attention import causal_attention, full_attention
 
 
 @pytest.mark.parametrize("longest", [1, 7, 64])
@@ -19,3 +19,18 @@ def test_attention_in_bfloat16_is_that_in_float32_but_for_rounding(longest):
     changed[:, :, -1] += 100
     again = causal_attention(query.bfloat16(), key.bfloat16(), changed.bfloat16())
     assert torch.equal(again[:, :, :-1], low[:, :, :-1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_full_attention_sees_all_of_a_message_and_nothing_behind_it(dtype):
+    generator = torch.Generator().manual_seed(3)
+    query, key, value = (torch.randn(3, 4, 7, 16, generator=generator) for _ in range(3))
+    # The third of the messages only makes the shape recur.
+    low = (x.to(dtype) for x in (query, key, value))
+    found = full_attention(*low, torch.tensor([7, 4])).float()
+    atol = 1e-5 if dtype == torch.float32 else 0.03
+    for message, length in enumerate((7, 4)):
+        q, k, v = (x[message, :, :length] for x in (query, key, value))
+        expected = (q @ k.transpose(1, 2) / 4).softmax(2) @ v
+        assert_close(found[message, :, :length], expected, atol=atol, rtol=atol)
+    assert found.isfinite().all()
