@@ -42,6 +42,14 @@ def command(
             show_default="newest",
         ),
     ] = ImportSettings.model,
+    padding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="none|N",
+            help="For .pth: the number of tokens that the notebook padded messages to.",
+            show_default="120, as published",
+        ),
+    ] = ImportSettings.padding,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     quiet: QuietOption = False,
     json: JsonOption = False,
@@ -56,6 +64,8 @@ def command(
     spamgpt import review_classifier.pth --model gpt2
 
     It becomes a version like any other: evaluate, compare, predict, export and train it further.
+    What a notebook saved is read as there, padded, and answers the same; a message longer than the
+    padding is read in windows.
     """
     from spamgpt.cli.output.screen import ScreenReporter, show_json, show_result
 

@@ -24,12 +24,14 @@ class ImportSettings:
 
     `labels` (`ham,spam`) replace those of the source. `model` is for a state dictionary: the GPT-2,
     a reference or a folder, that it was made from, whose shape and tokenizer it needs; None takes
-    the newest.
+    the newest. So is `padding`: the tokens that its messages were padded to, or none; None takes
+    those of the published notebook.
     """
 
     source: str
     labels: str | None = None
     model: str | None = None
+    padding: str | None = None
 
 
 def run(settings: ImportSettings, workspace: Workspace, reporter: Reporter = SILENT) -> Artifact:
@@ -71,11 +73,12 @@ def _read(
 
     labels = settings.labels.split(",") if settings.labels else None
     path = Path(settings.source)
-    if settings.model is not None and path.suffix not in SUFFIXES:
-        raise UsageError(
-            f"`model` is for the state dictionary of a notebook, not for {settings.source}.",
-            "Leave it out: the classifier brings its own.",
-        )
+    for name, value in (("model", settings.model), ("padding", settings.padding)):
+        if value is not None and path.suffix not in SUFFIXES:
+            raise UsageError(
+                f"`{name}` is for the state dictionary of a notebook, not for {settings.source}.",
+                "Leave it out: the classifier brings its own.",
+            )
     if settings.source.startswith(_ON_THE_HUB):
         from spamgpt.sources.hub import download_classifier
 
@@ -91,9 +94,13 @@ def _read(
             "Give a folder, a .spamgpt or .pth file, or hf:owner/name.",
         )
     if path.suffix in SUFFIXES:
-        files = read_notebook(
-            path, _tokenizer_folder(settings, workspace), labels or ["ham", "spam"]
-        )
+        model = _tokenizer_folder(settings, workspace)
+        files = read_notebook(path, model, labels or ["ham", "spam"], _padding(settings.padding))
+        if padding := files.config.padding:
+            reporter.note(
+                f"Messages are read as in the notebook: padded to {padding} tokens with "
+                "end-of-text, the head at the last of them."
+            )
     elif is_classifier(path):
         files = read_classifier(path)
         if labels is not None:
@@ -105,6 +112,16 @@ def _read(
             "Export a classifier of another workspace as a bundle first: spamgpt export",
         )
     yield files, path.name
+
+
+def _padding(named: str | None) -> int | None:
+    from spamgpt.classifier.formats.notebook import PADDING
+
+    if named is None or named == "none":
+        return PADDING if named is None else None
+    if not named.isdecimal() or not int(named):
+        raise UsageError(f"`padding` is {named!r}.", "Give a number of tokens, or none.")
+    return int(named)
 
 
 def _tokenizer_folder(settings: ImportSettings, workspace: Workspace) -> Path:
@@ -132,15 +149,18 @@ def _write_model(
     import json
 
     from spamgpt.classifier.folder import named_as_in_files
+    from spamgpt.classifier.formats.bundle import SUFFIX as BUNDLE_SUFFIX
+    from spamgpt.classifier.formats.notebook import SUFFIXES
     from spamgpt.gpt2.folder import CONFIG_FILE, TOKENIZER_FILES, WEIGHTS_FILE
     from spamgpt.gpt2.weights import write_weights
 
     shape = files.model.gpt2.config
     weights = {n: t for n, t in files.sources.tensors.items() if not n.startswith("head.")}
-    name = artifact_name(Path(origin.partition("@")[0].replace("/", "--")).stem)
-    with workspace.new(
-        "models", settings, name=f"imported-{name}", stage=STAGE, reuse=True
-    ) as draft:
+    name = origin.partition("@")[0].replace("/", "--")
+    for suffix in (BUNDLE_SUFFIX, *SUFFIXES):
+        name = name.removesuffix(suffix)
+    name = artifact_name(f"imported-{name}")
+    with workspace.new("models", settings, name=name, stage=STAGE, reuse=True) as draft:
         write_weights(named_as_in_files(weights), draft.folder / WEIGHTS_FILE)
         text = json.dumps(shape.to_dict(), indent=2) + "\n"
         (draft.folder / CONFIG_FILE).write_text(text, encoding="utf-8")

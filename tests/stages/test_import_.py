@@ -26,10 +26,14 @@ def answers(workspace: Workspace, named: str | None = None) -> np.ndarray:
     return found.predict_proba(MESSAGES)
 
 
-@pytest.mark.parametrize("unfreeze", ["last-block", "all", "head"])
+@pytest.mark.parametrize(
+    "variant",
+    [{"unfreeze": "last-block"}, {"unfreeze": "all"}, {"unfreeze": "head"}, {"lora_rank": 4}],
+    ids=str,
+)
 @pytest.mark.parametrize("to", ["huggingface", "bundle", "saved"])
-def test_what_was_exported_comes_back_and_answers_the_same(workspace, tmp_path, unfreeze, to):
-    settings = finetune.FinetuneSettings(unfreeze=unfreeze, epochs=1, device="cpu")
+def test_what_was_exported_comes_back_and_answers_the_same(workspace, tmp_path, variant, to):
+    settings = finetune.FinetuneSettings(**variant, epochs=1, learning_rate=1e-2, device="cpu")
     trained = finetune.run(settings, workspace)
     place = tmp_path / "filter"
     if to == "saved":
@@ -192,9 +196,32 @@ def test_a_state_dictionary_takes_shape_and_tokenizer_from_a_model(
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     folder = shutil.copytree(workspace.root / "models" / "tiny" / "v1", tmp_path / "gpt2")
     for model in (None, "tiny", str(folder)):
-        run(ImportSettings(state_dictionary, model=model), workspace)
+        run(ImportSettings(state_dictionary, model=model, padding="none"), workspace)
         np.testing.assert_allclose(answers(workspace), expected, atol=1e-5)
     assert workspace.newest("classifiers").metadata["labels"] == ["ham", "spam"]
+
+
+def test_a_state_dictionary_is_read_with_its_padding_wherever_it_goes(
+    workspace, state_dictionary, tmp_path
+):
+    artifact = run(ImportSettings(state_dictionary, padding="60"), workspace)
+    found = SpamClassifier.from_pretrained(workspace.root, device="cpu", precision="fp32")
+    assert (found.config.pooling, found.config.padding) == ("last-position", 60)
+    expected = answers(workspace)
+    assert np.abs(expected - answers(workspace, "v1")).max() > 1e-3
+    evaluate.run(evaluate.EvaluateSettings(artifact.reference, device="cpu"), workspace)
+    export.run(export.ExportSettings("v2", "bundle", tmp_path / "f.spamgpt"), workspace)
+    run(ImportSettings(str(tmp_path / "f.spamgpt")), Workspace(tmp_path / "new"))
+    np.testing.assert_allclose(answers(Workspace(tmp_path / "new")), expected, atol=1e-6)
+    for to, place in (("huggingface", "out"), ("onnx", "out.onnx")):
+        with pytest.raises(UsageError, match="`pooling=last-position`"):
+            export.run(export.ExportSettings("v2", to, tmp_path / place), workspace)
+
+
+@pytest.mark.parametrize("padding", ["", "0", "-3", "longest", "1.5"])
+def test_padding_is_a_number_or_none(workspace, state_dictionary, padding):
+    with pytest.raises(UsageError, match="`padding` is"):
+        run(ImportSettings(state_dictionary, padding=padding), workspace)
 
 
 def test_a_state_dictionary_without_a_model_says_what_it_needs(state_dictionary, tmp_path):
@@ -206,6 +233,7 @@ def test_a_state_dictionary_without_a_model_says_what_it_needs(state_dictionary,
         run(ImportSettings(state_dictionary, model=str(tmp_path / "empty")), Workspace(tmp_path))
 
 
-def test_a_model_is_for_state_dictionaries_only(imported, tmp_path):
-    with pytest.raises(UsageError, match="`model` is for"):
-        run(ImportSettings(str(tmp_path / "f.spamgpt"), model="tiny"), imported)
+@pytest.mark.parametrize("setting", ["model", "padding"])
+def test_some_settings_are_for_state_dictionaries_only(imported, tmp_path, setting):
+    with pytest.raises(UsageError, match=f"`{setting}` is for"):
+        run(ImportSettings(str(tmp_path / "f.spamgpt"), **{setting: "tiny"}), imported)

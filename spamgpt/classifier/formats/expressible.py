@@ -11,6 +11,8 @@ def require_plain(config: ClassifierConfig, tool: str) -> None:
     """
     expressible = {
         "pooling": (config.pooling, config.pooling == "last"),
+        "attention": (config.attention, config.attention == "causal"),
+        "padding": (config.padding, config.padding is None),
     }
     for name, (value, fits) in expressible.items():
         if not fits:

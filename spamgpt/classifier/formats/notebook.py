@@ -19,6 +19,8 @@ from spamgpt.errors import BadDataError, UsageError
 from spamgpt.gpt2.folder import CONFIG_FILE, TOKENIZER_FILES
 
 SUFFIXES = (".pth", ".pt")
+# As long as the longest training message of the published notebook: the file does not tell.
+PADDING = 120
 
 _NAMES = {
     "tok_emb.weight": "gpt2.wte.weight",
@@ -45,12 +47,15 @@ _OF_A_BLOCK = re.compile(r"trf_blocks\.(\d+)\.(.+)")
 _QUERY_KEY_VALUE = ("att.W_query", "att.W_key", "att.W_value")
 
 
-def read_notebook(path: Path, model: Path, labels: Sequence[str]) -> ClassifierFiles:
-    """The classifier of a state dictionary.
+def read_notebook(
+    path: Path, model: Path, labels: Sequence[str], padding: int | None = PADDING
+) -> ClassifierFiles:
+    """The classifier of a state dictionary, which reads messages as the notebook does.
 
     `model` is a folder with the shape and the tokenizer of the GPT-2 that it was made from, whose
-    weights are not read. `labels` are named in the order of the head's outputs. Nothing but tensors
-    is loaded from the file. Raises UsageError, or BadDataError naming what does not fit.
+    weights are not read. `labels` are named in the order of the head's outputs. `padding` is the
+    number of tokens to which messages were padded; None: not at all. Nothing but tensors is loaded
+    from the file. Raises UsageError, or BadDataError naming what does not fit.
     """
     tensors = _renamed(_state_dictionary(path), path)
     head = tensors["head.weight"]
@@ -59,7 +64,14 @@ def read_notebook(path: Path, model: Path, labels: Sequence[str]) -> ClassifierF
             f"`labels` is {','.join(labels)}; {path} has a head for {len(head)} labels.",
             "Name as many different ones, in the order of the numbers that they were trained as.",
         )
-    config = ClassifierConfig(list(labels), positive_label(labels), 0.5, "imported")
+    config = ClassifierConfig(
+        list(labels),
+        positive_label(labels),
+        0.5,
+        "imported",
+        pooling="last" if padding is None else "last-position",
+        padding=padding,
+    )
     contents = {name: (model / name).read_bytes() for name in (CONFIG_FILE, *TOKENIZER_FILES)}
     contents[SAVED_CONFIG_FILE] = config.to_json().encode()
     try:

@@ -110,24 +110,46 @@ def saved(tmp_path) -> tuple[GPTModel, Path]:
     return model, tmp_path / "review_classifier.pth"
 
 
-def loaded(path: Path, folder: Path, labels: tuple[str, ...] = ("ham", "spam")) -> SpamClassifier:
-    return SpamClassifier(read_notebook(path, folder, labels), torch.device("cpu"), "fp32")
+def loaded(
+    path: Path, folder: Path, labels: tuple[str, ...] = ("ham", "spam"), padding: int | None = 60
+) -> SpamClassifier:
+    files = read_notebook(path, folder, labels, padding)
+    return SpamClassifier(files, torch.device("cpu"), "fp32")
 
 
 @torch.no_grad()
+def classify_review(text: str, model: GPTModel, tokenizer, max_length: int) -> list[float]:
+    """As the notebook has it, for a message that is not longer; it takes the larger of these."""
+    ids = tokenizer.encode([text])[0] if text else []
+    ids = ids + [tokenizer.end_of_text] * (max_length - len(ids))
+    return model(torch.tensor(ids).unsqueeze(0))[:, -1, :].softmax(-1)[0].tolist()
+
+
+@pytest.mark.parametrize("padding", [None, 60, 64])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("labels", [2, 3])
-def test_it_answers_as_the_notebook_does_for_a_message_without_padding(
-    folder, tmp_path, bias, labels
-):
+def test_it_answers_as_the_notebook_does(folder, tmp_path, bias, labels, padding):
     torch.manual_seed(4)
     model = GPTModel(labels, bias).eval()
     torch.save(model.state_dict(), tmp_path / "model.pth")
-    classifier = loaded(tmp_path / "model.pth", folder, ("ham", "spam", "ads")[:labels])
-    for text, row in zip(MESSAGES, classifier.predict_proba(MESSAGES), strict=True):
-        ids = torch.tensor(classifier.tokenizer.encode([text]))
-        expected = model(ids)[:, -1, :].softmax(-1).numpy()[0]
+    names = ("ham", "spam", "ads")[:labels]
+    classifier = loaded(tmp_path / "model.pth", folder, names, padding)
+    texts = MESSAGES if padding is None else [*MESSAGES, ""]
+    for text, row in zip(texts, classifier.predict_proba(texts), strict=True):
+        expected = classify_review(text, model, classifier.tokenizer, padding or 0)
         np.testing.assert_allclose(row, expected, atol=1e-5)
+
+
+def test_the_padding_changes_its_answers(saved, folder):
+    _, path = saved
+    short, long = (loaded(path, folder, padding=n).predict_proba(MESSAGES) for n in (60, 64))
+    assert np.abs(short - long).max() > 1e-4
+
+
+def test_padding_beyond_the_context_is_told(saved, folder):
+    _, path = saved
+    with pytest.raises(BadDataError, match="padding is 120, and the model's context 64 tokens"):
+        read_notebook(path, folder, ["ham", "spam"])
 
 
 def test_the_old_format_of_torch_is_read_as_well(saved, folder, tmp_path):
@@ -162,7 +184,7 @@ def test_nothing_but_tensors_is_loaded_and_no_code_is_run(folder, tmp_path, caps
     path = tmp_path / "review_classifier.pth"
     write(path)
     with pytest.raises(BadDataError, match=r"review_classifier\.pth") as caught:
-        read_notebook(path, folder, ["ham", "spam"])
+        read_notebook(path, folder, ["ham", "spam"], None)
     assert "\n" not in caught.value.message
     assert "ran" not in capsys.readouterr().out
 
@@ -171,7 +193,7 @@ def test_a_truncated_file_gets_one_clear_line(saved, folder):
     _, path = saved
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(BadDataError, match=r"review_classifier\.pth") as caught:
-        read_notebook(path, folder, ["ham", "spam"])
+        read_notebook(path, folder, ["ham", "spam"], None)
     assert "\n" not in caught.value.message
 
 
@@ -194,7 +216,7 @@ def test_what_does_not_fit_is_named(saved, folder, change, told):
     change(state)
     torch.save(state, path)
     with pytest.raises(BadDataError, match=told) as caught:
-        read_notebook(path, folder, ["ham", "spam"])
+        read_notebook(path, folder, ["ham", "spam"], None)
     assert "\n" not in caught.value.message
 
 
@@ -202,7 +224,7 @@ def test_a_model_of_another_shape_is_told_with_what_to_name(saved, make_model):
     _, path = saved
     other = make_model("other", weights=False, **SHAPE | {"n_layer": 3})
     with pytest.raises(BadDataError, match="missing") as caught:
-        read_notebook(path, other, ["ham", "spam"])
+        read_notebook(path, other, ["ham", "spam"], None)
     assert "`model=gpt2`" in caught.value.hint
 
 
