@@ -196,7 +196,7 @@ class SpamGPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             with torch.no_grad():
                 model.head.weight.copy_(trained.model.head.weight[rows])
                 model.head.bias.copy_(trained.model.head.bias[rows])
-        given = {name: getattr(self, name) for name in PUBLISHED_RECIPE}
+        given = {k: v for k, v in self.get_params(deep=False).items() if k in PUBLISHED_RECIPE}
         self._chosen = with_recommendations(given, recommended, seed, keep_best=False)
         sources = Sources({}, tokenizer_file, None)
         return ClassifierFiles(model, tokenizer, config, None, 0, sources)

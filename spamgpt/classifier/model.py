@@ -218,6 +218,9 @@ class SpamClassifier:
             from spamgpt.data.tables import read_table
 
             texts = list(read_table(MESSAGES_FILE)[TEXT])[:MOST_MEASURED]
+        exact = self
+        if resolve_precision(self._precision, self.device) != torch.float32:
+            exact = SpamClassifier(self.full_precision(), self.device, "fp32")
         messages = tokenize(texts, self.tokenizer, self.context)
         return write_onnx(
             Path(file),
@@ -226,7 +229,7 @@ class SpamClassifier:
             self._sources,
             self.tokenizer,
             messages.token_ids,
-            self.window_probabilities(messages),
+            exact.window_probabilities(messages),
             int8,
         )
 

@@ -169,3 +169,32 @@ def test_a_server_that_is_not_there_is_told(cache, use_endpoint, nowhere, folder
 def test_a_target_that_is_no_repository_is_told(folder, target):
     with pytest.raises(UsageError, match="does not name a repository"):
         upload_classifier(folder, target, SILENT)
+
+
+def test_a_classifier_goes_to_the_hub_and_comes_back_from_it(
+    uploads, server, use_endpoint, trained_workspace, tmp_path
+):
+    import numpy as np
+
+    from spamgpt import SpamClassifier
+    from spamgpt.stages.export import ExportSettings
+    from spamgpt.stages.export import run as export
+    from spamgpt.stages.import_ import ImportSettings
+    from spamgpt.stages.import_ import run as import_
+    from spamgpt.workspace import Workspace
+
+    exported = export(ExportSettings("v1", "hub:owner/filter"), Workspace(trained_workspace))
+    assert exported.target == f"{uploads.url}/owner/filter"
+    use_endpoint(server.url)
+    server.put_on_hub("owner/filter", "main", uploads.files)
+    new = Workspace(tmp_path / "new")
+    artifact = import_(ImportSettings("hf:owner/filter"), new)
+    assert artifact.manifest["inputs"][0]["artifact"] == "models/imported-owner--filter/v1"
+    assert artifact.metadata["origin"] == "owner/filter@main"
+    first, second = (
+        SpamClassifier.from_pretrained(root, device="cpu", precision="fp32")
+        for root in (trained_workspace, new.root)
+    )
+    texts = ["WIN a FREE prize now", "see you at home"]
+    np.testing.assert_allclose(second.predict_proba(texts), first.predict_proba(texts), atol=1e-5)
+    assert second.config.threshold == first.config.threshold

@@ -31,7 +31,8 @@ def build(
     `probabilities`, (messages, labels) float32; logits are divided by `temperature` already.
 
     With `int8` the projections of the blocks have 8-bit integer weights, one scale an output, and
-    what they multiply is quantised as it comes.
+    what they multiply is quantised as it comes. Processors that sum such products in 16 bits, those
+    of Intel and AMD before VNNI, cut off large sums: there the answers are less exact.
     """
     graph = _Graph(int8)
     weights = {

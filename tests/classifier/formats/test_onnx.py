@@ -53,6 +53,12 @@ def test_the_bundled_classifier_agrees_and_in_int8_nearly_so(tmp_path):
     assert sizes[1] < 0.6 * sizes[0]
 
 
+def test_it_is_measured_against_full_precision_whatever_the_classifier_computes_in(tmp_path):
+    low = SpamClassifier.bundled("cpu", "bf16")
+    agreement = low.to_onnx(tmp_path / "out.onnx", texts=["WIN a FREE prize now", "see you at 7"])
+    assert agreement.largest_difference < 1e-5
+
+
 def test_the_agreement_is_kept_in_the_file(train, tmp_path):
     import onnx
 
