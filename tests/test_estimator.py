@@ -103,6 +103,15 @@ def test_partial_fitting_continues_training(quick):
     quick.partial_fit(["see you at home"], ["ham"])
 
 
+def test_partial_fitting_goes_on_with_the_state_of_the_optimizer(quick):
+    for calls in range(1, 4):
+        quick.partial_fit(TEXTS[:8], LABELS[:8])
+        assert quick._optimizer is not None
+        assert {float(steps) for steps in quick._optimizer["steps"]} == {calls}
+    quick.fit(TEXTS[:8], LABELS[:8]).partial_fit(TEXTS[:8], LABELS[:8])
+    assert float(quick._optimizer["steps"][0]) == 1
+
+
 def test_partial_fitting_may_begin_with_one_of_the_classes(quick):
     quick.partial_fit(TEXTS[:1], LABELS[:1], classes=["spam", "ham"])
     assert quick.classes_.tolist() == ["ham", "spam"]
