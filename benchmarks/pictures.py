@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 REPORT_PICTURE, TERMINAL_PICTURE = DOCS / "report.webp", DOCS / "terminal.svg"
-BEFORE = "spamgpt run --offline --quiet"
+BEFORE = "spamgpt run --offline --threshold-for f1 --quiet"
 SHOWN = ("spamgpt evaluate", "spamgpt predict --explain messages.txt")
 REPORTED = "spamgpt evaluate --baseline"
 MESSAGES = (

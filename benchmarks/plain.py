@@ -79,7 +79,9 @@ def _train(
     steps, step, lowest, best = epochs * -(-len(labels) // batch_size), 0, float("inf"), {}
     for epoch in range(1, epochs + 1):
         for batch in shuffled_batches(len(labels), batch_size, settings["seed"], epoch):
-            factor = learning_rate_factor(settings["schedule"], (step + 0.5) / steps)
+            factor = learning_rate_factor(
+                settings["schedule"], (step + 0.5) / steps, settings["warmup"]
+            )
             optimizer.param_groups[0]["lr"] = rate * factor
             loss = F.cross_entropy(model([token_ids[i] for i in batch]), labels[batch])
             optimizer.zero_grad()

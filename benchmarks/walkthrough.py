@@ -12,7 +12,7 @@ from pathlib import Path
 COMMANDS = (
     "spamgpt fetch --offline",
     "spamgpt prepare",
-    "spamgpt finetune --unfreeze last-block",
+    "spamgpt finetune --unfreeze last-block --threshold-for f1",
     "spamgpt evaluate",
     "spamgpt predict messages.txt",
     "spamgpt artifacts",

@@ -138,7 +138,7 @@ class SpamGPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             start = self._begin(np.unique(labels if classes is None else column_or_1d(classes)))
         if unknown := sorted(set(labels.tolist()) - set(self.classes_.tolist())):
             raise ValueError(f"y has labels that are none of the classes: {unknown}")
-        once = replace(self._chosen, epochs=1, schedule="constant")
+        once = replace(self._chosen, epochs=1, schedule="constant", warmup=0.0)
         self._optimizer = self._train(start, once, texts, labels, self._optimizer)
         return self
 
@@ -197,7 +197,9 @@ class SpamGPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 model.head.weight.copy_(trained.model.head.weight[rows])
                 model.head.bias.copy_(trained.model.head.bias[rows])
         given = {k: v for k, v in self.get_params(deep=False).items() if k in PUBLISHED_RECIPE}
-        self._chosen = with_recommendations(given, recommended, seed, keep_best=False)
+        chosen = with_recommendations(given, recommended, seed, keep_best=False)
+        # Nothing is held out to be patient about.
+        self._chosen = replace(chosen, patience=0)
         sources = Sources({}, tokenizer_file, None)
         return ClassifierFiles(model, tokenizer, config, None, 0, sources)
 

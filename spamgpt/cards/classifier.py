@@ -37,18 +37,22 @@ class ClassifierCard:
     `model_origin` is where the pretrained model came from, as `fetch` recorded it. `splits` has the
     messages and the count of each label of every split, `validation` the scores on the validation
     split by the keys of the metrics, `license` what the card of the pretrained model says.
-    `context` is the most tokens that are read at once; if `padded`, shorter messages get as many.
+    `start` is the reference and digest of the classifier that was trained onward, if it was one;
+    `threshold_choice` is None with more than two labels. `context` is the most tokens that are read
+    at once; if `padded`, shorter messages get as many.
     """
 
     labels: Sequence[str]
     positive_label: str
     threshold: float
+    threshold_choice: str | None
     temperature: float
     model: str
     model_origin: str
     model_digest: str
     shape: str
     license: str | None
+    start: tuple[str, str] | None
     dataset: str
     prepared: str
     prepared_digest: str
@@ -129,6 +133,10 @@ def _inputs(card: ClassifierCard) -> Markdown:
         ("what", "reference", "digest"),
         [
             ("pretrained model", model, card.model_digest[:16]),
+            *(
+                ("trained onward from", name, digest[:16])
+                for name, digest in ([card.start] if card.start else [])
+            ),
             ("prepared data", f"{card.prepared}, from {card.dataset}", card.prepared_digest[:16]),
         ],
         left=3,

@@ -27,6 +27,7 @@ from spamgpt.cli.options import (
     SeedOption,
     SelectOption,
     ThreadsOption,
+    ThresholdForOption,
     TrainingPrecisionOption,
     UnfreezeOption,
     WeightDecayOption,
@@ -35,7 +36,17 @@ from spamgpt.cli.options import (
     reports_errors,
     settings_from,
 )
+from spamgpt.cli.training_options import (
+    AccumulateOption,
+    ClassWeightsOption,
+    ClipOption,
+    DropoutOption,
+    LabelSmoothingOption,
+    PatienceOption,
+    WarmupOption,
+)
 from spamgpt.device import set_threads
+from spamgpt.evaluation.goals import threshold_in_words
 from spamgpt.stages.finetune import FinetuneSettings, plan, run, show_plan
 from spamgpt.workspace import Artifact, Workspace
 
@@ -51,12 +62,29 @@ def command(
         str | None,
         typer.Option(help="Pretrained model, such as gpt2 or gpt2/v1.", show_default="newest"),
     ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="CLASSIFIER",
+            help="Train a classifier onward, such as v1: start from its weights and its head. The "
+            "model and the labels have to be the same.",
+            show_default="the model, with a new head",
+        ),
+    ] = None,
     unfreeze: UnfreezeOption = FinetuneSettings.unfreeze,
     epochs: EpochsOption = FinetuneSettings.epochs,
     batch_size: BatchSizeOption = FinetuneSettings.batch_size,
     learning_rate: LearningRateOption = FinetuneSettings.learning_rate,
     weight_decay: WeightDecayOption = FinetuneSettings.weight_decay,
     schedule: ScheduleOption = FinetuneSettings.schedule,
+    warmup: WarmupOption = FinetuneSettings.warmup,
+    accumulate: AccumulateOption = FinetuneSettings.accumulate,
+    class_weights: ClassWeightsOption = FinetuneSettings.class_weights,
+    clip: ClipOption = FinetuneSettings.clip,
+    dropout: DropoutOption = FinetuneSettings.dropout,
+    label_smoothing: LabelSmoothingOption = FinetuneSettings.label_smoothing,
+    patience: PatienceOption = FinetuneSettings.patience,
     seed: SeedOption = FinetuneSettings.seed,
     select: SelectOption = FinetuneSettings.select,
     precision: TrainingPrecisionOption = FinetuneSettings.precision,
@@ -67,6 +95,7 @@ def command(
     lora_alpha: LoraAlphaOption = FinetuneSettings.lora_alpha,
     lora_targets: LoraTargetsOption = FinetuneSettings.lora_targets,
     positive_label: PositiveLabelOption = FinetuneSettings.positive_label,
+    threshold_for: ThresholdForOption = FinetuneSettings.threshold_for,
     max_false_positive_rate: MaxFalsePositiveRateOption = FinetuneSettings.max_false_positive_rate,
     cache_limit: CacheLimitOption = FinetuneSettings.cache_limit,
     resume: Annotated[
@@ -129,7 +158,7 @@ def describe_classifier(classifier: Artifact) -> list[tuple[str, str]]:
     return [
         (
             classifier.reference,
-            f"epoch {counts['kept_epoch']} of {classifier.settings['epochs']} kept",
+            f"epoch {counts['kept_epoch']} of {counts['epochs']} kept",
         ),
         *(
             (
@@ -154,13 +183,5 @@ def _describe_calibration(classifier: Artifact) -> list[tuple[str, str]]:
     )
     if "threshold" not in found:
         return [("temperature", temperature)]
-    goal = classifier.settings["max_false_positive_rate"]
-    chosen = "best F1" if goal is None else f"ham lost up to {goal}"
-    return [
-        ("temperature", temperature),
-        (
-            "threshold",
-            f"{found['threshold']:.4g} for {chosen}: catches {found['recall']:.2%}, "
-            f"loses {found['false_positive_rate']:.2%} (validation)",
-        ),
-    ]
+    chosen = f"{found['threshold']:.4g} {threshold_in_words(found)}"
+    return [("temperature", temperature), ("threshold", chosen)]

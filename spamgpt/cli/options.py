@@ -13,6 +13,7 @@ import typer
 
 from spamgpt.device import Device, Precision, TrainingPrecision
 from spamgpt.errors import as_user_error
+from spamgpt.evaluation.goals import ThresholdGoal
 from spamgpt.gpt2.pooling import AttentionPattern, Pooling
 from spamgpt.stages.evaluate import Split
 from spamgpt.stages.fetch import Weights
@@ -166,8 +167,8 @@ WeightDecayOption = Annotated[
 ScheduleOption = Annotated[
     Schedule | None,
     typer.Option(
-        help="Learning rate schedule. constant: no change; linear: warm-up, then linear decay to "
-        "0.",
+        help="Learning rate schedule. constant: no change; linear: warm-up and linear decay to 0; "
+        "cosine: warm-up, then decay to 0 along half a cosine.",
         show_default="recommended by the model, else constant",
     ),
 ]
@@ -182,13 +183,23 @@ PositiveLabelOption = Annotated[
         show_default="spam if there is one, else the last",
     ),
 ]
+ThresholdForOption = Annotated[
+    ThresholdGoal | None,
+    typer.Option(
+        help="How the threshold is chosen on the validation split. false-positive-rate: the "
+        "highest recall that the maximum false positive rate allows; f1: the best F1; accuracy: "
+        "0.5, the more probable label. With more than two labels there is none.",
+        show_default="false-positive-rate",
+    ),
+]
 MaxFalsePositiveRateOption = Annotated[
     str | None,
     typer.Option(
         metavar="PERCENT",
-        help="Choose the threshold with the highest recall among those with at most this false "
-        "positive rate on the validation split (0.5%: one ham in 200 is lost).",
-        show_default="the threshold with the best F1",
+        help="Highest share of the validation messages of the other label that may get the "
+        "positive one (0.5%: one ham in 200 is lost). Where that is less than one message, none "
+        "may.",
+        show_default="1%",
     ),
 ]
 CacheLimitOption = Annotated[

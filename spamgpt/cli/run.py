@@ -33,6 +33,7 @@ from spamgpt.cli.options import (
     StratifyOption,
     TextColumnOption,
     ThreadsOption,
+    ThresholdForOption,
     TrainingPrecisionOption,
     UnfreezeOption,
     WeightDecayOption,
@@ -40,6 +41,15 @@ from spamgpt.cli.options import (
     WorkspaceOption,
     reports_errors,
     settings_from,
+)
+from spamgpt.cli.training_options import (
+    AccumulateOption,
+    ClassWeightsOption,
+    ClipOption,
+    DropoutOption,
+    LabelSmoothingOption,
+    PatienceOption,
+    WarmupOption,
 )
 from spamgpt.device import set_threads
 from spamgpt.reporting import Reporter
@@ -72,6 +82,13 @@ def command(
     learning_rate: LearningRateOption = FinetuneSettings.learning_rate,
     weight_decay: WeightDecayOption = FinetuneSettings.weight_decay,
     schedule: ScheduleOption = FinetuneSettings.schedule,
+    warmup: WarmupOption = FinetuneSettings.warmup,
+    accumulate: AccumulateOption = FinetuneSettings.accumulate,
+    class_weights: ClassWeightsOption = FinetuneSettings.class_weights,
+    clip: ClipOption = FinetuneSettings.clip,
+    dropout: DropoutOption = FinetuneSettings.dropout,
+    label_smoothing: LabelSmoothingOption = FinetuneSettings.label_smoothing,
+    patience: PatienceOption = FinetuneSettings.patience,
     select: SelectOption = FinetuneSettings.select,
     precision: TrainingPrecisionOption = FinetuneSettings.precision,
     pooling: PoolingOption = FinetuneSettings.pooling,
@@ -81,6 +98,7 @@ def command(
     lora_alpha: LoraAlphaOption = FinetuneSettings.lora_alpha,
     lora_targets: LoraTargetsOption = FinetuneSettings.lora_targets,
     positive_label: PositiveLabelOption = FinetuneSettings.positive_label,
+    threshold_for: ThresholdForOption = FinetuneSettings.threshold_for,
     max_false_positive_rate: MaxFalsePositiveRateOption = FinetuneSettings.max_false_positive_rate,
     cache_limit: CacheLimitOption = FinetuneSettings.cache_limit,
     seed: SeedOption = FinetuneSettings.seed,
@@ -106,7 +124,7 @@ def command(
     settings = PipelineSettings(
         settings_from(FetchSettings, locals()),
         settings_from(PrepareSettings, locals(), dataset=None),
-        settings_from(FinetuneSettings, locals(), prepared=None, model=None),
+        settings_from(FinetuneSettings, locals(), prepared=None, model=None, start_from=None),
         EvaluateSettings(precision=precision, device=device),
     )
     reporter = ScreenReporter(quiet)

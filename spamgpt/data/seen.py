@@ -17,6 +17,14 @@ def write_seen(texts: Iterable[str], salt: bytes, path: Path) -> None:
     np.savez(path, salt=np.frombuffer(salt, np.uint8), hashes=hashes)
 
 
+def write_more_seen(texts: Iterable[str], before: Path, path: Path) -> None:
+    """Keeps the hashes of texts and those of the file `before`, with its salt."""
+    with np.load(before) as kept:
+        salt = kept["salt"].tobytes()
+        hashes = np.union1d(kept["hashes"], _hashes(texts, salt))
+    np.savez(path, salt=np.frombuffer(salt, np.uint8), hashes=hashes)
+
+
 def seen(texts: Iterable[str], path: Path) -> npt.NDArray[np.bool_]:
     """Which of the texts are among those that were kept.
 

@@ -5,6 +5,7 @@ The scores of many resamples are computed at once, by the vectorised forms of th
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -170,12 +171,12 @@ def interval(values: Floats) -> Interval:
 
 def wilson_interval(count: int, of: int) -> Interval | None:
     """The interval of a share, honest also at 0 and 1 (Wilson 1927); None of nothing."""
-    from scipy.stats import binomtest
-
     if not of:
         return None
-    found = binomtest(count, of).proportion_ci(LEVEL, method="wilson")
-    return float(found.low), float(found.high)
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    middle = (count + z**2 / 2) / (of + z**2)
+    half = z / (of + z**2) * (count * (of - count) / of + z**2 / 4) ** 0.5
+    return (middle - half if count else 0.0, middle + half if count < of else 1.0)
 
 
 def mcnemar(correct: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> McNemar:

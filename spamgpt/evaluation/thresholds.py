@@ -94,14 +94,23 @@ def _between(below: float, lowest: float) -> float:
     return float(middle if middle > below else lowest)
 
 
+def allowed_false_positives(negatives: int, most: float) -> int:
+    """How many of the messages of the other label a false positive rate allows to be lost."""
+    # A billionth more, for shares such as 0.7 % that no float holds exactly.
+    return int(negatives * (most + 1e-9))
+
+
 def with_false_positive_rate(points: Sequence[OperatingPoint], most: float) -> OperatingPoint:
     """The point that catches the most with at most this false positive rate; of equals, the first.
 
-    The points are those of `operating_points`.
+    The points are those of `operating_points`. Where the rate allows less than one message, none is
+    lost: the threshold is above all of the other label, even if that leaves little to be caught.
     """
-    # A billionth more, for shares such as 0.7 % that no float holds exactly.
-    allowed = [point for point in points if point.false_positive_rate <= most + 1e-9]
-    return max(allowed, key=lambda point: point.recall)
+    allowed = allowed_false_positives(points[0].negatives, most)
+    return max(
+        (point for point in points if point.false_positives <= allowed),
+        key=lambda point: point.recall,
+    )
 
 
 def with_best_f1(points: Sequence[OperatingPoint], scores: Floats) -> OperatingPoint:
@@ -112,7 +121,13 @@ def with_best_f1(points: Sequence[OperatingPoint], scores: Floats) -> OperatingP
     """
     ordered = np.sort(scores)[::-1]
     expected = 2 * np.cumsum(ordered) / (np.arange(1, len(ordered) + 1) + ordered.sum())
-    threshold = float(expected.max()) / 2
+    return at_threshold(points, scores, float(expected.max()) / 2)
+
+
+def at_threshold(
+    points: Sequence[OperatingPoint], scores: Floats, threshold: float
+) -> OperatingPoint:
+    """What a threshold does to the messages with these scores, (messages,)."""
     called = int((scores >= threshold).sum())
     point = next(
         point for point in points if point.true_positives + point.false_positives == called

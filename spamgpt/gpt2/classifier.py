@@ -15,7 +15,7 @@ class GPT2Classifier(nn.Module):
 
     `labels` is at least 2. What a token sees is set by `attention`, for the model given. The head
     starts as `torch.nn.Linear` does right after `torch.manual_seed(seed)`; the caller's random
-    state is left as it was. Raises ValueError for fewer labels or an unknown pooling.
+    state is left as it was. Raises ValueError for fewer labels, an unknown pooling or attention.
     """
 
     def __init__(
@@ -29,8 +29,12 @@ class GPT2Classifier(nn.Module):
         super().__init__()
         if labels < 2:
             raise ValueError(f"a classifier needs at least 2 labels, not {labels}")
-        if pooling not in get_args(Pooling):
-            raise ValueError(f"pooling {pooling!r} is none of {', '.join(get_args(Pooling))}")
+        for name, value, known in (
+            ("pooling", pooling, get_args(Pooling)),
+            ("attention", attention, get_args(AttentionPattern)),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} {value!r} is none of {', '.join(known)}")
         self.gpt2 = gpt2
         self.gpt2.attention = attention
         self.pooling = pooling

@@ -1,9 +1,9 @@
 """GPT-2 itself (Radford et al. 2019), in the order in which the data meets its parts.
 
 Modules and parameters bear the names of the published weight files, and projections keep their
-(in, out) layout, so that a memory-mapped file serves as the parameters without a copy. There is no
-dropout: the classification recipe trains without it. There is no vocabulary-wide output layer
-either, since a classifier never reads it.
+(in, out) layout, so that a memory-mapped file serves as the parameters without a copy. Dropout is
+off unless `set_dropout` turns it on: the classification recipe trains without it. There is no
+vocabulary-wide output layer, since a classifier never reads it.
 
 A block uses its projections only through `Projection`'s two methods: a module that has both, such
 as an adapter, can take the place of any of them.
@@ -12,6 +12,7 @@ as an adapter, can take the place of any of them.
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spamgpt.gpt2.backends.attention import causal_attention, compiled_by_shape, full_attention
@@ -48,6 +49,7 @@ class Attention(nn.Module):
         super().__init__()
         self.n_head = config.n_head
         self.n_embd = config.n_embd
+        self.dropout = 0.0
         self.causal = True
         self.c_attn = Projection(config.n_embd, 3 * config.n_embd)
         self.c_proj = Projection(config.n_embd, config.n_embd)
@@ -60,12 +62,13 @@ class Attention(nn.Module):
         query, key, value = (
             part.unflatten(2, (self.n_head, -1)).transpose(1, 2) for part in padded.chunk(3, dim=2)
         )
+        dropout = self.dropout * self.training
         attended = (
-            causal_attention(query, key, value)
+            causal_attention(query, key, value, dropout)
             if self.causal
-            else full_attention(query, key, value, packed.lengths)
+            else full_attention(query, key, value, packed.lengths, dropout)
         )
-        return self.c_proj(packed.unpad(attended.transpose(1, 2).flatten(2)))
+        return _dropped(self.c_proj(packed.unpad(attended.transpose(1, 2).flatten(2))), dropout)
 
     def one_only(self, x: Tensor, packed: PackedTokens, places: Tensor) -> Tensor:
         """(tokens, n_embd) -> (messages, n_embd): what `forward` gives at one token of each.
@@ -88,10 +91,14 @@ class Attention(nn.Module):
         position = torch.arange(packed.longest, device=x.device)
         seen = places - packed.first + 1 if self.causal else packed.lengths
         hidden = position >= seen[:, None, None]
-        weights = scores.masked_fill(hidden, -math.inf).softmax(2)
+        dropout = self.dropout * self.training
+        weights = _dropped(scores.masked_fill(hidden, -math.inf).softmax(2), dropout)
         summed = (weights @ padded).transpose(0, 1)  # (n_head, messages, n_embd)
         attended = summed @ self._by_head(value_weight)
-        return self.c_proj(attended.transpose(0, 1).flatten(1) + value_bias)
+        if dropout:  # what is left of the weights does not sum to 1
+            kept = weights.sum(2, keepdim=True)  # (messages, n_head, 1)
+            value_bias = (kept * value_bias.unflatten(0, (self.n_head, -1))).flatten(1)
+        return _dropped(self.c_proj(attended.transpose(0, 1).flatten(1) + value_bias), dropout)
 
     def _by_head(self, x: Tensor) -> Tensor:
         # (n, n_embd) -> (n_head, n, n_embd / n_head)
@@ -106,10 +113,11 @@ class MLP(nn.Module):
         self.c_fc = Projection(config.n_embd, 4 * config.n_embd)
         self.act = nn.GELU(approximate="tanh")
         self.c_proj = Projection(4 * config.n_embd, config.n_embd)
+        self.dropout = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
         """(tokens, n_embd) -> (tokens, n_embd)."""
-        return self.c_proj(self.act(self.c_fc(x)))
+        return _dropped(self.c_proj(self.act(self.c_fc(x))), self.dropout * self.training)
 
 
 class Block(nn.Module):
@@ -136,6 +144,10 @@ class Block(nn.Module):
         return one + self.mlp(self.ln_2(one))
 
 
+def _dropped(x: Tensor, share: float) -> Tensor:
+    return F.dropout(x, share) if share else x
+
+
 def _embedding(rows: int, width: int) -> nn.Embedding:
     # Not drawn at random: weights are loaded, and on the meta device drawing imports a compiler.
     return nn.Embedding.from_pretrained(torch.empty(rows, width), freeze=False)
@@ -151,10 +163,12 @@ class GPT2(nn.Module):
         self.wpe = _embedding(config.n_positions, config.n_embd)
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.dropout = 0.0
 
     def embed(self, packed: PackedTokens) -> Tensor:
         """(tokens, n_embd): what the first block receives; positions count within each message."""
-        return self.wte(packed.token_ids) + self.wpe(packed.position)
+        embedded = self.wte(packed.token_ids) + self.wpe(packed.position)
+        return _dropped(embedded, self.dropout * self.training)
 
     def forward(self, packed: PackedTokens) -> Tensor:
         """(tokens, n_embd): the hidden states of all tokens, after the final layer norm."""

@@ -2,20 +2,20 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spamgpt.errors import IntegrityError, MissingInputError
+from spamgpt.evaluation.goals import MAX_FALSE_POSITIVE_RATE
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.stages.plan import FinetuneSettings, Plan, Select, plan, show_plan
+from spamgpt.stages.start import Start, changed_tensors, keep_seen, load_start
 from spamgpt.workspace import Artifact, Workspace, library_versions, result_settings
 
 if TYPE_CHECKING:
     import torch
 
     from spamgpt.classifier.config import ClassifierConfig
-    from spamgpt.gpt2.model import GPT2
-    from spamgpt.gpt2.tokenizer import Tokenizer
+    from spamgpt.evaluation.decision import FittedDecision
     from spamgpt.training.checkpoint import Checkpoint
     from spamgpt.training.finetuning import EpochRecord, LabelledMessages
     from spamgpt.training.trainer import Trainer
@@ -59,6 +59,8 @@ def _resume(
         values["prepared"] = workspace.newest("prepared", wanted.prepared).reference
     if wanted.model is not None:
         values["model"] = workspace.newest("models", wanted.model).reference
+    if wanted.start_from is not None:
+        values["start_from"] = workspace.newest("classifiers", wanted.start_from).reference
     asked = {name: values[name] for name in names}
 
     def fits(checkpoint: Checkpoint) -> bool:
@@ -89,23 +91,19 @@ def _train(
 
     from spamgpt.classifier.folder import CONFIG_FILE, TRAINED_FILE
     from spamgpt.classifier.inference import predict_logits
-    from spamgpt.classifier.model import load_model
     from spamgpt.data.seen import SEEN_FILE
     from spamgpt.device import resolve_device
     from spamgpt.evaluation.decision import fit_decision
     from spamgpt.evaluation.plots import draw_curves
-    from spamgpt.gpt2.classifier import GPT2Classifier
     from spamgpt.gpt2.folder import CARD_FILE
     from spamgpt.gpt2.weights import write_weights
     from spamgpt.training.finetuning import finetuning, history_rows
 
     settings = planned.settings
     device = resolve_device(settings.device)
-    gpt2, tokenizer = load_model(planned.model)
-    model = GPT2Classifier(
-        gpt2, len(planned.labels), settings.seed, settings.pooling, settings.attention
-    )
-    splits, config = _read_splits(planned, gpt2, tokenizer, device, workspace, reporter)
+    start = load_start(planned)
+    model = start.model
+    splits, config = _read_splits(planned, start, device, workspace, reporter)
     validation = splits["validation"]
     planned.policy.apply(model, settings.seed)
     trainer = finetuning(
@@ -114,28 +112,39 @@ def _train(
     if state is not None:
         trainer.load_state_dict(state)
     show_plan(planned, reporter)
-    inputs = [planned.prepared, planned.model]
-    with workspace.new("classifiers", settings, inputs=inputs) as draft:
+    with workspace.new("classifiers", settings, inputs=planned.inputs) as draft:
         show = history_rows(reporter, planned.hyperparameters.epochs)
         trainer.train(checkpoint, reporter, show, "Go on with: spamgpt finetune --resume")
         kept = trainer.kept
+        if len(trainer.history) < planned.hyperparameters.epochs:
+            patience = planned.hyperparameters.patience
+            reporter.note(f"Stopped: no better validation loss, `patience={patience}`.")
         history = pd.DataFrame([asdict(record) for record in trainer.history])
         history.to_csv(draft.folder / "history.csv", index=False, lineterminator="\n")
         draw_curves(history, kept.epoch, draft.folder / "curves.png")
-        write_weights(trainer.trained_tensors(), draft.folder / TRAINED_FILE)
+        tensors = trainer.trained_tensors()
+        if planned.start:
+            tensors = changed_tensors(model, planned.policy, start.changed | tensors.keys())
+        write_weights(tensors, draft.folder / TRAINED_FILE)
         logits = predict_logits(model, validation.messages, device, trunk=validation.trunk)
         fitted = fit_decision(
-            config, logits, validation.labels.numpy(), settings.max_false_positive_rate
+            config,
+            logits,
+            validation.labels.numpy(),
+            settings.threshold_for or "accuracy",
+            settings.max_false_positive_rate or MAX_FALSE_POSITIVE_RATE,
         )
         config = fitted.config
+        _warn_of_threshold(fitted.record, reporter)
         config.write(draft.folder / CONFIG_FILE)
-        _keep_seen(planned.prepared, draft.folder / SEEN_FILE)
-        card = _card(planned, trainer, config, fitted.scores, gpt2.config.n_positions)
+        keep_seen(planned, draft.folder / SEEN_FILE)
+        card = _card(planned, trainer, fitted, model.gpt2.config.n_positions)
         (draft.folder / CARD_FILE).write_text(card, encoding="utf-8")
         scores = asdict(kept)
         draft.metadata.update(
             trained_parameters=planned.trained_parameters,
             all_parameters=planned.all_parameters,
+            epochs=len(trainer.history),
             kept_epoch=scores.pop("epoch"),
             **scores,
             calibration=fitted.record,
@@ -145,28 +154,28 @@ def _train(
     return draft.artifact
 
 
-def _keep_seen(prepared: Artifact, path: Path) -> None:
-    """The salt comes from the data, so that the same settings and inputs give the same bytes."""
-    from spamgpt.data.rows import TEXT
-    from spamgpt.data.seen import write_seen
-    from spamgpt.data.tables import read_table
-
-    salt = bytes.fromhex(prepared.digest)[:16]
-    write_seen(read_table(prepared.file("train.csv"))[TEXT], salt, path)
+def _warn_of_threshold(record: Mapping[str, Any], reporter: Reporter) -> None:
+    """Says that a threshold which protects the other label lets little be caught, if so."""
+    if record.get("threshold_for") == "false-positive-rate" and record["recall"] < 0.5:
+        reporter.warn(
+            f"The threshold catches only {record['recall']:.1%} of the {record['positive_label']}, "
+            f"since at most {record['max_false_positive_rate']} of the {record['other_label']} may "
+            "be lost. Allow more with `max_false_positive_rate`, or give `threshold_for=f1`."
+        )
 
 
 def _card(
     planned: Plan,
     trainer: "Trainer[EpochRecord]",
-    config: "ClassifierConfig",
-    scores: Mapping[str, float],
+    fitted: "FittedDecision",
     context: int,
 ) -> str:
     """The classifier's model card, from what this run has recorded."""
     from spamgpt.cards.classifier import ClassifierCard, license_of, render_card
+    from spamgpt.evaluation.goals import threshold_in_words
     from spamgpt.gpt2.folder import CARD_FILE
 
-    model, prepared = planned.model, planned.prepared
+    model, prepared, config = planned.model, planned.prepared, fitted.config
     licence = None
     if CARD_FILE in model.files:
         licence = license_of(model.file(CARD_FILE).read_text(encoding="utf-8", errors="replace"))
@@ -176,12 +185,16 @@ def _card(
             labels=config.labels,
             positive_label=config.positive_label,
             threshold=config.threshold,
+            threshold_choice=(
+                threshold_in_words(fitted.record) if len(config.labels) == 2 else None
+            ),
             temperature=config.temperature,
             model=model.reference,
             model_origin=str(model.metadata.get("origin")),
             model_digest=model.digest,
             shape=f"{shape['n_layer']} blocks, {shape['n_head']} heads, width {shape['n_embd']}",
             license=licence,
+            start=(planned.start.reference, planned.start.digest) if planned.start else None,
             dataset=prepared.manifest["inputs"][0]["artifact"],
             prepared=prepared.reference,
             prepared_digest=prepared.digest,
@@ -189,16 +202,18 @@ def _card(
             settings={
                 name: value
                 for name, value in result_settings(planned.settings).items()
-                if name not in ("prepared", "model")
+                if name not in ("prepared", "model", "start_from")
             },
             trained_parameters=planned.trained_parameters,
             all_parameters=planned.all_parameters,
             history=trainer.history,
             kept_epoch=trainer.kept.epoch,
-            validation=scores,
+            validation=fitted.scores,
             context=config.padding or context,
             padded=config.pads,
-            substitutions=[*prepared.substitutions, *model.substitutions],
+            substitutions=list(
+                dict.fromkeys(text for each in planned.inputs for text in each.substitutions)
+            ),
             versions=library_versions(),
         )
     )
@@ -206,8 +221,7 @@ def _card(
 
 def _read_splits(
     planned: Plan,
-    gpt2: "GPT2",
-    tokenizer: "Tokenizer",
+    start: Start,
     device: "torch.device",
     workspace: Workspace,
     reporter: Reporter,
@@ -224,7 +238,8 @@ def _read_splits(
     from spamgpt.training.trunk import TrunkSpecification
     from spamgpt.training.variants import padded_length
 
-    settings, context = planned.settings, gpt2.config.n_positions
+    settings, gpt2, tokenizer = planned.settings, start.model.gpt2, start.tokenizer
+    context = gpt2.config.n_positions
     splits = {
         name: read_split(planned.prepared.file(f"{name}.csv"), planned.labels, tokenizer, context)
         for name in ("train", "validation")
@@ -238,7 +253,8 @@ def _read_splits(
         pooling=settings.pooling,
         attention=settings.attention,
         padding=padded_length(settings.padding, longest, context),
-        lora=planned.policy.lora,
+        # Adapters on a classifier that was trained before are merged into it.
+        lora=None if planned.start else planned.policy.lora,
     )
     limit = config.padding or context
     if config.padding and not config.pads:
@@ -254,7 +270,7 @@ def _read_splits(
             reporter.warn(f"Messages of the {name} split cut to {of_model}{limit} tokens: {cut:,}.")
         splits[name] = replace(split, messages=config.read(messages, tokenizer.end_of_text))
     specification = TrunkSpecification(
-        planned.model.digest,
+        start.trunk_digest,
         planned.policy.frozen_blocks,
         resolve_precision(settings.precision, device),
         device,
@@ -262,14 +278,20 @@ def _read_splits(
     )
     cache_limit = None if settings.cache_limit is None else int(settings.cache_limit * 2**30)
     cache = ArrayCache(workspace.cache, cache_limit)
-    weights = planned.model.file(WEIGHTS_FILE)
+    weights = planned.model.file(WEIGHTS_FILE) if start.pretrained_trunk else None
     return with_trunks(splits, gpt2, specification, cache, reporter, weights), config
 
 
 def _run_record(planned: Plan) -> dict[str, Any]:
     """What makes two runs the same: all settings that change the result, and the inputs."""
-    inputs = {"prepared": planned.prepared.reference, "model": planned.model.reference}
+    named = dict(
+        zip(
+            ("prepared", "model", "start_from"),
+            (artifact.reference for artifact in planned.inputs),
+            strict=False,
+        )
+    )
     return {
-        "settings": result_settings(planned.settings) | inputs,
-        "inputs": [planned.prepared.as_input, planned.model.as_input],
+        "settings": result_settings(planned.settings) | named,
+        "inputs": [artifact.as_input for artifact in planned.inputs],
     }

@@ -9,7 +9,11 @@ from spamgpt.stages import evaluate, fetch, finetune, prepare
 from spamgpt.stages.evaluate import EvaluateSettings
 from spamgpt.stages.fetch import FetchSettings
 from spamgpt.stages.finetune import FinetuneSettings
-from spamgpt.stages.plan import resolve_hyperparameters, with_hyperparameters
+from spamgpt.stages.plan import (
+    resolve_hyperparameters,
+    with_hyperparameters,
+    with_threshold_goal,
+)
 from spamgpt.stages.prepare import PrepareSettings
 from spamgpt.workspace import Artifact, Workspace, result_settings
 
@@ -59,7 +63,7 @@ def run(
 
     chosen = resolve_hyperparameters(settings.finetune, model)
     finetune_settings = replace(
-        with_hyperparameters(settings.finetune, chosen),
+        with_threshold_goal(with_hyperparameters(settings.finetune, chosen), prepared),
         prepared=prepared.reference,
         model=model.reference,
     )

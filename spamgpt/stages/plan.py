@@ -1,13 +1,16 @@
 """The plan of a fine-tuning: its settings, its inputs, and what it would train."""
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from spamgpt.device import Device, TrainingPrecision
 from spamgpt.errors import UsageError
+from spamgpt.evaluation.goals import MAX_FALSE_POSITIVE_RATE, ThresholdGoal
 from spamgpt.gpt2.pooling import AttentionPattern, Pooling
 from spamgpt.reporting import Reporter
 from spamgpt.training.hyperparameters import (
+    PUBLISHED_RECIPE,
+    ClassWeights,
     Hyperparameters,
     read_recommendations,
     with_recommendations,
@@ -17,6 +20,7 @@ from spamgpt.training.variants import LORA_TARGETS, check_padding, lora_config
 from spamgpt.workspace import NO_EFFECT, Artifact, Workspace
 
 if TYPE_CHECKING:
+    from spamgpt.classifier.config import ClassifierConfig
     from spamgpt.training.policy import Part, TrainingPolicy
 
 Select = Literal["best", "last"]
@@ -26,12 +30,14 @@ Select = Literal["best", "last"]
 class FinetuneSettings:
     """`prepared` and `model` are references; None takes the newest.
 
+    `start_from` is the reference of a classifier whose weights and head training starts from; its
+    model and labels are those of this one. None starts from the model, with a new head.
     Hyper-parameters that are None are those that the model recommends for what is trained, or else
     the published recipe's. `select` keeps the epoch with the lowest validation loss ("best") or the
     final one ("last"). `positive_label` is what precision and recall are about; None takes `spam`
-    if there is one, else the last label. `max_false_positive_rate` (`0.5%`) is the share of
-    validation messages of the other label that the threshold may give it; None takes the threshold
-    of the best F1. `cache_limit` is in GiB.
+    if there is one, else the last label. With two labels `threshold_for` tells how the threshold is
+    chosen. None is "false-positive-rate": at most a share `max_false_positive_rate` (None: `1%`) of
+    the validation messages of the other label get the positive one. `cache_limit` is in GiB.
 
     `unfreeze` None is last-block, or all with `lora_rank`, which trains those blocks through
     adapters. `padding` is none, longest (as long as the longest training message), context, or a
@@ -40,12 +46,20 @@ class FinetuneSettings:
 
     prepared: str | None = None
     model: str | None = None
+    start_from: str | None = None
     unfreeze: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
     schedule: Schedule | None = None
+    warmup: float | None = None
+    accumulate: int | None = None
+    class_weights: ClassWeights | None = None
+    clip: float | None = None
+    dropout: float | None = None
+    label_smoothing: float | None = None
+    patience: int | None = None
     seed: int = 123
     select: Select = "best"
     precision: TrainingPrecision = "auto"
@@ -56,6 +70,7 @@ class FinetuneSettings:
     lora_alpha: float | None = None
     lora_targets: str | None = None
     positive_label: str | None = None
+    threshold_for: ThresholdGoal | None = None
     max_false_positive_rate: str | None = None
     cache_limit: float | None = field(default=None, metadata=NO_EFFECT)
     device: Device = field(default="auto", metadata=NO_EFFECT)
@@ -89,15 +104,42 @@ def with_hyperparameters(settings: FinetuneSettings, chosen: Hyperparameters) ->
             lora_alpha=float(rank) if alpha is None else alpha,
             lora_targets=LORA_TARGETS if targets is None else targets,
         )
-    return replace(
-        settings,
-        unfreeze=_unfreeze(settings),
-        epochs=chosen.epochs,
-        batch_size=chosen.batch_size,
-        learning_rate=chosen.learning_rate,
-        weight_decay=chosen.weight_decay,
-        schedule=chosen.schedule,
-    )
+    hyperparameters = {name: getattr(chosen, name) for name in PUBLISHED_RECIPE}
+    return replace(settings, unfreeze=_unfreeze(settings), **hyperparameters)
+
+
+def with_threshold_goal(settings: FinetuneSettings, prepared: Artifact) -> FinetuneSettings:
+    """The settings with what a threshold is chosen for filled in, if there are two labels.
+
+    Raises UsageError for choices that contradict each other or the labels.
+    """
+    from spamgpt.evaluation.thresholds import parse_share
+
+    labels = prepared.metadata["labels"]
+    goal, most = settings.threshold_for, settings.max_false_positive_rate
+    if len(labels) > 2:
+        if goal or most:
+            name = "threshold_for" if goal else "max_false_positive_rate"
+            raise UsageError(
+                f"`{name}` is for two labels; {prepared.reference} has {', '.join(labels)}.",
+                "Leave it out: the answer is the most probable label.",
+            )
+        return settings
+    if goal not in (None, *get_args(ThresholdGoal)):
+        choices = ", ".join(get_args(ThresholdGoal))
+        raise UsageError(f"`threshold_for` is {goal!r}.", f"It has to be one of {choices}.")
+    if most is not None:
+        parse_share(most)
+        if goal not in (None, "false-positive-rate"):
+            raise UsageError(
+                f"`max_false_positive_rate={most}` and `threshold_for={goal}` contradict each "
+                "other: there is one threshold.",
+                "Give one of them.",
+            )
+    goal = goal or "false-positive-rate"
+    if goal == "false-positive-rate":
+        most = most or MAX_FALSE_POSITIVE_RATE
+    return replace(settings, threshold_for=goal, max_false_positive_rate=most)
 
 
 @dataclass(frozen=True)
@@ -111,10 +153,16 @@ class Plan:
     hyperparameters: Hyperparameters
     prepared: Artifact
     model: Artifact
+    start: Artifact | None
     labels: list[str]
     positive_label: str
     policy: "TrainingPolicy"
     parts: "list[Part]"
+
+    @property
+    def inputs(self) -> list[Artifact]:
+        """What the classifier is made from."""
+        return [self.prepared, self.model, *([self.start] if self.start else [])]
 
     @property
     def trained_parameters(self) -> int:
@@ -135,7 +183,6 @@ def plan(settings: FinetuneSettings, workspace: Workspace) -> Plan:
     import torch
 
     from spamgpt.classifier.config import positive_label
-    from spamgpt.evaluation.thresholds import parse_share
     from spamgpt.gpt2.classifier import GPT2Classifier
     from spamgpt.gpt2.config import GPT2Config
     from spamgpt.gpt2.folder import CONFIG_FILE
@@ -143,8 +190,14 @@ def plan(settings: FinetuneSettings, workspace: Workspace) -> Plan:
     from spamgpt.training.policy import TrainingPolicy
 
     prepared = workspace.newest("prepared", settings.prepared)
-    model = workspace.newest("models", settings.model)
-    labels = list(prepared.metadata["labels"])
+    if settings.start_from is None:
+        start, model = None, workspace.newest("models", settings.model)
+        labels = list(prepared.metadata["labels"])
+        usual = positive_label(labels)
+    else:
+        start = workspace.newest("classifiers", settings.start_from)
+        model, of_start = _onward(settings, start, prepared, workspace)
+        labels, usual = of_start.labels, of_start.positive_label
     config = GPT2Config.from_file(model.file(CONFIG_FILE))
     check_padding(settings.padding, settings.pooling, config.n_positions)
     lora = lora_config(
@@ -153,23 +206,61 @@ def plan(settings: FinetuneSettings, workspace: Workspace) -> Plan:
     policy = TrainingPolicy.from_name(_unfreeze(settings), config.n_layer, lora)
     with torch.device("meta"):
         parts = policy.apply(GPT2Classifier(GPT2(config), len(labels)))
-    positive = settings.positive_label or positive_label(labels)
+    positive = settings.positive_label or usual
     if positive not in labels:
         raise UsageError(
             f"`positive_label` {positive!r} is no label of {prepared.reference}.",
             f"It has {', '.join(labels)}.",
         )
-    if settings.max_false_positive_rate is not None:
-        parse_share(settings.max_false_positive_rate)
-        if len(labels) > 2:
-            raise UsageError(
-                "`max_false_positive_rate` is for two labels; "
-                f"{prepared.reference} has {', '.join(labels)}.",
-                "Leave it out: the answer is the most probable label.",
-            )
     chosen = resolve_hyperparameters(settings, model)
-    filled = with_hyperparameters(settings, chosen)
-    return Plan(filled, chosen, prepared, model, labels, positive, policy, parts)
+    if chosen.dropout and policy.name == "head":
+        raise UsageError(
+            f"`dropout={chosen.dropout:g}` is for blocks that are trained; `unfreeze=head` trains "
+            "none.",
+            "Leave it out, or train a block: `unfreeze=last-block`.",
+        )
+    filled = with_threshold_goal(with_hyperparameters(settings, chosen), prepared)
+    return Plan(filled, chosen, prepared, model, start, labels, positive, policy, parts)
+
+
+def _onward(
+    settings: FinetuneSettings, start: Artifact, prepared: Artifact, workspace: Workspace
+) -> "tuple[Artifact, ClassifierConfig]":
+    """The model that a classifier to start from stands on, and the classifier's configuration.
+
+    Raises UsageError if the model or the labels wanted are others.
+    """
+    from spamgpt.classifier.config import ClassifierConfig
+    from spamgpt.classifier.folder import CONFIG_FILE
+
+    model = workspace.input_of(start, "models")
+    if settings.model is not None:
+        wanted = workspace.newest("models", settings.model)
+        if wanted.digest != model.digest:
+            raise UsageError(
+                f"{start.reference} was made from {model.reference}, not {wanted.reference}.",
+                "Leave `model` out.",
+            )
+    config = ClassifierConfig.from_file(start.file(CONFIG_FILE))
+    labels = list(prepared.metadata["labels"])
+    if sorted(labels) != sorted(config.labels):
+        raise UsageError(
+            f"{start.reference} tells {', '.join(config.labels)} apart; {prepared.reference} has "
+            f"{', '.join(labels)}.",
+            "Train from the model: leave `start_from` out.",
+        )
+    for name, wanted_value, value in (
+        ("pooling", settings.pooling, config.pooling),
+        ("attention", settings.attention, config.attention),
+        ("padding", settings.padding, config.padding or "none"),
+    ):
+        # Padded to another length is still padded.
+        if wanted_value != value and (name != "padding" or "none" in (wanted_value, value)):
+            raise UsageError(
+                f"{start.reference} reads messages with `{name}={value}`, not {wanted_value}.",
+                f"Give `{name}={value}`.",
+            )
+    return model, config
 
 
 def show_plan(planned: Plan, reporter: Reporter) -> None:

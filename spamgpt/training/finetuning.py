@@ -15,6 +15,7 @@ from spamgpt.data.batches import TokenizedMessages, shuffled_batches, tokenize
 from spamgpt.data.rows import LABEL, TEXT
 from spamgpt.data.tables import read_table
 from spamgpt.gpt2.classifier import GPT2Classifier
+from spamgpt.gpt2.dropout import set_dropout
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.reporting import Reporter
@@ -46,6 +47,7 @@ class LabelledMessages:
 class EpochRecord:
     """Loss (nats a message) and accuracy over the whole splits after an epoch.
 
+    Every message counts the same, and towards its own label alone, however it was trained.
     Without validation, the training loss is that of the epoch's steps, and the rest is NaN.
     """
 
@@ -69,13 +71,19 @@ def finetuning(
     Without `validation` nothing is measured but the loss of the steps.
     """
     model.to(device)
+    if hyperparameters.dropout:
+        embeddings = policy.name == "all" and policy.lora is None
+        set_dropout(model.gpt2, hyperparameters.dropout, policy.frozen_blocks, embeddings)
     trained = policy.trained(model)
     return Trainer(
         Finetuning(model, hyperparameters, training, validation, device),
         EpochRecord,
         trained,
         AdamW(list(trained.values()), hyperparameters.learning_rate, hyperparameters.weight_decay),
+        clip_norm=hyperparameters.clip or None,
         keep_best=(lambda record: record.validation_loss) if hyperparameters.keep_best else None,
+        most_at_once=hyperparameters.batch_size,
+        dropout_seed=hyperparameters.seed if hyperparameters.dropout else None,
     )
 
 
@@ -98,37 +106,54 @@ class Finetuning:
         self._training = training
         self._validation = validation
         self._device = device
-        self._batches = -(-len(training) // hyperparameters.batch_size)  # of an epoch
+        # What a step is made of: the trainer computes it `batch_size` messages at a time.
+        self._step_size = hyperparameters.batch_size * hyperparameters.accumulate
+        self._batches = -(-len(training) // self._step_size)  # of an epoch
+        self._class_weights = None
+        if hyperparameters.class_weights == "balanced":
+            self._class_weights = balanced_class_weights(training.labels, model.head.out_features)
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """Indices of messages of the training split, shuffled."""
-        return shuffled_batches(
-            len(self._training), self._chosen.batch_size, self._chosen.seed, epoch + 1
-        )
+        """Indices of messages of the training split, shuffled: those of each step."""
+        return shuffled_batches(len(self._training), self._step_size, self._chosen.seed, epoch + 1)
 
     def tokens(self, batch: Sequence[int]) -> int:
         """The tokens of a batch."""
         return sum(len(self._training.messages.token_ids[index]) for index in batch)
 
-    def loss(self, batch: Sequence[int]) -> tuple[Tensor, int]:
-        """The mean cross-entropy of some messages, and how many they are."""
-        split = self._training
+    def loss(self, batch: Sequence[int]) -> tuple[Tensor, float]:
+        """The mean cross-entropy of some messages, and how many they are or weigh together."""
+        split, weights = self._training, self._class_weights
+        labels = split.labels[batch]
         logits = logits_of(self._classifier, split.messages, batch, self._device, split.trunk)
-        return F.cross_entropy(logits, split.labels[batch].to(self._device)), len(batch)
+        loss = F.cross_entropy(
+            logits,
+            labels.to(self._device),
+            None if weights is None else weights.to(logits),
+            label_smoothing=self._chosen.label_smoothing,
+        )
+        return loss, len(batch) if weights is None else weights[labels].sum().item()
 
     def learning_rate(self, state: TrainingState[EpochRecord]) -> float:
         """By the schedule, counted to the middle of the step: neither the first nor last is 0."""
         done = state.epoch * self._batches + state.batches_done
         spent = (done + 0.5) / (self._chosen.epochs * self._batches)
-        return self._chosen.learning_rate * learning_rate_factor(self._chosen.schedule, spent)
+        chosen = self._chosen
+        factor = learning_rate_factor(chosen.schedule, spent, chosen.warmup)
+        return chosen.learning_rate * factor
 
     def is_due(self, state: TrainingState[EpochRecord]) -> bool:
         """At the end of every epoch."""
         return state.batches_done == self._batches and len(state.history) == state.epoch
 
     def is_finished(self, state: TrainingState[EpochRecord]) -> bool:
-        """After so many epochs, each measured."""
-        return len(state.history) == self._chosen.epochs
+        """After so many epochs, each measured, or where patience has ended."""
+        losses = [record.validation_loss for record in state.history]
+        if self._chosen.patience and losses:
+            since_best = len(losses) - 1 - losses.index(min(losses))
+            if since_best >= self._chosen.patience:
+                return True
+        return len(losses) == self._chosen.epochs
 
     def measure(
         self,
@@ -169,12 +194,22 @@ class Finetuning:
         epoch, batches = state.epoch + 1, state.batches_done
         if batches == self._batches and not self.is_due(state):
             epoch, batches = epoch + 1, 0
-        done = min(batches * self._chosen.batch_size, len(self._training))
+        done = min(batches * self._step_size, len(self._training))
         return Bar(f"Epoch {epoch}/{self._chosen.epochs}", len(self._training), done, "messages")
 
     def where(self, state: TrainingState[EpochRecord]) -> str:
         """The epoch that is or will be under way."""
         return f"in epoch {len(state.history) + 1} of {self._chosen.epochs}"
+
+
+def balanced_class_weights(labels: Tensor, classes: int) -> Tensor:
+    """(classes,): the weight of each label with which all count the same.
+
+    messages / (classes * messages of the label), as `class_weight="balanced"` in scikit-learn
+    (King & Zeng 2001).
+    """
+    counts = torch.bincount(labels, minlength=classes)
+    return len(labels) / (classes * counts.clamp(min=1))
 
 
 def history_rows(reporter: Reporter, epochs: int) -> Callable[[EpochRecord], None]:
@@ -213,7 +248,10 @@ def with_trunks(
     reporter: Reporter,
     weights: Path | None,
 ) -> dict[str, LabelledMessages]:
-    """The splits with the output of the frozen blocks, if there are any and the cache has room."""
+    """The splits with the output of the frozen blocks, if there are any and the cache has room.
+
+    `weights` is the file that these blocks were mapped from, None if they are not as it has them.
+    """
     if specification.depth == 0:
         return splits
     messages = {name: split.messages for name, split in splits.items()}

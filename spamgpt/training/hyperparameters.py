@@ -7,20 +7,29 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from spamgpt.errors import BadDataError, UsageError
-from spamgpt.training.schedule import Schedule
+from spamgpt.training.schedule import WARM_UP, Schedule
 
+ClassWeights = Literal["none", "balanced"]
 PretrainingOptimizer = Literal["muon", "adamw"]
 # The highest learning rate of pre-training unless another is given.
 PRETRAINING_RATES: Mapping[PretrainingOptimizer, float] = {"muon": 3e-3, "adamw": 1e-3}
 
 # Raschka 2024, chapter 6.
-PUBLISHED_RECIPE: Mapping[str, int | float | str] = {
+PUBLISHED_RECIPE: Mapping[str, int | float | str | None] = {
     "epochs": 5,
     "batch_size": 8,
     "learning_rate": 5e-5,
     "weight_decay": 0.1,
     "schedule": "constant",
+    "warmup": None,
+    "accumulate": 1,
+    "class_weights": "none",
+    "clip": 0.0,
+    "dropout": 0.0,
+    "label_smoothing": 0.0,
+    "patience": 0,
 }
+_WHOLE = ("epochs", "batch_size", "accumulate", "patience")
 # Beyond every sensible value.
 _MOST = 1_000_000
 _POLICIES = ("head", "last-block", "all")
@@ -31,7 +40,10 @@ _EXAMPLE = 'Write, for example: {"last-block": {"epochs": 5, "learning_rate": 5e
 class Hyperparameters:
     """How to fine-tune; with `keep_best` the epoch with the lowest validation loss is kept.
 
-    `learning_rate` is the highest of the `schedule` (`learning_rate_factor`).
+    `learning_rate` is the highest of the `schedule` (`learning_rate_factor`), which rises over the
+    share `warmup` of the steps. A step takes `accumulate` batches. Gradients are clipped to the
+    norm `clip`; 0 does not clip. `class_weights` "balanced" lets every label count the same.
+    Training ends after `patience` epochs without a lower validation loss; 0 trains all of them.
     """
 
     epochs: int
@@ -41,12 +53,30 @@ class Hyperparameters:
     schedule: Schedule
     seed: int
     keep_best: bool
+    warmup: float = 0.0
+    accumulate: int = 1
+    class_weights: ClassWeights = "none"
+    clip: float = 0.0
+    dropout: float = 0.0
+    label_smoothing: float = 0.0
+    patience: int = 0
 
     def __str__(self) -> str:
-        rising = ", with warm-up and linear decay to 0" if self.schedule == "linear" else ""
+        step = f", {self.accumulate} to a step," if self.accumulate > 1 else ""
+        changes = ["warm-up"] * (self.warmup > 0)
+        changes += [f"{self.schedule} decay to 0"] * (self.schedule != "constant")
+        changing = f", with {' and '.join(changes)}" if changes else ""
+        others = {
+            "balanced class weights": self.class_weights == "balanced",
+            f"gradients clipped to {self.clip:g}": self.clip,
+            f"dropout {self.dropout:g}": self.dropout,
+            f"label smoothing {self.label_smoothing:g}": self.label_smoothing,
+            f"patience {self.patience}": self.patience,
+        }
+        told = "".join(f"; {name}" for name, chosen in others.items() if chosen)
         return (
-            f"for {self.epochs} epochs in batches of {self.batch_size} at a learning rate of "
-            f"{self.learning_rate:g}{rising}"
+            f"for {self.epochs} epochs in batches of {self.batch_size}{step} at a learning rate of "
+            f"{self.learning_rate:g}{changing}{told}"
         )
 
 
@@ -65,7 +95,9 @@ def with_recommendations(
         if wish := _unmet_wish(name, value):
             raise UsageError(f"`{name}` is {value!r}; it has to be {wish}.", "Give another value.")
     values: dict[str, Any] = {**PUBLISHED_RECIPE, **recommended, **chosen}
-    for name in ("learning_rate", "weight_decay"):
+    if values["warmup"] is None:
+        values["warmup"] = WARM_UP[values["schedule"]]
+    for name in ("learning_rate", "weight_decay", "warmup", "clip", "dropout", "label_smoothing"):
         values[name] = float(values[name])
     return Hyperparameters(**values, seed=seed, keep_best=keep_best)
 
@@ -104,11 +136,16 @@ def read_recommendations(path: Path, unfreeze: str) -> dict[str, Any]:
 
 def _unmet_wish(name: str, value: Any) -> str | None:
     """What a hyper-parameter has to be, if the value is not that."""
-    if name == "schedule":
-        return None if value in get_args(Schedule) else " or ".join(get_args(Schedule))
+    choices = {"schedule": get_args(Schedule), "class_weights": get_args(ClassWeights)}
+    if name in choices:
+        return None if value in choices[name] else " or ".join(choices[name])
     whole = isinstance(value, int) and not isinstance(value, bool)
-    if name in ("epochs", "batch_size"):
-        fits = whole and 1 <= value <= _MOST
-        return None if fits else f"a whole number from 1 to {_MOST:,}"
-    fits = (whole or isinstance(value, float)) and 0 <= value <= _MOST
-    return None if fits else f"a number from 0 to {_MOST:,}"
+    if name in _WHOLE:
+        least = 0 if name == "patience" else 1
+        fits = whole and least <= value <= _MOST
+        return None if fits else f"a whole number from {least} to {_MOST:,}"
+    number = whole or isinstance(value, float)
+    if name in ("dropout", "label_smoothing"):
+        return None if number and 0 <= value < 1 else "a number from 0 to below 1"
+    most = 1 if name == "warmup" else _MOST
+    return None if number and 0 <= value <= most else f"a number from 0 to {most:,}"

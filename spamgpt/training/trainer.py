@@ -6,8 +6,10 @@ their `Objective`.
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from random import Random
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -72,8 +74,8 @@ class Objective(Protocol[Record]):
         """The tokens of a batch."""
         ...
 
-    def loss(self, batch: Sequence[int]) -> tuple[Tensor, int]:
-        """The mean loss, (), and of how many messages or tokens it is the mean."""
+    def loss(self, batch: Sequence[int]) -> tuple[Tensor, float]:
+        """The mean loss, (), and how much it is the mean of: messages, tokens, or their weights."""
         ...
 
     def learning_rate(self, state: TrainingState[Record]) -> float:
@@ -118,11 +120,15 @@ class Trainer(Generic[Record]):
         optimizer: Optimizer,
         clip_norm: float | None = None,
         keep_best: Callable[[Record], float] | None = None,
+        most_at_once: int | None = None,
+        dropout_seed: int | None = None,
     ) -> None:
         """`trained` are the parameters that training changes, by their names in the model.
 
         `record` is the class of the measurements. Gradients are clipped to the norm `clip_norm`.
-        With `keep_best`, the model ends as it was when this was lowest.
+        With `keep_best`, the model ends as it was when this was lowest. Of a batch, `most_at_once`
+        are computed at a time, and their gradients added up to the one of the whole batch. With
+        `dropout_seed`, the random numbers of each step depend on it and on the step alone.
         """
         self.objective = objective
         self.optimizer = optimizer
@@ -134,6 +140,8 @@ class Trainer(Generic[Record]):
         self._device = self._parameters[0].device
         self._clip_norm = clip_norm
         self._keep_best = keep_best
+        self._most_at_once = most_at_once
+        self._dropout_seed = dropout_seed
         self._epoch: tuple[int, Sequence[Sequence[int]]] | None = None
         self._shown_loss: float | None = None
 
@@ -215,6 +223,7 @@ class Trainer(Generic[Record]):
                 self._train(task, measure, saving, stop)
         if self.best is not None:
             self.objective.model.load_state_dict(self.best, strict=False)
+        self.objective.model.eval()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` needs, as tensors and plain values."""
@@ -280,9 +289,8 @@ class Trainer(Generic[Record]):
         self.optimizer.learning_rate = self.objective.learning_rate(state)
         self.optimizer.zero_grad()
         part = distributed.share_of(batch)
-        loss, weight = self.objective.loss(part) if part else (None, 0)
-        if loss is not None:
-            loss.backward()
+        with self._step_randomness():
+            loss, weight = self._backward(part) if part else (None, 0)
         distributed.average_gradients(self._parameters, weight, self._device)
         if self._clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
@@ -299,6 +307,39 @@ class Trainer(Generic[Record]):
         # That of the main process, so that all of them end at the same step.
         elapsed = time.monotonic() - started
         state.seconds += distributed.total(elapsed * distributed.is_main(), self._device)
+
+    def _backward(self, batch: Sequence[int]) -> tuple[Tensor, float]:
+        """Gives every parameter the gradient of the mean loss over a batch.
+
+        Returns that loss and how much it is the mean of.
+        """
+        most = self._most_at_once or len(batch)
+        if len(batch) <= most:
+            loss, weight = self.objective.loss(batch)
+            loss.backward()
+            return loss, weight
+        total, weights = torch.zeros((), device=self._device), 0.0
+        for start in range(0, len(batch), most):
+            loss, weight = self.objective.loss(batch[start : start + most])
+            # Summed, not averaged: the last of them may be the mean of fewer.
+            (loss * weight).backward()
+            total += loss.detach() * weight
+            weights += weight
+        for parameter in self._parameters:
+            assert parameter.grad is not None
+            parameter.grad.div_(weights)
+        return total / weights, weights
+
+    @contextmanager
+    def _step_randomness(self) -> Iterator[None]:
+        """Seeds torch for the step under way, and leaves its random state as it was."""
+        if self._dropout_seed is None:
+            yield
+            return
+        place = f"{self._dropout_seed} {self.state.epoch} {self.state.batches_done}"
+        with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
+            torch.manual_seed(Random(f"{place} {distributed.rank()}").getrandbits(63))
+            yield
 
     def _keep(self, record: Record) -> None:
         """Puts a measurement away, and the weights if they are the best so far."""

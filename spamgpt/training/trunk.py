@@ -57,8 +57,9 @@ class Trunk:
 class TrunkSpecification:
     """What decides every bit of the activations, beside the messages and the model's attention.
 
-    `model` is the digest of the pretrained model; `dtype`, float32 or bfloat16, is that of the
-    matrix products and of what is stored. `pooling` is what the head reads.
+    `model` is the digest of the pretrained model and of what has changed it since; `dtype`,
+    float32 or bfloat16, is that of the matrix products and of what is stored. `pooling` is what the
+    head reads.
     """
 
     model: str

@@ -47,7 +47,7 @@ def test_importing_the_package_imports_no_torch():
 def test_help_lists_every_command_and_suggests_what_was_meant(spamgpt):
     files = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
     files = {"import" if stem == "import_" else stem for stem in files}
-    others = {"__init__", "options"}
+    others = {"__init__", "options", "training_options"}
     assert files - set(SUMMARIES) == others
     shown = spamgpt("--help")
     assert shown.status == 0
@@ -173,7 +173,8 @@ def test_json_gives_one_object(spamgpt, trained_workspace):
 
 
 def test_quiet_says_nothing_but_the_result(spamgpt, trained_workspace):
-    result = spamgpt("finetune", "--epochs", 1, "--quiet", "-w", trained_workspace)
+    options = ("--epochs", 1, "--threshold-for", "f1", "--quiet")
+    result = spamgpt("finetune", *options, "-w", trained_workspace)
     assert result.err == ""
     assert result.out.startswith("classifiers/v2")
 

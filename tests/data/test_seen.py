@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spamgpt.data.seen import seen, write_seen
+from spamgpt.data.seen import seen, write_more_seen, write_seen
 
 SALT = bytes(range(16))
 
@@ -31,6 +31,14 @@ def test_the_file_is_small_repeatable_and_without_a_text(tmp_path):
     assert content == (tmp_path / "b.npz").read_bytes()
     assert len(content) < 1000 * 8 + 1000
     assert b"message" not in content
+
+
+def test_more_can_be_kept_beside_what_was_kept_before(tmp_path):
+    before, path = tmp_path / "before.npz", tmp_path / "seen.npz"
+    write_seen(["see you", "WIN"], SALT, before)
+    write_more_seen(["a third", "win"], before, path)
+    assert list(seen(["see you", "win", "a third", "other"], path)) == [True, True, True, False]
+    assert list(seen(["a third"], before)) == [False]
 
 
 def test_another_salt_gives_other_hashes(tmp_path):

@@ -7,6 +7,7 @@ import torch
 
 from spamgpt.classifier.config import ClassifierConfig
 from spamgpt.evaluation.decision import fit_decision
+from spamgpt.evaluation.goals import threshold_in_words
 
 
 def some(labels: int, messages: int = 400, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
@@ -24,7 +25,7 @@ def config(*labels: str) -> ClassifierConfig:
 
 def test_overconfident_logits_are_cooled_and_the_threshold_is_half_of_the_f1_to_be_expected():
     logits, truth = some(2)
-    fitted = fit_decision(config("ham", "spam"), logits, truth)
+    fitted = fit_decision(config("ham", "spam"), logits, truth, "f1")
     assert fitted.config.temperature == pytest.approx(3, rel=0.2)
     assert fitted.record["ece"] < fitted.record["ece_before"]
     # Of calibrated probabilities the best threshold is half of the best F1 (Lipton et al. 2014).
@@ -38,9 +39,45 @@ def test_overconfident_logits_are_cooled_and_the_threshold_is_half_of_the_f1_to_
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.2])
 def test_no_more_ham_is_lost_than_allowed(share):
     logits, truth = some(2, seed=1)
-    fitted = fit_decision(config("ham", "spam"), logits, truth, f"{share:%}")
+    fitted = fit_decision(config("ham", "spam"), logits, truth, "false-positive-rate", f"{share:%}")
     decided = np.array(fitted.config.decide(fitted.config.probabilities(logits))) == "spam"
     assert decided[truth == 0].mean() <= share
+    assert fitted.record["false_positives"] == decided[truth == 0].sum()
+    assert fitted.record["others"] == (truth == 0).sum()
+
+
+def test_at_most_one_ham_in_a_hundred_is_lost_unless_told_otherwise():
+    logits, truth = some(2, messages=2_000, seed=1)
+    fitted = fit_decision(config("ham", "spam"), logits, truth)
+    decided = np.array(fitted.config.decide(fitted.config.probabilities(logits))) == "spam"
+    assert 0.005 < decided[truth == 0].mean() <= 0.01
+    assert fitted.record["threshold_for"] == "false-positive-rate"
+    assert "for at most 1% of ham lost: catches" in threshold_in_words(fitted.record)
+
+
+def test_sixty_ham_allow_none_to_be_lost_and_the_sentence_says_so_and_how_sure_that_is():
+    ham, spam = np.linspace(-6, 2, 60), np.linspace(-1, 6, 40)
+    logits = torch.tensor(np.concatenate([ham, spam]))[:, None] * torch.tensor([[-0.5, 0.5]])
+    truth = np.array([0] * 60 + [1] * 40)
+    fitted = fit_decision(config("ham", "spam"), logits, truth)
+    probabilities = fitted.config.probabilities(logits)[:, 1]
+    assert probabilities[:60].max() < fitted.config.threshold <= probabilities[truth == 1].max()
+    assert fitted.record["recall"] == (spam > 2).mean()
+    assert threshold_in_words(fitted.record) == (
+        "for at most 1% of ham lost: catches 57.50% of spam, loses 0 of 60 ham (95% interval 0.0% "
+        "to 6.0%; 1% of 60 is less than one message, so none may be lost)"
+    )
+
+
+def test_for_accuracy_a_message_gets_its_more_probable_label():
+    logits, truth = some(2, seed=1)
+    fitted = fit_decision(config("ham", "spam"), logits, truth, "accuracy")
+    assert fitted.config.threshold == 0.5
+    assert fitted.config.decide(fitted.config.probabilities(logits)) == [
+        ["ham", "spam"][index] for index in logits.argmax(dim=1)
+    ]
+    assert fitted.record["recall"] == (logits.argmax(dim=1).numpy() == 1)[truth == 1].mean()
+    assert threshold_in_words(fitted.record).startswith("for accuracy: catches")
 
 
 def test_more_labels_have_a_temperature_and_no_threshold():

@@ -178,6 +178,9 @@ def test_a_share_of_none_or_all_is_not_said_to_be_certain():
     assert high == pytest.approx(0.0370, abs=5e-4)
     assert wilson_interval(100, 100)[0] == pytest.approx(0.9630, abs=5e-4)
     assert wilson_interval(0, 0) is None
+    for count, of in ((1, 60), (3, 7), (500, 1000)):
+        expected = binomtest(count, of).proportion_ci(0.95, method="wilson")
+        assert wilson_interval(count, of) == pytest.approx((expected.low, expected.high))
 
 
 def test_mcnemar_counts_the_messages_that_only_one_got_right():

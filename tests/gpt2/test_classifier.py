@@ -73,10 +73,12 @@ def test_fewer_than_two_labels_are_refused(labels):
         GPT2Classifier(small_gpt2(), labels)
 
 
-def test_an_unknown_pooling_is_refused():
+def test_an_unknown_pooling_or_attention_is_refused():
     assert GPT2Classifier(small_gpt2(), 2, pooling="last").pooling == "last"
     with pytest.raises(ValueError, match="pooling 'middle' is none of last, first, mean"):
         GPT2Classifier(small_gpt2(), 2, pooling="middle")
+    with pytest.raises(ValueError, match="attention 'half' is none of causal, full"):
+        GPT2Classifier(small_gpt2(), 2, attention="half")
 
 
 @pytest.mark.parametrize("seed", [123, 7])

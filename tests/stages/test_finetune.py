@@ -2,7 +2,7 @@ import errno
 import json
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +122,32 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(workspace, stop_after, mon
         "model": "models/tiny/v1",
     }
     assert not (workspace.root / "checkpoints").exists()
+
+
+def test_a_resumed_run_honours_every_training_option(workspace, stop_after, monkeypatch):
+    settings = replace(
+        SETTINGS,
+        batch_size=4,
+        accumulate=2,
+        schedule="cosine",
+        warmup=0.2,
+        class_weights="balanced",
+        clip=0.5,
+        dropout=0.2,
+        label_smoothing=0.1,
+        patience=1,
+    )
+    whole = finetune.run(settings, workspace)
+    with monkeypatch.context():
+        stop_after(13)
+        with pytest.raises(Interrupted):
+            finetune.run(settings, workspace)
+    monkeypatch.undo()
+    resumed = finetune.run(FinetuneSettings(), workspace, resume=True, given=set())
+    assert resumed.digest == whole.digest
+    assert resumed.settings["dropout"] == 0.2
+    plain = finetune.run(replace(settings, dropout=0.0), workspace)
+    assert plain.digest != whole.digest
 
 
 def test_resuming_takes_the_run_with_the_given_options(workspace, stop_after, monkeypatch):
@@ -269,7 +295,7 @@ def validation_scores(artifact: Artifact, workspace: Workspace):
 
 
 def test_temperature_and_threshold_are_those_that_the_validation_split_asks_for(workspace):
-    artifact = finetune.run(FinetuneSettings(epochs=1, device="cpu"), workspace)
+    artifact = finetune.run(FinetuneSettings(epochs=1, threshold_for="f1", device="cpu"), workspace)
     found = artifact.metadata["calibration"]
     is_spam, probabilities = validation_scores(artifact, workspace)
     # Probabilities are what the temperature left; another fit finds nothing more to do.
@@ -318,6 +344,47 @@ def test_the_ham_that_may_be_lost_sets_the_threshold(workspace):
     assert all(torch.equal(first[name], other[name]) for other in others for name in first)
 
 
+def test_at_most_one_ham_in_a_hundred_is_lost_and_the_card_tells_the_choice(workspace):
+    artifact = finetune.run(SETTINGS, workspace)
+    found = artifact.metadata["calibration"]
+    assert artifact.settings["threshold_for"] == found["threshold_for"] == "false-positive-rate"
+    assert artifact.settings["max_false_positive_rate"] == "1%"
+    assert (found["false_positives"], found["others"], found["allowed"]) == (0, 8, 0)
+    card = " ".join(artifact.file("README.md").read_text().split())
+    assert "It is the threshold for at most 1% of ham lost: catches" in card
+    assert "(95% interval 0.0% to 32.4%; 1% of 8 is less than one message" in card
+    plain = finetune.run(replace(SETTINGS, threshold_for="accuracy"), workspace)
+    assert plain.metadata["calibration"]["threshold"] == 0.5
+    assert plain.settings["max_false_positive_rate"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"threshold_for": "f1", "max_false_positive_rate": "1%"}, "contradict each other"),
+        ({"threshold_for": "recall"}, "`threshold_for` is 'recall'"),
+    ],
+)
+def test_a_choice_of_the_threshold_that_cannot_be_is_told_before_training(workspace, changes, told):
+    with pytest.raises(UsageError, match=told):
+        finetune.run(FinetuneSettings(**changes), workspace)
+
+
+def test_a_threshold_that_catches_little_is_warned_of():
+    heard = []
+
+    class Listener(Reporter):
+        def warn(self, text: str) -> None:
+            heard.append(text)
+
+    labels = {"positive_label": "spam", "other_label": "ham", "max_false_positive_rate": "1%"}
+    for goal, recall in (("f1", 0.1), ("false-positive-rate", 0.9), ("false-positive-rate", 0.1)):
+        record = labels | {"threshold_for": goal, "recall": recall}
+        finetune._warn_of_threshold(record, Listener())
+    assert len(heard) == 1
+    assert "catches only 10.0% of the spam, since at most 1% of the ham may be lost" in heard[0]
+
+
 def test_a_loss_that_cannot_be_is_told_before_training(workspace):
     with pytest.raises(UsageError, match="not a percentage"):
         finetune.run(FinetuneSettings(max_false_positive_rate="half"), workspace)
@@ -331,8 +398,9 @@ def test_with_more_labels_there_is_a_temperature_and_no_threshold(workspace, tmp
     )
     fetch.run(fetch.FetchSettings(str(file), str(workspace.root / "models/tiny/v1")), workspace)
     prepare.run(prepare.PrepareSettings(), workspace)
-    with pytest.raises(UsageError, match="for two labels"):
-        finetune.run(FinetuneSettings(max_false_positive_rate="1%"), workspace)
+    for choice in ({"max_false_positive_rate": "1%"}, {"threshold_for": "f1"}):
+        with pytest.raises(UsageError, match=f"`{next(iter(choice))}` is for two labels"):
+            finetune.run(FinetuneSettings(**choice), workspace)
     artifact = finetune.run(FinetuneSettings(epochs=1, device="cpu"), workspace)
     assert set(artifact.metadata["calibration"]) == {"temperature", "ece_before", "ece"}
 

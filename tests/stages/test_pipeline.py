@@ -114,7 +114,10 @@ def test_the_published_recipe_holds_where_the_model_recommends_nothing(settings,
     assert classifier.settings["schedule"] == "constant"
 
 
-def test_a_model_may_recommend_a_schedule(settings, workspace):
+def test_a_model_may_recommend_every_hyper_parameter(settings, workspace):
     file = Path(settings.fetch.model) / "finetuning.json"
-    file.write_text('{"last-block": {"epochs": 1, "schedule": "linear"}}')
-    assert steps(settings, workspace)[2].artifact.settings["schedule"] == "linear"
+    recommended = {"epochs": 1, "schedule": "linear", "warmup": 0.1, "accumulate": 2, "clip": 1.0}
+    recommended |= {"class_weights": "balanced", "dropout": 0.1, "patience": 1}
+    file.write_text(json.dumps({"last-block": recommended}))
+    made = steps(settings, workspace)[2].artifact.settings
+    assert {name: made[name] for name in recommended} == recommended

@@ -1,18 +1,26 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
+from transformers import get_cosine_schedule_with_warmup
 
-from spamgpt.data.batches import TokenizedMessages
+from spamgpt.data.batches import TokenizedMessages, shuffled_batches
 from spamgpt.errors import SpamgptError
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.weights import random_weights
 from spamgpt.reporting import SILENT
-from spamgpt.training.finetuning import EpochRecord, LabelledMessages, finetuning
+from spamgpt.training.finetuning import (
+    EpochRecord,
+    LabelledMessages,
+    balanced_class_weights,
+    finetuning,
+)
 from spamgpt.training.hyperparameters import Hyperparameters
 from spamgpt.training.policy import TrainingPolicy
 from spamgpt.training.trainer import Trainer, TrainingInterrupted
@@ -44,7 +52,9 @@ def some_split(messages: int, seed: int) -> LabelledMessages:
 TRAIN, VALIDATION = some_split(40, seed=1), some_split(20, seed=2)
 
 
-def training(policy: str = "all", **changes) -> Trainer[EpochRecord]:
+def training(
+    policy: str = "all", train: LabelledMessages = TRAIN, double: bool = False, **changes
+) -> Trainer[EpochRecord]:
     chosen = {
         "epochs": 4,
         "batch_size": 8,
@@ -54,10 +64,10 @@ def training(policy: str = "all", **changes) -> Trainer[EpochRecord]:
         "seed": 1,
         "keep_best": True,
     }
-    model = classifier()
+    model = classifier().double() if double else classifier()
     what = TrainingPolicy.from_name(policy, CONFIG.n_layer)
     what.apply(model)
-    return finetuning(model, what, Hyperparameters(**chosen | changes), TRAIN, VALIDATION, CPU)
+    return finetuning(model, what, Hyperparameters(**chosen | changes), train, VALIDATION, CPU)
 
 
 def run(training: Trainer, should_stop=lambda: False) -> list:
@@ -142,10 +152,19 @@ def test_the_epoch_with_the_best_validation_loss_is_kept_unless_the_last_is_aske
     assert not torch.equal(best.objective.model.head.weight, last.objective.model.head.weight)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "linear"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"schedule": "constant"},
+        {"schedule": "linear", "warmup": 0.06},
+        {"batch_size": 3, "accumulate": 3, "dropout": 0.2, "schedule": "cosine", "warmup": 0.2},
+        {"clip": 0.5, "class_weights": "balanced", "label_smoothing": 0.1, "patience": 2},
+    ],
+    ids=lambda options: " ".join(options),
+)
 @pytest.mark.parametrize("stop_after", [1, 5, 6, 7, 13])
-def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(stop_after, schedule):
-    whole = training(schedule=schedule)
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(stop_after, options):
+    whole = training(**options)
     run(whole)
     asked = 0
 
@@ -154,11 +173,12 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(stop_a
         asked += 1
         return asked == stop_after
 
-    interrupted = training(schedule=schedule)
+    interrupted = training(**options)
     with pytest.raises(TrainingInterrupted):
         run(interrupted, should_stop)
     state = copy.deepcopy(interrupted.state_dict())
-    resumed = training(schedule=schedule)
+    torch.manual_seed(9)
+    resumed = training(**options)
     resumed.load_state_dict(state)
     run(resumed)
     assert resumed.history == whole.history
@@ -166,7 +186,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(stop_a
 
 
 def test_the_linear_schedule_rises_and_falls_to_nothing():
-    one = training(epochs=10, batch_size=2, schedule="linear", learning_rate=1e-3)
+    one = training(epochs=10, batch_size=2, schedule="linear", warmup=0.06, learning_rate=1e-3)
     rates = []
     run(one, lambda: bool(rates.append(one.optimizer.learning_rate)))
     highest = max(rates)
@@ -198,12 +218,136 @@ def test_a_model_that_diverged_in_its_last_step_is_not_kept():
         run(one)
 
 
-def test_nothing_is_random_but_the_seed():
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_nothing_is_random_but_the_seed(dropout):
     torch.manual_seed(1)
-    first = training()
+    first = training(dropout=dropout)
     run(first)
     torch.manual_seed(2)
-    second = training()
+    state = torch.get_rng_state()
+    second = training(dropout=dropout)
     run(second)
+    assert torch.equal(torch.get_rng_state(), state)
     assert_same(first.trained_tensors(), second.trained_tensors())
     assert math.isfinite(first.history[-1].validation_loss)
+
+
+UNBALANCED = LabelledMessages(
+    TokenizedMessages(TRAIN.messages.token_ids[:35], [False] * 35),
+    torch.tensor([number % 5 == 1 for number in range(35)]).long(),
+)
+
+
+def plain_training(one: Trainer[EpochRecord], train: LabelledMessages, **chosen) -> dict:
+    """The parameters after the same steps by torch, scikit-learn and transformers alone."""
+    model = copy.deepcopy(one.objective.model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.1)
+    weights = compute_class_weight(
+        chosen["class_weights"], classes=np.array([0, 1]), y=train.labels.numpy()
+    )
+    size = chosen["batch_size"] * chosen["accumulate"]
+    epochs, batches = chosen["epochs"], -(-len(train) // size)
+    schedule = get_cosine_schedule_with_warmup(
+        optimizer, chosen["warmup"] * epochs * batches, epochs * batches
+    )
+    (factor,) = schedule.lr_lambdas
+    step = 0
+    for epoch in range(epochs):
+        for batch in shuffled_batches(len(train), size, seed=1, epoch=epoch + 1):
+            optimizer.param_groups[0]["lr"] = 3e-3 * factor(step + 0.5)
+            loss = torch.nn.functional.cross_entropy(
+                model(train.messages.pack(batch)),
+                train.labels[batch],
+                weight=torch.from_numpy(weights),
+                label_smoothing=chosen["label_smoothing"],
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), chosen["clip"])
+            optimizer.step()
+            step += 1
+    return dict(model.named_parameters())
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(8, 1), (3, 4), (1, 8)])
+def test_all_options_together_take_the_steps_of_plain_torch(batch_size, accumulate):
+    options = {
+        "epochs": 3,
+        "batch_size": batch_size,
+        "accumulate": accumulate,
+        "class_weights": "balanced",
+        "schedule": "cosine",
+        "warmup": 1 / 3,
+        "clip": 0.5,
+        "label_smoothing": 0.1,
+    }
+    one = training(train=UNBALANCED, double=True, keep_best=False, **options)
+    expected = plain_training(one, UNBALANCED, **options)
+    run(one)
+    for name, tensor in one.trained_tensors().items():
+        torch.testing.assert_close(tensor, expected[name].detach(), atol=1e-8, rtol=0)
+
+
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_accumulated_batches_are_one_batch_whatever_their_sizes(class_weights):
+    options = {"epochs": 2, "class_weights": class_weights, "keep_best": False}
+    accumulated, whole = (
+        training(train=UNBALANCED, double=True, batch_size=size, accumulate=times, **options)
+        for size, times in ((4, 3), (12, 1))
+    )
+    # The last step of an epoch is made of batches of 4, 4 and 3.
+    assert [len(batch) for batch in accumulated.objective.batches(0)] == [12, 12, 11]
+    run(accumulated)
+    run(whole)
+    for name, tensor in whole.trained_tensors().items():
+        torch.testing.assert_close(accumulated.trained_tensors()[name], tensor, atol=1e-9, rtol=0)
+
+
+def test_the_weights_of_the_labels_are_those_of_scikit_learn():
+    labels = torch.tensor([0, 2, 2, 2, 1, 2, 0])
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels.numpy())
+    assert balanced_class_weights(labels, 3).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("patience", "losses", "trained"),
+    [
+        (0, [0.5, 0.6, 0.7, 0.8, 0.9], 5),
+        (1, [0.5, 0.4, 0.3, 0.31, 0.2], 4),
+        (2, [0.5, 0.4, 0.6, 0.4, 0.1], 4),  # as low is not lower
+        (2, [0.5, 0.6, 0.4, 0.6, 0.3], 5),
+    ],
+)
+def test_patience_ends_training_after_epochs_without_a_lower_validation_loss(
+    patience, losses, trained, monkeypatch
+):
+    one = training(patience=patience, epochs=5)
+
+    def measured(state, *others):
+        return EpochRecord(state.epoch + 1, 0.1, 1.0, losses[state.epoch], 1.0)
+
+    monkeypatch.setattr(one.objective, "measure", measured)
+    assert len(run(one)) == trained
+    assert one.kept.validation_loss == min(losses[:trained])
+
+
+def test_dropout_is_drawn_from_the_seed_and_off_where_epochs_are_measured():
+    without, one, again, other = (
+        training(dropout=share, seed=seed)
+        for share, seed in ((0.0, 1), (0.3, 1), (0.3, 1), (0.3, 2))
+    )
+    for each in (without, one, again, other):
+        run(each)
+    assert_same(one.trained_tensors(), again.trained_tensors())
+    names = one.trained_tensors().keys()
+    for different in (without, other):
+        assert any(
+            not torch.equal(one.trained_tensors()[name], different.trained_tensors()[name])
+            for name in names
+        )
+    model = one.objective.model
+    assert not model.training
+    packed = VALIDATION.messages.pack(range(20))
+    assert torch.equal(model(packed), model(packed))
+    loss = torch.nn.functional.cross_entropy(model(packed), VALIDATION.labels)
+    assert one.kept.validation_loss == pytest.approx(loss.item(), abs=1e-5)

@@ -57,6 +57,19 @@ def test_a_policy_of_more_blocks_takes_what_is_recommended_for_the_last(tmp_path
         ("schedule", "steep"),
         ("schedule", 1),
         ("schedule", ["linear"]),
+        ("warmup", 1.5),
+        ("warmup", "6%"),
+        ("accumulate", 0),
+        ("accumulate", 2.0),
+        ("class_weights", "even"),
+        ("class_weights", True),
+        ("clip", -1),
+        ("dropout", 1),
+        ("dropout", -0.1),
+        ("dropout", "a little"),
+        ("label_smoothing", 1.0),
+        ("patience", -1),
+        ("patience", 1.5),
     ],
 )
 def test_a_value_that_cannot_be_is_named_with_what_it_has_to_be(tmp_path, name, value):
@@ -77,6 +90,34 @@ def test_a_value_that_cannot_be_is_named_with_what_it_has_to_be(tmp_path, name, 
 def test_a_file_of_another_shape_is_refused(tmp_path, content):
     with pytest.raises(BadDataError, match=r"finetuning\.json: "):
         read(tmp_path, content)
+
+
+def test_what_is_new_is_off_unless_given_or_recommended():
+    chosen = with_recommendations({"epochs": 3}, {"clip": 1, "dropout": 0.1}, 7, keep_best=True)
+    assert (chosen.clip, chosen.dropout) == (1.0, 0.1)
+    assert (chosen.accumulate, chosen.class_weights, chosen.patience) == (1, "none", 0)
+    assert (chosen.label_smoothing, chosen.warmup) == (0.0, 0.0)
+    off = with_recommendations({"clip": 0.0, "dropout": 0}, {"clip": 1, "dropout": 0.1}, 7, True)
+    assert (off.clip, off.dropout) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "given", "warmup"),
+    [("constant", None, 0), ("linear", None, 0.06), ("cosine", None, 0.06), ("linear", 0, 0)],
+)
+def test_the_warm_up_is_that_of_the_schedule_unless_given(schedule, given, warmup):
+    chosen = with_recommendations({"schedule": schedule, "warmup": given}, {}, 1, keep_best=True)
+    assert chosen.warmup == warmup
+
+
+def test_the_sentence_tells_what_is_not_usual():
+    given = {"schedule": "cosine", "warmup": 0, "accumulate": 4, "class_weights": "balanced"}
+    given |= {"clip": 1, "dropout": 0.1, "label_smoothing": 0.05, "patience": 2}
+    assert str(with_recommendations(given, {}, seed=1, keep_best=True)) == (
+        "for 5 epochs in batches of 8, 4 to a step, at a learning rate of 5e-05, with cosine decay "
+        "to 0; balanced class weights; gradients clipped to 1; dropout 0.1; label smoothing 0.05; "
+        "patience 2"
+    )
 
 
 def test_the_sentence_tells_how_it_is_trained():

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -158,7 +159,7 @@ def test_a_loss_that_is_no_number_is_told_with_its_place():
 
 # What a process trains; with a rank, together with another.
 PROGRAM = """
-import sys, torch
+import json, sys, torch
 from spamgpt.data.batches import TokenizedMessages
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.config import GPT2Config
@@ -169,7 +170,7 @@ from spamgpt.training.finetuning import LabelledMessages, finetuning
 from spamgpt.training.hyperparameters import Hyperparameters
 from spamgpt.training.policy import TrainingPolicy
 
-rank, meeting, out = sys.argv[1:]
+rank, meeting, out, options = sys.argv[1:]
 if rank != "alone":
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{meeting}", rank=int(rank), world_size=2
@@ -181,8 +182,10 @@ model = GPT2Classifier(gpt2, labels=2)
 policy = TrainingPolicy.from_name("last-block", 2)
 policy.apply(model)
 ids = [[7 + n % 2, *range(10, 10 + n)] for n in range(13)]  # the last batch holds one message
-split = LabelledMessages(TokenizedMessages(ids, [False] * 13), torch.arange(13) % 2)
-chosen = Hyperparameters(2, 4, 1e-3, 0.1, "linear", seed=1, keep_best=True)
+split = LabelledMessages(TokenizedMessages(ids, [False] * 13), torch.arange(13) % 3 // 2)
+chosen = Hyperparameters(
+    2, 4, 1e-3, 0.1, "linear", seed=1, keep_best=True, warmup=0.06, **json.loads(options)
+)
 trainer = finetuning(model, policy, chosen, split, split, torch.device("cpu"))
 saved = []
 trainer.run(SILENT, lambda record: None, lambda: saved.append(1), lambda: False)
@@ -193,10 +196,14 @@ if rank != "alone":
 """
 
 
-def test_two_processes_learn_what_one_learns_and_one_of_them_saves(tmp_path):
+@pytest.mark.parametrize(
+    "options", [{}, {"accumulate": 2, "class_weights": "balanced", "label_smoothing": 0.1}]
+)
+def test_two_processes_learn_what_one_learns_and_one_of_them_saves(tmp_path, options):
+    told = json.dumps(options)
     processes = {
         rank: subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, rank, tmp_path / "meeting", tmp_path / rank],
+            [sys.executable, "-c", PROGRAM, rank, tmp_path / "meeting", tmp_path / rank, told],
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -351,6 +351,30 @@ def test_training_follows_the_loss_curve_of_the_plain_way_for_twenty_steps(
     assert sum(losses["plain"][-5:]) < sum(losses["plain"][:5])
 
 
+@pytest.mark.parametrize("policy", ["last-block", "last-2-blocks"])
+def test_dropout_is_only_in_what_is_trained_so_the_trunk_can_be_kept(cache, policy):
+    labels = torch.arange(40) % 2
+    learnt = []
+    for kept in (False, True):
+        classifier = model(policy)
+        split = LabelledMessages(SPLITS["train"], labels)
+        if kept:
+            trunks = run_trunk(classifier.gpt2, specification(policy), SPLITS, cache, SILENT)
+            split = dataclasses.replace(split, trunk=trunks["train"])
+        training = finetuning(
+            classifier,
+            TrainingPolicy.from_name(policy, 3),
+            Hyperparameters(2, 8, 1e-3, 0.1, "constant", 5, keep_best=False, dropout=0.2),
+            split,
+            split,
+            CPU,
+        )
+        training.run(SILENT, lambda record: None, lambda: None, lambda: False)
+        learnt.append(training.trained_tensors())
+    for name, tensor in learnt[0].items():
+        torch.testing.assert_close(learnt[1][name], tensor, atol=1e-5, rtol=0)
+
+
 def test_after_a_change_of_the_models_code_nothing_old_is_taken(cache, runs, monkeypatch):
     gpt2, chosen = model("last-block").gpt2, specification("last-block")
     run_trunk(gpt2, chosen, SPLITS, cache, SILENT)

@@ -16,23 +16,26 @@ def compiled_by_shape(x: Tensor) -> bool:
     return x.dtype == torch.bfloat16 and x.device.type == "cpu"
 
 
-def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float = 0.0) -> Tensor:
     """softmax(query key^T / sqrt(width)) value, where a token sees itself and those before it.
 
-    All four are (messages, n_head, longest, width), width being n_embd / n_head.
+    All four are (messages, n_head, longest, width), width being n_embd / n_head. Of the softmax a
+    share `dropout` is dropped at random.
     """
-    if not compiled_by_shape(query):
-        return F.scaled_dot_product_attention(query, key, value, is_causal=True)
+    if dropout or not compiled_by_shape(query):
+        return F.scaled_dot_product_attention(query, key, value, is_causal=True, dropout_p=dropout)
     longest = query.shape[2]
     hidden = query.new_full((longest, longest), -math.inf).triu(1)
     return _by_products(query, key, value, hidden)
 
 
-def full_attention(query: Tensor, key: Tensor, value: Tensor, lengths: Tensor) -> Tensor:
+def full_attention(
+    query: Tensor, key: Tensor, value: Tensor, lengths: Tensor, dropout: float = 0.0
+) -> Tensor:
     """softmax(query key^T / sqrt(width)) value, where a token sees all of its message.
 
-    Shapes as for `causal_attention`; `lengths`, (up to messages,), is how many tokens a message
-    has. What stands behind them is not seen; messages beyond those are not looked at.
+    Shapes and dropout as for `causal_attention`; `lengths`, (up to messages,), is how many tokens a
+    message has. What stands behind them is not seen; messages beyond those are not looked at.
     """
     messages, n_head, longest, _ = query.shape
     # A message that sees nothing at all would be NaN.
@@ -40,8 +43,10 @@ def full_attention(query: Tensor, key: Tensor, value: Tensor, lengths: Tensor) -
     behind = torch.arange(longest, device=lengths.device) >= lengths[:, None]
     hidden = query.new_zeros(messages, 1, 1, longest)
     hidden.masked_fill_(behind[:, None, None], -math.inf)
-    if not compiled_by_shape(query):
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=hidden)
+    if dropout or not compiled_by_shape(query):
+        return F.scaled_dot_product_attention(
+            query, key, value, attn_mask=hidden, dropout_p=dropout
+        )
     return _by_products(query, key, value, hidden.repeat_interleave(n_head, 0).flatten(0, 1))
 
 

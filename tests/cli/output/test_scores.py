@@ -187,9 +187,16 @@ def test_json_alone_leaves_the_extras_of_the_report_out(spamgpt, trained_workspa
 
 def test_finetune_says_what_the_validation_split_set(spamgpt, trained_workspace):
     arguments = ("finetune", "--epochs", 1, "-w", trained_workspace)
-    assert re.search(r"threshold +[\d.]+ for best F1: catches", spamgpt(*arguments).out)
+    protects = (
+        r"threshold +[\d.]+ for at most 1% of ham lost: catches [\d.]+% of spam, loses 0 of 8"
+    )
+    assert re.search(protects, spamgpt(*arguments).out)
+    assert "for the best F1: catches" in spamgpt(*arguments, "--threshold-for", "f1").out
     result = spamgpt(*arguments, "--max-false-positive-rate", "10%")
-    assert "for ham lost up to 10%" in result.out
+    assert "for at most 10% of ham lost" in result.out
+    both = spamgpt(*arguments, "--max-false-positive-rate", "10%", "--threshold-for", "accuracy")
+    assert both.status == 2
+    assert "--max-false-positive-rate 10% and --threshold-for accuracy contradict" in both.err
     wrong = spamgpt(*arguments, "--max-false-positive-rate", "0.5")
     assert wrong.status == 2
     assert "--max-false-positive-rate 0.5%" in wrong.err

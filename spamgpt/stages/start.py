@@ -1,0 +1,93 @@
+"""What a fine-tuning starts from: the pretrained model with a new head, or a classifier."""
+
+from collections.abc import Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spamgpt.stages.plan import Plan
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from spamgpt.gpt2.classifier import GPT2Classifier
+    from spamgpt.gpt2.tokenizer import Tokenizer
+    from spamgpt.training.policy import TrainingPolicy
+
+
+@dataclass(frozen=True)
+class Start:
+    """The model as it is before training.
+
+    `changed` names the tensors that earlier training changed. The frozen blocks, which none of it
+    changed where `pretrained_trunk`, are known by `trunk_digest`.
+    """
+
+    model: "GPT2Classifier"
+    tokenizer: "Tokenizer"
+    changed: Set[str]
+    pretrained_trunk: bool
+    trunk_digest: str
+
+
+def load_start(planned: Plan) -> Start:
+    """Loads what the plan names. Raises IntegrityError, BadDataError or ModelFormatError."""
+    from spamgpt.classifier.folder import CONFIG_FILE, TRAINED_FILE, read_trained
+    from spamgpt.classifier.model import load_model
+    from spamgpt.gpt2.adapters import merge_adapters
+    from spamgpt.gpt2.classifier import GPT2Classifier
+    from spamgpt.gpt2.weights import read_tensors
+
+    gpt2, tokenizer = load_model(planned.model)
+    digest, start, settings = planned.model.digest, planned.start, planned.settings
+    if start is None:
+        model = GPT2Classifier(
+            gpt2, len(planned.labels), settings.seed, settings.pooling, settings.attention
+        )
+        return Start(model, tokenizer, set(), True, digest)
+    for name in (CONFIG_FILE, TRAINED_FILE):
+        start.check(name)
+    files = read_trained(start.folder, (gpt2, tokenizer), planned.model.folder)
+    changed: Set[str] = read_tensors(start.folder / TRAINED_FILE).keys()
+    if files.config.lora:
+        merge_adapters(files.model.gpt2)
+        changed = _from_block(files.model, files.unchanged)
+    pretrained_trunk = files.unchanged >= planned.policy.frozen_blocks
+    if not pretrained_trunk:
+        digest += f" {start.digest}"
+    return Start(files.model, tokenizer, changed, pretrained_trunk, digest)
+
+
+def changed_tensors(
+    model: "GPT2Classifier", policy: "TrainingPolicy", changed: Set[str]
+) -> dict[str, "Tensor"]:
+    """What a classifier trained onward keeps: the tensors named, with adapters merged into them."""
+    from spamgpt.gpt2.adapters import merge_adapters
+
+    if policy.lora:
+        merge_adapters(model.gpt2)
+        changed = changed | _from_block(model, policy.frozen_blocks)
+    return {name: p.detach() for name, p in model.named_parameters() if name in changed}
+
+
+def _from_block(model: "GPT2Classifier", first: int) -> set[str]:
+    """The names of all parameters from a block on: those that a classifier's file has together."""
+    before = ("gpt2.wte.", "gpt2.wpe.", *(f"gpt2.h.{number}." for number in range(first)))
+    return {name for name, _ in model.named_parameters() if not name.startswith(before)}
+
+
+def keep_seen(planned: Plan, path: Path) -> None:
+    """Keeps what was trained on, by this run and those that it goes on from.
+
+    The salt comes from the data, so that the same settings and inputs give the same bytes. Where a
+    classifier to start from has no record, none is kept: half of one would be taken for all.
+    """
+    from spamgpt.data.rows import TEXT
+    from spamgpt.data.seen import SEEN_FILE, write_more_seen, write_seen
+    from spamgpt.data.tables import read_table
+
+    texts = read_table(planned.prepared.file("train.csv"))[TEXT]
+    if planned.start is None:
+        write_seen(texts, bytes.fromhex(planned.prepared.digest)[:16], path)
+    elif SEEN_FILE in planned.start.files:
+        write_more_seen(texts, planned.start.file(SEEN_FILE), path)
