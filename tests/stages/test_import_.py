@@ -104,6 +104,19 @@ def test_its_model_is_trained_onward_where_it_is_named_and_not_by_chance(importe
     assert trained.manifest["inputs"][1]["artifact"] == "models/imported-f/v1"
 
 
+def test_it_is_trained_onward_with_its_head(imported):
+    settings = finetune.FinetuneSettings(start_from="v2", epochs=1, learning_rate=0.0, device="cpu")
+    onward = finetune.run(settings, imported)
+    assert [entry["artifact"] for entry in onward.manifest["inputs"][1:]] == [
+        "models/imported-f/v1",
+        "classifiers/v2",
+    ]
+    logits = [np.log(answers(imported, name)) for name in ("v1", "v3")]
+    # The temperature is fitted anew; all else is as it was.
+    first, second = (each[:, 1] - each[:, 0] for each in logits)
+    assert np.corrcoef(first, second)[0, 1] > 0.999
+
+
 def test_importing_the_same_again_keeps_one_model(imported, tmp_path):
     run(ImportSettings(str(tmp_path / "f.spamgpt")), imported)
     assert len(imported.folders("models")) == 2
@@ -213,6 +226,11 @@ def test_a_state_dictionary_is_read_with_its_padding_wherever_it_goes(
     export.run(export.ExportSettings("v2", "bundle", tmp_path / "f.spamgpt"), workspace)
     run(ImportSettings(str(tmp_path / "f.spamgpt")), Workspace(tmp_path / "new"))
     np.testing.assert_allclose(answers(Workspace(tmp_path / "new")), expected, atol=1e-6)
+    onward = finetune.FinetuneSettings(
+        start_from="v2", pooling="last-position", padding="60", epochs=1, device="cpu"
+    )
+    trained = finetune.run(onward, workspace)
+    assert SpamClassifier.from_pretrained(trained.folder).config.padding == 60
     for to, place in (("huggingface", "out"), ("onnx", "out.onnx")):
         with pytest.raises(UsageError, match="`pooling=last-position`"):
             export.run(export.ExportSettings("v2", to, tmp_path / place), workspace)
