@@ -5,6 +5,8 @@ import pytest
 from spamgpt import SpamClassifier
 from spamgpt.errors import UsageError
 from spamgpt.stages.export import ExportSettings, run
+from spamgpt.stages.finetune import FinetuneSettings
+from spamgpt.stages.finetune import run as finetune
 from spamgpt.workspace import Workspace
 
 
@@ -46,6 +48,26 @@ def test_an_onnx_file_is_measured_on_the_validation_split_of_its_classifier(work
     count = prepared.metadata["splits"]["validation"]["messages"]
     assert exported.agreement.messages == count
     assert exported.agreement.same_label > 0.9
+
+
+def test_adapters_leave_merged(workspace, tmp_path):
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    settings = FinetuneSettings(lora_rank=4, epochs=2, learning_rate=1e-2, device="cpu")
+    trained = finetune(settings, workspace)
+    texts = ["WIN a FREE prize", "see you at home", "x"]
+    exact = SpamClassifier.from_pretrained(trained.folder, device="cpu", precision="fp32")
+    expected = exact.predict_proba(texts)
+    run(ExportSettings("v2", "huggingface", tmp_path / "out", device="cpu"), workspace)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+    with torch.no_grad():
+        logits = model(**tokenizer(texts, return_tensors="pt", padding=True)).logits
+    assert logits.softmax(-1).numpy() == pytest.approx(expected, abs=1e-4)
+    exported = run(ExportSettings("v2", "onnx", tmp_path / "a.onnx", device="cpu"), workspace)
+    assert exported.agreement is not None
+    assert exported.agreement.largest_difference < 1e-4
 
 
 def test_what_was_exported_can_be_exported_again(workspace, tmp_path):
