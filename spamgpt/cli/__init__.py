@@ -8,6 +8,7 @@ import keyword
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
@@ -33,15 +34,20 @@ SUMMARIES: Mapping[str, str] = {
 }
 
 
+def module_of(command: str) -> ModuleType:
+    """The file of a command, imported."""
+    # A word of the language, such as import, cannot name one.
+    file = f"{command}_" if keyword.iskeyword(command) else command
+    return importlib.import_module(f"spamgpt.cli.{file}")
+
+
 class _Commands(Mapping[str, Any]):
     """The commands by name, each imported when it is asked for."""
 
     def __getitem__(self, name: str) -> Any:
         if name not in SUMMARIES:
             raise KeyError(name)
-        # A word of the language cannot name a module that is to be imported elsewhere.
-        file = f"{name}_" if keyword.iskeyword(name) else name
-        module = importlib.import_module(f"spamgpt.cli.{file}")
+        module = module_of(name)
         command = module.command
         app = typer.Typer(
             rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False
