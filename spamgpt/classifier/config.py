@@ -75,10 +75,13 @@ class ClassifierConfig:
             values["lora"] = LoraConfig(**lora | {"targets": tuple(lora["targets"])})
         return cls(**values)
 
+    def to_json(self) -> str:
+        """All fields as JSON."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
     def write(self, path: Path) -> None:
         """Writes all fields as JSON."""
-        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
-        path.write_text(text, encoding="utf-8")
+        path.write_text(self.to_json(), encoding="utf-8")
 
     def read(self, messages: "TokenizedMessages", end_of_text: int) -> "TokenizedMessages":
         """The messages as the model is given them: padded, where it can see padding.

@@ -115,7 +115,7 @@ def model_name(source: str) -> str:
     if is_published(source):
         return source
     if source.startswith("hf:"):
-        return artifact_name(_parse_repository(source).repository.replace("/", "--"))
+        return artifact_name(parse_repository(source).repository.replace("/", "--"))
     if Path(source).is_dir():
         return artifact_name(Path(source).resolve().name)
     raise MissingInputError(
@@ -145,7 +145,7 @@ def obtain_model(
     """
     wanted = _wanted(with_weights)
     if source in PUBLISHED_MODELS or source.startswith("hf:"):
-        model = PUBLISHED_MODELS.get(source) or _parse_repository(source)
+        model = PUBLISHED_MODELS.get(source) or parse_repository(source)
         return _from_hub(model, wanted, folder, reporter)
     if source == MINI_NAME:
         found = _from_folder(MINI_FOLDER, wanted, folder)
@@ -166,7 +166,8 @@ def _wanted(with_weights: bool) -> list[str]:
     return [CONFIG_FILE, *TOKENIZER_FILES] + [WEIGHTS_FILE] * with_weights
 
 
-def _parse_repository(source: str) -> HubModel:
+def parse_repository(source: str) -> HubModel:
+    """The repository of `hf:owner/name@revision`; raises UsageError if it is not written so."""
     match = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)@([\w./-]+)", source)
     if not match:
         raise UsageError(
@@ -203,8 +204,8 @@ def _from_hub(
         disable_progress_bars()
     digests = {}
     for name in wanted:
-        with _heard_by(reporter):
-            cached = _download(model, name)
+        with heard_by(reporter):
+            cached = download(model, name)
         digests[name] = sha256(cached)
         expected = model.sha256.get(name, digests[name])
         if digests[name] != expected:
@@ -218,13 +219,13 @@ def _from_hub(
             )
         if name == CONFIG_FILE:
             GPT2Config.from_file(cached)
-        _link_or_copy(cached.resolve(), folder / name)
+        link_or_copy(cached.resolve(), folder / name)
     return FetchedModel(digests, f"{model.repository}@{model.revision}")
 
 
 @contextmanager
-def _heard_by(reporter: Reporter) -> Iterator[None]:
-    """Hands what the library logs, such as that it tries again, to the reporter.
+def heard_by(reporter: Reporter) -> Iterator[None]:
+    """Hands what the Hub's library logs, such as that it tries again, to the reporter.
 
     It would write it to standard error, where even a quiet command shows it, with all that a
     server put into it.
@@ -247,8 +248,11 @@ class _Notes(logging.Handler):
         self._reporter.note(" ".join(record.getMessage().split()))
 
 
-def _download(model: HubModel, name: str) -> Path:
-    """The path of a file in the Hub's cache, downloaded if need be (a broken transfer resumes)."""
+def download(model: HubModel, name: str) -> Path:
+    """The path of a file in the Hub's cache, downloaded if need be (a broken transfer resumes).
+
+    Raises NetworkError; its cause is RemoteEntryNotFoundError if the repository lacks the file.
+    """
     hint = "Check the network, set HF_ENDPOINT to a mirror, or give a local folder: `model=FOLDER`"
     try:
         if not isinstance(
@@ -267,7 +271,7 @@ def _download(model: HubModel, name: str) -> Path:
         # whatever it is, the file did not come. A full disk is told as such.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        reason, cause = _reason(error), error
+        reason, cause = reason_of(error), error
     raise NetworkError(
         f"{name} of {model.repository} could not be downloaded: {reason}.", hint
     ) from cause
@@ -287,11 +291,11 @@ def _knock(model: HubModel, name: str) -> None:
         pass
     except Exception as error:
         raise ConnectionError(
-            f"{constants.ENDPOINT} cannot be reached ({_reason(error)})"
+            f"{constants.ENDPOINT} cannot be reached ({reason_of(error)})"
         ) from error
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """One short line out of the nested errors of the library."""
     if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
         # It found nothing in its cache, but only looked there for the reason that it hides.
@@ -301,7 +305,8 @@ def _reason(error: Exception) -> str:
     return str(error).partition("\n")[0].rstrip(".") or type(error).__name__
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
+    """Gives a file another place, without a copy where that is possible."""
     try:
         os.link(source, target)
     except OSError:  # another file system, or one without hard links

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
+from statistics import fmean
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +48,7 @@ class EpochRecord:
     """Loss (nats a message) and accuracy over the whole splits after an epoch.
 
     Every message counts the same, and towards its own label alone, however it was trained.
+    Without validation, the training loss is that of the epoch's steps, and the rest is NaN.
     """
 
     epoch: int
@@ -61,14 +63,14 @@ def finetuning(
     policy: TrainingPolicy,
     hyperparameters: Hyperparameters,
     training: LabelledMessages,
-    validation: LabelledMessages,
+    validation: LabelledMessages | None,
     device: torch.device,
     bfloat16: bool = False,
 ) -> Trainer[EpochRecord]:
     """A run that fine-tunes what the policy says, which must have been applied to the model.
 
-    With `bfloat16` the matrix products of what is trained are in that precision; the weights are
-    float32.
+    Without `validation` nothing is measured but the loss of the steps. With `bfloat16` the matrix
+    products of what is trained are in that precision; the weights are float32.
     """
     model.to(device)
     if hyperparameters.dropout:
@@ -97,7 +99,7 @@ class Finetuning:
         model: GPT2Classifier,
         hyperparameters: Hyperparameters,
         training: LabelledMessages,
-        validation: LabelledMessages,
+        validation: LabelledMessages | None,
         device: torch.device,
         bfloat16: bool = False,
     ) -> None:
@@ -167,6 +169,8 @@ class Finetuning:
         should_stop: Callable[[], bool],
     ) -> EpochRecord:
         """Loss and accuracy over both splits."""
+        if self._validation is None:
+            return EpochRecord(state.epoch + 1, fmean(state.losses), nan, nan, nan)
         splits = (self._training, self._validation)
         self.model.eval()
         with reporter.task(
