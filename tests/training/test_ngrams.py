@@ -50,7 +50,7 @@ def test_rare_n_grams_count_more_and_unseen_ones_nothing(tokenizer):
     packed = messages.pack(range(len(TEXTS)))
     documents = torch.bincount(model.counts(packed).bucket, minlength=2 * BUCKETS)
     once, thrice = model.idf[documents == 1], model.idf[documents == 3]
-    assert once.unique().tolist() == pytest.approx([1 + np.log(7 / 2)])
-    assert thrice.unique().tolist() == pytest.approx([1 + np.log(7 / 4)])
+    assert once.unique().tolist() == pytest.approx([1 + np.log(7 / 2)], rel=1e-3)
+    assert thrice.unique().tolist() == pytest.approx([1 + np.log(7 / 4)], rel=1e-3)
     assert not model.idf[documents == 0].any()
     assert not model.weight[documents == 0].any()
