@@ -31,6 +31,7 @@ from spamgpt.gpt2.folder import (
     load_tokenizer,
 )
 from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.ngrams import NGrams
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.gpt2.weights import differences, read_tensors, write_weights
 
@@ -43,7 +44,8 @@ SAVED_CONFIG_FILE = "spamgpt.json"
 _REMEDY = "Make the classifier again: spamgpt finetune"
 # How the classifier and the weight files of GPT-2 call the model.
 _HERE, _IN_FILES = "gpt2.", "transformer."
-HEAD = "head."
+# What a classifier has besides a GPT-2.
+ON_TOP = ("head.", "ngrams.")
 _IN_BLOCK = re.compile(r"gpt2\.h\.(\d+)\.")
 
 
@@ -87,7 +89,7 @@ def read_trained(
     """
     gpt2, tokenizer = pretrained
     config = ClassifierConfig.from_file(folder / CONFIG_FILE)
-    model = _model(gpt2, config, folder / CONFIG_FILE)
+    model = _model(gpt2, tokenizer, config, folder / CONFIG_FILE)
     path, weights = folder / TRAINED_FILE, pretrained_folder / WEIGHTS_FILE
     try:
         trained = load_file(path)
@@ -135,7 +137,7 @@ def assemble(
     tokenizer = load_tokenizer(folder, shape)
     with device("meta"):
         gpt2 = GPT2(shape)
-    model = _model(gpt2, config, folder / SAVED_CONFIG_FILE)
+    model = _model(gpt2, tokenizer, config, folder / SAVED_CONFIG_FILE)
     _assign(model, tensors, origin, whole=True)
     sources = Sources(tensors, files_in(folder), card_in(folder))
     return ClassifierFiles(model, tokenizer, config, weights, shape.n_layer, sources)
@@ -144,7 +146,8 @@ def assemble(
 def named_as_here(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a weight file, which lacks the prefix of the model, by their names here."""
     return {
-        name if name.startswith(HEAD) else _HERE + name: tensor for name, tensor in tensors.items()
+        name if name.startswith(ON_TOP) else _HERE + name: tensor
+        for name, tensor in tensors.items()
     }
 
 
@@ -166,15 +169,20 @@ def card_in(folder: Path) -> bytes | None:
     return (folder / CARD_FILE).read_bytes() if (folder / CARD_FILE).exists() else None
 
 
-def _model(gpt2: GPT2, config: ClassifierConfig, path: Path) -> GPT2Classifier:
+def _model(
+    gpt2: GPT2, tokenizer: Tokenizer, config: ClassifierConfig, path: Path
+) -> GPT2Classifier:
     """The model that a configuration, read from `path`, asks for."""
     context = gpt2.config.n_positions
     if config.padding is not None and config.padding > context:
         problem = f"padding is {config.padding}, and the model's context {context} tokens"
         raise BadDataError(f"{path}: {problem}.", _REMEDY)
-    return GPT2Classifier(
+    model = GPT2Classifier(
         gpt2, len(config.labels), pooling=config.pooling, attention=config.attention
     )
+    if config.ngrams:
+        model.ngrams = NGrams(tokenizer.spellings, len(config.labels))
+    return model
 
 
 def write_saved(
@@ -277,7 +285,7 @@ def _assign_adapters(
     expected = {
         name: tuple(tensor.shape)
         for name, tensor in model.state_dict().items()
-        if is_adapter(name) or name.startswith(HEAD)
+        if is_adapter(name) or name.startswith(ON_TOP)
     }
     _load(model, expected, tensors, path)
     return first
@@ -298,7 +306,7 @@ def _load(
 
 def _place(name: str, n_layer: int) -> int:
     """Where a tensor stands: 0 in the embeddings, 1 in the first block, at last in the head."""
-    if name.startswith(HEAD):
+    if name.startswith(ON_TOP):
         return n_layer + 2
     if name.startswith("gpt2.ln_f."):
         return n_layer + 1

@@ -14,8 +14,10 @@ def test_a_plain_classifier_can_be_expressed():
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("pooling", "mean"), ("attention", "full"), ("padding", 40)]
+    ("setting", "value"),
+    [("pooling", "mean"), ("attention", "full"), ("padding", 40), ("ngrams", True)],
 )
 def test_the_setting_that_cannot_be_expressed_is_named(setting, value):
-    with pytest.raises(UsageError, match=f"transformers cannot express `{setting}={value}`"):
+    told = "true" if value is True else value
+    with pytest.raises(UsageError, match=f"transformers cannot express `{setting}={told}`"):
         require_plain(replace(PLAIN, **{setting: value}), "transformers")
