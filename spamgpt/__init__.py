@@ -4,7 +4,8 @@
     classifier = SpamClassifier.from_pretrained("workspace")
     classifier.predict(["see you at 7"])
 
-Importing the package imports no torch; using the classifier does.
+`SpamGPTClassifier` trains one as an estimator of scikit-learn. Importing the package imports
+neither torch nor scikit-learn; using a classifier does.
 """
 
 import os
@@ -14,6 +15,7 @@ from spamgpt.version import __version__
 
 if TYPE_CHECKING:
     from spamgpt.classifier.model import SpamClassifier
+    from spamgpt.estimator import SpamGPTClassifier
 
 # torch's threads wait for each other after each of many short products. They spin for milliseconds
 # before they sleep and, once another process computes, take the processor from the very thread
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
     os.environ["GOMP_SPINCOUNT"] = "2000"
 
-__all__ = ["SpamClassifier", "__version__"]
+__all__ = ["SpamClassifier", "SpamGPTClassifier", "__version__"]
 
 
 def __getattr__(name: str) -> object:
@@ -31,4 +33,8 @@ def __getattr__(name: str) -> object:
         from spamgpt.classifier.model import SpamClassifier
 
         return SpamClassifier
+    if name == "SpamGPTClassifier":
+        from spamgpt.estimator import SpamGPTClassifier
+
+        return SpamGPTClassifier
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -34,7 +34,8 @@ class ClassifierConfig:
 
     `pooling` is what of a message the head reads, `attention` what a token sees of it. `padding` is
     the length in tokens that messages are padded to and read by; None: each has its own, up to the
-    model's context length. With `lora`, what was trained of the blocks is low-rank adapters.
+    model's context length. With `lora`, what was trained of the blocks is low-rank adapters. With
+    `ngrams`, the logits of a linear model on n-grams are added to GPT-2's.
     """
 
     labels: list[str]
@@ -46,6 +47,7 @@ class ClassifierConfig:
     attention: AttentionPattern = "causal"
     padding: int | None = None
     lora: LoraConfig | None = None
+    ngrams: bool = False
     format_version: int = FORMAT_VERSION
 
     @classmethod
@@ -73,10 +75,13 @@ class ClassifierConfig:
             values["lora"] = LoraConfig(**lora | {"targets": tuple(lora["targets"])})
         return cls(**values)
 
+    def to_json(self) -> str:
+        """All fields as JSON."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
     def write(self, path: Path) -> None:
         """Writes all fields as JSON."""
-        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
-        path.write_text(text, encoding="utf-8")
+        path.write_text(self.to_json(), encoding="utf-8")
 
     def read(self, messages: "TokenizedMessages", end_of_text: int) -> "TokenizedMessages":
         """The messages as the model is given them: padded, where it can see padding.
@@ -165,6 +170,7 @@ def _problem(values: Mapping[str, Any]) -> str | None:
             f"null or rank, alpha and targets, of {', '.join(PROJECTIONS)}",
             lambda value: value is None or _is_lora(value),
         ),
+        "ngrams": ("true or false", lambda value: isinstance(value, bool)),
         "format_version": ("a version", lambda value: _is_whole(value) and value > 0),
     }
     for name, (what, fits) in expected.items():

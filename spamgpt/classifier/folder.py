@@ -8,7 +8,7 @@ import json
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from spamgpt.gpt2.folder import (
     load_tokenizer,
 )
 from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.ngrams import NGrams
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.gpt2.weights import differences, read_tensors, write_weights
 
@@ -43,6 +44,8 @@ SAVED_CONFIG_FILE = "spamgpt.json"
 _REMEDY = "Make the classifier again: spamgpt finetune"
 # How the classifier and the weight files of GPT-2 call the model.
 _HERE, _IN_FILES = "gpt2.", "transformer."
+# What a classifier has besides a GPT-2.
+ON_TOP = ("head.", "ngrams.")
 _IN_BLOCK = re.compile(r"gpt2\.h\.(\d+)\.")
 
 
@@ -51,13 +54,13 @@ class Sources:
     """What a classifier is saved from.
 
     `tensors` are all of its tensors by name, memory-mapped as the files have them: they take no
-    memory while nobody reads them. Adapters are merged when they are read. `card` is its model
-    card, if it has one.
+    memory while nobody reads them. Adapters are merged when they are read. `tokenizer_file` gives
+    the content of one of TOKENIZER_FILES, `card` is its model card, if it has one.
     """
 
     tensors: Mapping[str, Tensor]
-    tokenizer_folder: Path
-    card: Path | None
+    tokenizer_file: Callable[[str], bytes]
+    card: bytes | None
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,13 @@ class ClassifierFiles:
     """A classifier as its files have it, on the CPU and in full precision.
 
     The adapters of the model are not merged yet. The first `unchanged` blocks are also in the
-    weight file `weights`.
+    weight file `weights`, if there is one.
     """
 
     model: GPT2Classifier
     tokenizer: Tokenizer
     config: ClassifierConfig
-    weights: Path
+    weights: Path | None
     unchanged: int
     sources: Sources
 
@@ -86,7 +89,7 @@ def read_trained(
     """
     gpt2, tokenizer = pretrained
     config = ClassifierConfig.from_file(folder / CONFIG_FILE)
-    model = _model(gpt2, config, folder / CONFIG_FILE)
+    model = _model(gpt2, tokenizer, config, folder / CONFIG_FILE)
     path, weights = folder / TRAINED_FILE, pretrained_folder / WEIGHTS_FILE
     try:
         trained = load_file(path)
@@ -98,7 +101,7 @@ def read_trained(
     else:
         unchanged = _assign(model, trained, path)
     tensors = MergedTensors(everything, lora) if lora else everything
-    sources = Sources(tensors, pretrained_folder, _card_in(folder))
+    sources = Sources(tensors, files_in(pretrained_folder), card_in(folder))
     return ClassifierFiles(model, tokenizer, config, weights, unchanged, sources)
 
 
@@ -113,34 +116,73 @@ def read_saved(folder: Path) -> ClassifierFiles:
             f"{folder} has no {', '.join(missing)}.", "Copy the whole folder, or save it again."
         )
     config = ClassifierConfig.from_file(folder / SAVED_CONFIG_FILE)
+    weights = folder / WEIGHTS_FILE
+    tensors = named_as_here(read_tensors(weights))
+    return assemble(folder, config, tensors, weights, weights)
+
+
+def assemble(
+    folder: Path,
+    config: ClassifierConfig,
+    tensors: Mapping[str, Tensor],
+    weights: Path | None,
+    origin: Path,
+) -> ClassifierFiles:
+    """A classifier made of all its tensors and of the model's shape and tokenizer in a folder.
+
+    `weights` is the file that has the tensors, if one has them as they are. Raises ModelFormatError
+    or, naming the `origin` of tensors that are missing, surplus or unfit, BadDataError.
+    """
     shape = GPT2Config.from_file(folder / model_folder.CONFIG_FILE)
     tokenizer = load_tokenizer(folder, shape)
     with device("meta"):
         gpt2 = GPT2(shape)
-    model = _model(gpt2, config, folder / SAVED_CONFIG_FILE)
-    weights = folder / WEIGHTS_FILE
-    tensors = {
-        name if name.startswith("head.") else _HERE + name: tensor
-        for name, tensor in read_tensors(weights).items()
-    }
-    _assign(model, tensors, weights, whole=True)
-    sources = Sources(tensors, folder, _card_in(folder))
+    model = _model(gpt2, tokenizer, config, folder / SAVED_CONFIG_FILE)
+    _assign(model, tensors, origin, whole=True)
+    sources = Sources(tensors, files_in(folder), card_in(folder))
     return ClassifierFiles(model, tokenizer, config, weights, shape.n_layer, sources)
 
 
-def _model(gpt2: GPT2, config: ClassifierConfig, path: Path) -> GPT2Classifier:
+def named_as_here(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a weight file, which lacks the prefix of the model, by their names here."""
+    return {
+        name if name.startswith(ON_TOP) else _HERE + name: tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def named_as_in_files(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse: the names that the weight files of transformers have."""
+    return {
+        name.replace(_HERE, _IN_FILES, 1) if name.startswith(_HERE) else name: tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def files_in(folder: Path) -> Callable[[str], bytes]:
+    """What gives the content of a file of a folder by its name."""
+    return lambda name: (folder / name).read_bytes()
+
+
+def card_in(folder: Path) -> bytes | None:
+    """The model card in a folder, if there is one."""
+    return (folder / CARD_FILE).read_bytes() if (folder / CARD_FILE).exists() else None
+
+
+def _model(
+    gpt2: GPT2, tokenizer: Tokenizer, config: ClassifierConfig, path: Path
+) -> GPT2Classifier:
     """The model that a configuration, read from `path`, asks for."""
     context = gpt2.config.n_positions
     if config.padding is not None and config.padding > context:
         problem = f"padding is {config.padding}, and the model's context {context} tokens"
         raise BadDataError(f"{path}: {problem}.", _REMEDY)
-    return GPT2Classifier(
+    model = GPT2Classifier(
         gpt2, len(config.labels), pooling=config.pooling, attention=config.attention
     )
-
-
-def _card_in(folder: Path) -> Path | None:
-    return folder / CARD_FILE if (folder / CARD_FILE).exists() else None
+    if config.ngrams:
+        model.ngrams = NGrams(tokenizer.spellings, len(config.labels))
+    return model
 
 
 def write_saved(
@@ -150,31 +192,30 @@ def write_saved(
 
     Raises UsageError if there is something already, OSError if it cannot be written.
     """
-    with _new_folder(folder) as draft:
-        weights = {
-            name.replace(_HERE, _IN_FILES, 1) if name.startswith(_HERE) else name: tensor.float()
-            for name, tensor in sources.tensors.items()
-        }
-        write_weights(weights, draft / WEIGHTS_FILE)
+    with new_folder(folder) as draft:
+        weights = named_as_in_files(sources.tensors)
+        write_weights(
+            {name: tensor.float() for name, tensor in weights.items()}, draft / WEIGHTS_FILE
+        )
         text = json.dumps(shape.to_dict(), indent=2) + "\n"
         (draft / model_folder.CONFIG_FILE).write_text(text, encoding="utf-8")
         config.write(draft / SAVED_CONFIG_FILE)
         for name in TOKENIZER_FILES:
-            shutil.copyfile(sources.tokenizer_folder / name, draft / name)
-        if sources.card:
-            shutil.copyfile(sources.card, draft / CARD_FILE)
+            (draft / name).write_bytes(sources.tokenizer_file(name))
+        if sources.card is not None:
+            (draft / CARD_FILE).write_bytes(sources.card)
 
 
 @contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """A draft beside the folder, which gets its name when all is written."""
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A draft beside the folder, which gets its name when all is written.
+
+    Raises UsageError if there is something already.
+    """
     folder = folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} already exists.", "Give a new or an empty folder.")
-    if blocking := next((path for path in folder.parents if path.is_file()), None):
-        raise UsageError(f"{blocking} is a file, not a folder.", "Give another folder.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    draft = _draft_beside(folder)
     draft.mkdir()
     try:
         yield draft
@@ -183,6 +224,33 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def new_files(*paths: Path) -> Iterator[Path]:
+    """A draft folder beside files of one folder, which get their places when all are written.
+
+    Not all of them need be. Raises UsageError if there is one already.
+    """
+    paths = tuple(path.absolute() for path in paths)
+    if existing := next((path for path in paths if path.exists()), None):
+        raise UsageError(f"{existing} already exists.", "Give another name, or remove it.")
+    draft = _draft_beside(paths[0])
+    draft.mkdir()
+    try:
+        yield draft
+        for path in paths:
+            if (draft / path.name).exists():
+                (draft / path.name).rename(path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _draft_beside(path: Path) -> Path:
+    if blocking := next((parent for parent in path.parents if parent.is_file()), None):
+        raise UsageError(f"{blocking} is a file, not a folder.", "Give another folder.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}-{secrets.token_hex(4)}")
 
 
 def _assign(
@@ -217,7 +285,7 @@ def _assign_adapters(
     expected = {
         name: tuple(tensor.shape)
         for name, tensor in model.state_dict().items()
-        if is_adapter(name) or name.startswith("head.")
+        if is_adapter(name) or name.startswith(ON_TOP)
     }
     _load(model, expected, tensors, path)
     return first
@@ -238,7 +306,7 @@ def _load(
 
 def _place(name: str, n_layer: int) -> int:
     """Where a tensor stands: 0 in the embeddings, 1 in the first block, at last in the head."""
-    if name.startswith("head."):
+    if name.startswith(ON_TOP):
         return n_layer + 2
     if name.startswith("gpt2.ln_f."):
         return n_layer + 1

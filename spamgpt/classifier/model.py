@@ -3,24 +3,27 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from spamgpt.bundled import CLASSIFIER_FOLDER, MINI_FOLDER
+from spamgpt.bundled import CLASSIFIER_FOLDER, MESSAGES_FILE, MINI_FOLDER
 from spamgpt.classifier.explanation import Span, explain
 from spamgpt.classifier.folder import (
     CONFIG_FILE,
-    SAVED_CONFIG_FILE,
     TRAINED_FILE,
     ClassifierFiles,
-    read_saved,
     read_trained,
     write_saved,
 )
+from spamgpt.classifier.formats.bundle import bundle_bytes, from_bundle_bytes, write_bundle
+from spamgpt.classifier.formats.huggingface import write_huggingface
+from spamgpt.classifier.formats.onnx import Agreement, write_onnx
+from spamgpt.classifier.formats.reading import is_classifier, read_classifier
 from spamgpt.classifier.inference import predict_logits
-from spamgpt.data.batches import TokenizedMessages, tokenize_in_windows
+from spamgpt.data.batches import TokenizedMessages, tokenize, tokenize_in_windows
 from spamgpt.device import Device, Precision, resolve_device, resolve_precision
 from spamgpt.errors import MissingInputError, UsageError
 from spamgpt.gpt2.adapters import merge_adapters
@@ -30,6 +33,9 @@ from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.workspace import MANIFEST, Artifact, Workspace
+
+# The agreement of an export is measured on so many messages, which takes seconds.
+MOST_MEASURED = 500
 
 
 def load_model(artifact: Artifact) -> tuple[GPT2, Tokenizer]:
@@ -54,8 +60,20 @@ class Predictions:
 class SpamClassifier:
     """A fine-tuned GPT-2. Each message is classified from its own tokens alone.
 
-        classifier = SpamClassifier.from_pretrained("workspace")
-        classifier.predict(["see you at 7"])
+    >>> from spamgpt import SpamClassifier
+    >>> classifier = SpamClassifier.bundled()  # or from_pretrained("workspace")
+    >>> classifier.labels
+    ['ham', 'spam']
+    >>> texts = ["see you at 7 then", "WINNER! Claim your free prize now, call 09061701461"]
+    >>> classifier.predict(texts)
+    ['ham', 'spam']
+    >>> classifier.predict_proba(texts).round(1).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    >>> max(classifier.explain(texts[1]), key=lambda span: span.weight).weight > 0
+    True
+    >>> classifier.to_bundle("filter.spamgpt")
+    >>> SpamClassifier.from_pretrained("filter.spamgpt").predict(texts)
+    ['ham', 'spam']
 
     `max_batch_tokens` is the maximum number of tokens in a batch; None chooses it by the device.
     """
@@ -83,6 +101,7 @@ class SpamClassifier:
         self.device = device
         self.max_batch_tokens = max_batch_tokens
         self._sources = files.sources
+        self._precision: Precision = precision
 
     @classmethod
     def from_pretrained(
@@ -95,22 +114,23 @@ class SpamClassifier:
     ) -> "SpamClassifier":
         """Loads a classifier of a workspace, the newest or the one named (`v2`).
 
-        `path` may also be the folder of one classifier in a workspace, or one that
-        `save_pretrained` wrote. `precision` is that of the matrix products: fp32, bf16, int8, or
-        auto, the faster of the first two. Raises errors of spamgpt.errors: MissingInputError if
-        there is no classifier, IntegrityError if a file is damaged, BadDataError if one does not
-        fit.
+        `path` may also be the folder of one classifier in a workspace, one that `save_pretrained`
+        or `to_huggingface` wrote, or a bundle. `precision` is that of the matrix products: fp32,
+        bf16, int8, or auto, the faster of the first two. Raises errors of spamgpt.errors:
+        MissingInputError if there is no classifier, IntegrityError if a file is damaged,
+        BadDataError if one does not fit.
         """
         path = Path(path)
         in_workspace = (path / MANIFEST).exists()
-        saved = not in_workspace and (path / SAVED_CONFIG_FILE).exists()
+        saved = not in_workspace and is_classifier(path)
         if classifier is not None and (in_workspace or saved):
             raise UsageError(
                 f"{path} holds one classifier only: {classifier!r} cannot be chosen.",
                 "Give the folder of the workspace, or leave `classifier` out.",
             )
         if saved:
-            return cls(read_saved(path), resolve_device(device), precision, max_batch_tokens)
+            files = read_classifier(path)
+            return cls(files, resolve_device(device), precision, max_batch_tokens)
         if in_workspace:
             path = path.absolute()
             if path.parent.name != "classifiers":
@@ -167,6 +187,63 @@ class SpamClassifier:
         is not empty, OSError if it cannot be written; then nothing is left behind.
         """
         write_saved(Path(folder), self.model.gpt2.config, self.config, self._sources)
+
+    def to_huggingface(self, folder: str | Path) -> None:
+        """Writes a folder that transformers loads as a sequence classifier, with a pipeline's ease.
+
+        Raises UsageError if it exists and is not empty, or transformers cannot express how this
+        classifier reads messages.
+        """
+        write_huggingface(Path(folder), self.model.gpt2.config, self.config, self._sources)
+
+    def to_bundle(self, file: str | Path) -> None:
+        """Writes one file with everything in it, which `from_pretrained` loads.
+
+        Raises UsageError if it exists.
+        """
+        write_bundle(Path(file), self.model.gpt2.config, self.config, self._sources)
+
+    def to_onnx(
+        self, file: str | Path, int8: bool = False, texts: Sequence[str] | None = None
+    ) -> Agreement:
+        """Writes an ONNX file and an example of its use; returns how well onnxruntime agrees.
+
+        That is measured on `texts`, by default on bundled messages, cut at the context. With `int8`
+        the weights of the blocks take a quarter of the space, and answers differ a little. Needs
+        the extra `onnx`. Raises UsageError if a file exists, or ONNX cannot express how this
+        classifier reads messages.
+        """
+        if texts is None:
+            from spamgpt.data.rows import TEXT
+            from spamgpt.data.tables import read_table
+
+            texts = list(read_table(MESSAGES_FILE)[TEXT])[:MOST_MEASURED]
+        exact = self
+        if resolve_precision(self._precision, self.device) != torch.float32:
+            exact = SpamClassifier(self.full_precision(), self.device, "fp32")
+        messages = tokenize(texts, self.tokenizer, self.context)
+        return write_onnx(
+            Path(file),
+            self.model.gpt2.config,
+            self.config,
+            self._sources,
+            self.tokenizer,
+            messages.token_ids,
+            exact.window_probabilities(messages),
+            int8,
+        )
+
+    def full_precision(self) -> ClassifierFiles:
+        """A copy of what this classifier was loaded from, on the CPU: something to train on."""
+        return from_bundle_bytes(self._bundle())
+
+    def _bundle(self) -> bytes:
+        return bundle_bytes(self.model.gpt2.config, self.config, self._sources)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickle holds the bundle; it is loaded on the same device in the same precision."""
+        chosen = self.device.type, self._precision, self.max_batch_tokens
+        return _from_bundle, (self._bundle(), *chosen)
 
     @property
     def labels(self) -> list[str]:
@@ -225,3 +302,7 @@ class SpamClassifier:
         as long as dozens of predictions. Raises ValueError for a label that the classifier lacks.
         """
         return explain(self, text, self.predict([text])[0] if label is None else label)
+
+
+def _from_bundle(content: bytes, device: Device, *chosen: Any) -> SpamClassifier:
+    return SpamClassifier(from_bundle_bytes(content), resolve_device(device), *chosen)

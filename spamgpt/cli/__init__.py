@@ -4,9 +4,11 @@ A command's file is imported when the command is called: the others cost nothing
 """
 
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
@@ -24,10 +26,19 @@ SUMMARIES: Mapping[str, str] = {
     "evaluate": "Score a classifier on labelled messages, by default on the test split.",
     "compare": "Score several classifiers side by side on the same messages.",
     "predict": "Classify messages from files or standard input, as they arrive.",
+    "export": "Write a classifier for transformers, onnxruntime, or as one file.",
+    "import": "Bring a classifier from another tool or machine into the workspace.",
     "pretrain": "Train a language model on unlabelled text, to fine-tune it later.",
     "artifacts": "List the artifacts of a workspace and their origins; show model cards.",
     "cache": "Show or clear the cache and the checkpoints of interrupted runs.",
 }
+
+
+def module_of(command: str) -> ModuleType:
+    """The file of a command, imported."""
+    # A word of the language, such as import, cannot name one.
+    file = f"{command}_" if keyword.iskeyword(command) else command
+    return importlib.import_module(f"spamgpt.cli.{file}")
 
 
 class _Commands(Mapping[str, Any]):
@@ -36,7 +47,7 @@ class _Commands(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name not in SUMMARIES:
             raise KeyError(name)
-        module = importlib.import_module(f"spamgpt.cli.{name}")
+        module = module_of(name)
         command = module.command
         app = typer.Typer(
             rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False

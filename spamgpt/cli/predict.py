@@ -27,7 +27,8 @@ from spamgpt.cli.output.answers import OutputFormat, Shape, Summary, shape_of, w
 from spamgpt.device import set_threads
 from spamgpt.errors import MissingInputError, UsageError
 from spamgpt.reporting import Reporter
-from spamgpt.stages.predict import BUNDLED, InputFormat, PredictSettings, run
+from spamgpt.stages.classifiers import BUNDLED
+from spamgpt.stages.predict import InputFormat, PredictSettings, run
 from spamgpt.workspace import Workspace
 
 STANDARD_INPUT = "standard input"
@@ -134,7 +135,8 @@ def command(
     classifier: Annotated[
         str | None,
         typer.Option(
-            help="Classifier to use, such as v1; bundled is the one that comes with spamgpt.",
+            help="Classifier to use: a version such as v1, a saved folder or a .spamgpt file, or "
+            "bundled, which comes with spamgpt.",
             show_default="newest, else bundled",
         ),
     ] = None,

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from spamgpt.device import TrainingPrecision
 from spamgpt.training.hyperparameters import ClassWeights
 
 WarmupOption = Annotated[
@@ -63,6 +64,24 @@ LabelSmoothingOption = Annotated[
         help="Train towards this share of probability spread over all labels instead of certainty; "
         "makes a classifier less sure of itself and less hurt by wrong labels.",
         show_default="recommended by the model, else 0",
+    ),
+]
+FinetunePrecisionOption = Annotated[
+    TrainingPrecision,
+    typer.Option(
+        "--precision",
+        help="Precision of matrix products. auto: bf16 in frozen blocks where the hardware "
+        "supports it, fp32 in what is trained. bf16: in both, which is faster. fp32: in neither.",
+    ),
+]
+NgramsOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--ngrams/--no-ngrams",
+        help="Fit a linear model on n-grams of the messages' tokens and bytes beside GPT-2, and "
+        "add its logits. It takes seconds and 4 MB: it knows spellings where GPT-2 reads on, and "
+        "both together are right more often than either.",
+        show_default="recommended by the model, else --no-ngrams",
     ),
 ]
 PatienceOption = Annotated[

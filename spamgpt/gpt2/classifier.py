@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.ngrams import NGrams
 from spamgpt.gpt2.packing import PackedTokens
 from spamgpt.gpt2.pooling import MEANS, AttentionPattern, Pooling, sees_one_token
 
@@ -16,6 +17,8 @@ class GPT2Classifier(nn.Module):
     `labels` is at least 2. What a token sees is set by `attention`, for the model given. The head
     starts as `torch.nn.Linear` does right after `torch.manual_seed(seed)`; the caller's random
     state is left as it was. Raises ValueError for fewer labels, an unknown pooling or attention.
+
+    With `ngrams`, the logits of that linear model are added to those of the head.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class GPT2Classifier(nn.Module):
             # torch.manual_seed would seed the GPU's generator as well, which is not restored.
             torch.default_generator.manual_seed(seed)
             self.head = nn.Linear(gpt2.config.n_embd, labels)
+        self.ngrams: NGrams | None = None
 
     def forward(self, packed: PackedTokens, depth: int = 0, trunk: Tensor | None = None) -> Tensor:
         """(messages, labels): the logits of each message.
@@ -49,7 +53,8 @@ class GPT2Classifier(nn.Module):
         With `trunk`, what `hidden_states_for` gave for the first `depth` blocks, only the others
         are run.
         """
-        return self.head(self.pooled(packed, depth, trunk))
+        logits: Tensor = self.head(self.pooled(packed, depth, trunk))
+        return logits if self.ngrams is None else logits + self.ngrams(packed)
 
     def pooled(self, packed: PackedTokens, depth: int = 0, trunk: Tensor | None = None) -> Tensor:
         """(messages, n_embd): what the head reads. Arguments as those of `forward`."""

@@ -58,6 +58,18 @@ class Tokenizer:
         """The id of `<|endoftext|>`."""
         return self.encoding.eot_token
 
+    @property
+    def spellings(self) -> list[bytes]:
+        """The bytes of every token id, none for `<|endoftext|>`."""
+        decode = self.encoding.decode_single_token_bytes
+        ids = range(self.vocab_size)
+        return [b"" if token_id == self.end_of_text else decode(token_id) for token_id in ids]
+
+    @property
+    def pattern(self) -> str:
+        """The regular expression that cuts a text into what is encoded on its own."""
+        return r50k_pat_str
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of each text, at least one id each."""
         return [self._encode(text) or [self.encoding.eot_token] for text in texts]

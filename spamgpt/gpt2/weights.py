@@ -62,14 +62,17 @@ def random_weights(config: GPT2Config, seed: int) -> dict[str, Tensor]:
     return weights
 
 
-def write_weights(weights: dict[str, Tensor], path: Path) -> None:
+def write_weights(
+    weights: dict[str, Tensor], path: Path, metadata: tuple[str, str] | None = None
+) -> None:
     """Writes tensors as a safetensors file that `transformers` reads as well.
 
-    Raises OSError if the disk is full or the place cannot be written to.
+    With `metadata` the header has that one text by its name; of several the order would be left to
+    chance. Raises OSError if the disk is full or the place cannot be written to.
     """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     try:
-        save_file(contiguous, path, metadata={"format": "pt"})
+        save_file(contiguous, path, metadata=dict([metadata or ("format", "pt")]))
         # The library makes the file private; it gets the access rights of its folder.
         path.chmod(path.parent.stat().st_mode & 0o666)
     except SafetensorError as error:

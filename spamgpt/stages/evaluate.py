@@ -82,7 +82,8 @@ def run(
         seen_in_training=seen_in_training(artifact, table),
     )
     if settings.baseline:
-        evaluation = _with_baselines(evaluation, outcome, texts, artifact, workspace, reporter)
+        own = prepared if is_imported(artifact) else workspace.input_of(artifact, "prepared")
+        evaluation = _with_baselines(evaluation, outcome, texts, own, reporter)
     mistakes = surest_mistakes(texts, outcome)
     if settings.explain_mistakes:
         mistakes = explained(mistakes, classifier, reporter)
@@ -126,10 +127,18 @@ def read_evaluation(artifact: Artifact) -> "Evaluation":
 
 
 def prepared_for(artifact: Artifact, named: str | None, workspace: Workspace) -> Artifact:
-    """The prepared data a user named, or else that which a classifier was trained on."""
-    if named is None:
+    """The prepared data a user named, or else that which a classifier was trained on.
+
+    For an imported classifier that is the newest: its own is elsewhere.
+    """
+    if named is None and not is_imported(artifact):
         return workspace.input_of(artifact, "prepared")
     return workspace.newest("prepared", named)
+
+
+def is_imported(artifact: Artifact) -> bool:
+    """Whether a classifier was trained elsewhere, on data that the workspace does not hold."""
+    return bool(artifact.manifest["stage"] == "import")
 
 
 def read_split(prepared: Artifact, split: Split) -> "pd.DataFrame":
@@ -188,14 +197,12 @@ def _with_baselines(
     evaluation: "Evaluation",
     outcome: "Outcome",
     texts: list[str],
-    artifact: Artifact,
-    workspace: Workspace,
+    own: Artifact,
     reporter: Reporter,
 ) -> "Evaluation":
     from spamgpt.data.rows import LABEL, TEXT
     from spamgpt.evaluation.baselines import score_baselines
 
-    own = workspace.input_of(artifact, "prepared")
     reporter.note(f"Training the baselines on the training split of {own.reference}.")
     train = read_split(own, "train")
     found = score_baselines(outcome, texts, list(train[TEXT]), list(train[LABEL]))
@@ -211,6 +218,8 @@ def _label_check(
 
     if not settings.check_labels:
         return LabelCheck(not_checked="that was turned off")
+    if is_imported(artifact):
+        return LabelCheck(not_checked="the classifier was trained elsewhere")
     try:
         own = workspace.input_of(artifact, "prepared")
     except MissingInputError:

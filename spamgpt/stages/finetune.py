@@ -98,6 +98,7 @@ def _train(
     from spamgpt.gpt2.folder import CARD_FILE
     from spamgpt.gpt2.weights import write_weights
     from spamgpt.training.finetuning import finetuning, history_rows
+    from spamgpt.training.ngrams import fit_ngrams
 
     settings = planned.settings
     device = resolve_device(settings.device)
@@ -107,7 +108,13 @@ def _train(
     validation = splits["validation"]
     planned.policy.apply(model, settings.seed)
     trainer = finetuning(
-        model, planned.policy, planned.hyperparameters, splits["train"], validation, device
+        model,
+        planned.policy,
+        planned.hyperparameters,
+        splits["train"],
+        validation,
+        device,
+        bfloat16=settings.precision == "bf16",
     )
     if state is not None:
         trainer.load_state_dict(state)
@@ -125,6 +132,15 @@ def _train(
         tensors = trainer.trained_tensors()
         if planned.start:
             tensors = changed_tensors(model, planned.policy, start.changed | tensors.keys())
+        if planned.hyperparameters.ngrams:
+            reporter.note("Fitting the linear model on n-grams")
+            model.ngrams = fit_ngrams(
+                start.tokenizer.spellings,
+                splits["train"].messages,
+                splits["train"].labels,
+                len(planned.labels),
+            ).to(device)
+            tensors |= {f"ngrams.{n}": t.half() for n, t in model.ngrams.state_dict().items()}
         write_weights(tensors, draft.folder / TRAINED_FILE)
         logits = predict_logits(model, validation.messages, device, trunk=validation.trunk)
         fitted = fit_decision(
@@ -253,6 +269,7 @@ def _read_splits(
         pooling=settings.pooling,
         attention=settings.attention,
         padding=padded_length(settings.padding, longest, context),
+        ngrams=planned.hyperparameters.ngrams,
         # Adapters on a classifier that was trained before are merged into it.
         lora=None if planned.start else planned.policy.lora,
     )

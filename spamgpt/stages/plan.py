@@ -60,6 +60,7 @@ class FinetuneSettings:
     dropout: float | None = None
     label_smoothing: float | None = None
     patience: int | None = None
+    ngrams: bool | None = None
     seed: int = 123
     select: Select = "best"
     precision: TrainingPrecision = "auto"

@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Literal
 from spamgpt.classifier.predictor import Prediction
 from spamgpt.data.rows import Row
 from spamgpt.device import Device, Precision
+from spamgpt.stages.classifiers import find_classifier
 from spamgpt.workspace import NO_EFFECT, Artifact, Workspace
 
 if TYPE_CHECKING:
-    from spamgpt.classifier.model import SpamClassifier
     from spamgpt.classifier.predictor import Predictor
 
 InputFormat = Literal["auto", "lines", "tsv", "csv", "jsonl", "eml", "mbox"]
-
-# What the classifier that comes with the package is called.
-BUNDLED = "bundled"
 
 # The most messages that are classified together.
 MOST_AT_ONCE = 256
@@ -37,7 +34,7 @@ _OWN_NAME = re.compile(
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """`classifier` is a reference or BUNDLED; None takes the newest, or BUNDLED if there is none.
+    """`classifier` is what `find_classifier` takes; None is the newest, or else the bundled one.
 
     `input_format` is auto (told by each file's name), lines, tsv, csv, jsonl, eml or mbox; what
     tells no format is an mbox if it begins like one, else `untold`. With `whole` each input is one
@@ -106,7 +103,8 @@ def _explained(prediction: Prediction) -> dict[str, object]:
 class Answers:
     """The stream of answers and what gives them.
 
-    `classifier` names what answers: a reference, or BUNDLED. `substitutions` are its artifact's.
+    `classifier` names what answers: a reference, BUNDLED or a path. `substitutions` are its
+    artifact's.
     `saved` is the artifact of the answers, once the stream has ended.
     """
 
@@ -130,7 +128,8 @@ def run(
     """
     from spamgpt.classifier.predictor import Predictor
 
-    artifact, classifier = _find_classifier(settings, workspace)
+    chosen = settings.device, settings.precision, settings.max_batch_tokens
+    name, artifact, classifier = find_classifier(settings.classifier, workspace, *chosen)
     predictor = Predictor(classifier, settings.threshold, settings.unsure, settings.explain)
 
     def saved() -> Generator[list[Answer]]:
@@ -159,24 +158,12 @@ def run(
 
     batches = _answers(settings, inputs, predictor)
     found = Answers(
-        artifact.reference if artifact else BUNDLED,
+        name,
         artifact.substitutions if artifact else [],
         predictor,
         saved() if settings.save else batches,
     )
     return found
-
-
-def _find_classifier(
-    settings: PredictSettings, workspace: Workspace
-) -> "tuple[Artifact | None, SpamClassifier]":
-    from spamgpt.classifier.model import SpamClassifier
-
-    chosen = settings.device, settings.precision, settings.max_batch_tokens
-    if settings.classifier != BUNDLED and (settings.classifier or workspace.folders("classifiers")):
-        artifact = workspace.newest("classifiers", settings.classifier)
-        return artifact, SpamClassifier.from_artifact(workspace, artifact, *chosen)
-    return None, SpamClassifier.bundled(*chosen)
 
 
 def _answers(

@@ -48,7 +48,10 @@ def load_start(planned: Plan) -> Start:
     for name in (CONFIG_FILE, TRAINED_FILE):
         start.check(name)
     files = read_trained(start.folder, (gpt2, tokenizer), planned.model.folder)
-    changed: Set[str] = read_tensors(start.folder / TRAINED_FILE).keys()
+    # The model on n-grams is fitted anew, and GPT-2 trained without it.
+    files.model.ngrams = None
+    names = read_tensors(start.folder / TRAINED_FILE).keys()
+    changed: Set[str] = {name for name in names if not name.startswith("ngrams.")}
     if files.config.lora:
         merge_adapters(files.model.gpt2)
         changed = _from_block(files.model, files.unchanged)

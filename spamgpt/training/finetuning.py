@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
+from statistics import fmean
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +48,7 @@ class EpochRecord:
     """Loss (nats a message) and accuracy over the whole splits after an epoch.
 
     Every message counts the same, and towards its own label alone, however it was trained.
+    Without validation, the training loss is that of the epoch's steps, and the rest is NaN.
     """
 
     epoch: int
@@ -61,17 +63,22 @@ def finetuning(
     policy: TrainingPolicy,
     hyperparameters: Hyperparameters,
     training: LabelledMessages,
-    validation: LabelledMessages,
+    validation: LabelledMessages | None,
     device: torch.device,
+    bfloat16: bool = False,
 ) -> Trainer[EpochRecord]:
-    """A run that fine-tunes what the policy says, which must have been applied to the model."""
+    """A run that fine-tunes what the policy says, which must have been applied to the model.
+
+    Without `validation` nothing is measured but the loss of the steps. With `bfloat16` the matrix
+    products of what is trained are in that precision; the weights are float32.
+    """
     model.to(device)
     if hyperparameters.dropout:
         embeddings = policy.name == "all" and policy.lora is None
         set_dropout(model.gpt2, hyperparameters.dropout, policy.frozen_blocks, embeddings)
     trained = policy.trained(model)
     return Trainer(
-        Finetuning(model, hyperparameters, training, validation, device),
+        Finetuning(model, hyperparameters, training, validation, device, bfloat16),
         EpochRecord,
         trained,
         AdamW(list(trained.values()), hyperparameters.learning_rate, hyperparameters.weight_decay),
@@ -92,10 +99,12 @@ class Finetuning:
         model: GPT2Classifier,
         hyperparameters: Hyperparameters,
         training: LabelledMessages,
-        validation: LabelledMessages,
+        validation: LabelledMessages | None,
         device: torch.device,
+        bfloat16: bool = False,
     ) -> None:
         self.model: torch.nn.Module = model
+        self._products = torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
         self._classifier = model
         self._chosen = hyperparameters
         self._training = training
@@ -120,7 +129,10 @@ class Finetuning:
         """The mean cross-entropy of some messages, and how many they are or weigh together."""
         split, weights = self._training, self._class_weights
         labels = split.labels[batch]
-        logits = logits_of(self._classifier, split.messages, batch, self._device, split.trunk)
+        with self._products:
+            logits = logits_of(self._classifier, split.messages, batch, self._device, split.trunk)
+        if logits.dtype == torch.bfloat16:
+            logits = logits.float()
         loss = F.cross_entropy(
             logits,
             labels.to(self._device),
@@ -157,6 +169,8 @@ class Finetuning:
         should_stop: Callable[[], bool],
     ) -> EpochRecord:
         """Loss and accuracy over both splits."""
+        if self._validation is None:
+            return EpochRecord(state.epoch + 1, fmean(state.losses), nan, nan, nan)
         splits = (self._training, self._validation)
         self.model.eval()
         with reporter.task(
@@ -170,9 +184,10 @@ class Finetuning:
 
             measured = []
             for split in splits:
-                logits = predict_logits(
-                    self._classifier, split.messages, self._device, after_batch, split.trunk
-                )
+                with self._products:
+                    logits = predict_logits(
+                        self._classifier, split.messages, self._device, after_batch, split.trunk
+                    )
                 loss = F.cross_entropy(logits.double(), split.labels).item()
                 accuracy = (logits.argmax(dim=1) == split.labels).double().mean().item()
                 measured += [loss, accuracy]

@@ -28,6 +28,7 @@ PUBLISHED_RECIPE: Mapping[str, int | float | str | None] = {
     "dropout": 0.0,
     "label_smoothing": 0.0,
     "patience": 0,
+    "ngrams": False,
 }
 _WHOLE = ("epochs", "batch_size", "accumulate", "patience")
 # Beyond every sensible value.
@@ -44,6 +45,7 @@ class Hyperparameters:
     share `warmup` of the steps. A step takes `accumulate` batches. Gradients are clipped to the
     norm `clip`; 0 does not clip. `class_weights` "balanced" lets every label count the same.
     Training ends after `patience` epochs without a lower validation loss; 0 trains all of them.
+    With `ngrams` a linear model on n-grams is fitted beside GPT-2, whose logits are added.
     """
 
     epochs: int
@@ -60,6 +62,7 @@ class Hyperparameters:
     dropout: float = 0.0
     label_smoothing: float = 0.0
     patience: int = 0
+    ngrams: bool = False
 
     def __str__(self) -> str:
         step = f", {self.accumulate} to a step," if self.accumulate > 1 else ""
@@ -72,6 +75,7 @@ class Hyperparameters:
             f"dropout {self.dropout:g}": self.dropout,
             f"label smoothing {self.label_smoothing:g}": self.label_smoothing,
             f"patience {self.patience}": self.patience,
+            "a linear model on n-grams beside GPT-2": self.ngrams,
         }
         told = "".join(f"; {name}" for name, chosen in others.items() if chosen)
         return (
@@ -139,6 +143,8 @@ def _unmet_wish(name: str, value: Any) -> str | None:
     choices = {"schedule": get_args(Schedule), "class_weights": get_args(ClassWeights)}
     if name in choices:
         return None if value in choices[name] else " or ".join(choices[name])
+    if name == "ngrams":
+        return None if isinstance(value, bool) else "true or false"
     whole = isinstance(value, int) and not isinstance(value, bool)
     if name in _WHOLE:
         least = 0 if name == "patience" else 1

@@ -10,6 +10,7 @@ from spamgpt.workspace.manifest import (
     library_versions,
     result_settings,
     sha256,
+    version_number,
 )
 from spamgpt.workspace.store import Workspace
 
@@ -25,4 +26,5 @@ __all__ = [
     "library_versions",
     "result_settings",
     "sha256",
+    "version_number",
 ]

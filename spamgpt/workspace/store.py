@@ -96,7 +96,9 @@ class Workspace:
         """The newest artifact of a kind, or the one a user named.
 
         `named` may be a version (`v3`), a name (`gpt2`, its newest version), a name and version
-        (`gpt2/v3`), or a whole reference (`models/gpt2/v3`). Raises MissingInputError.
+        (`gpt2/v3`), or a whole reference (`models/gpt2/v3`). What came along with an imported
+        classifier is meant where it is named, or where there is nothing else. Raises
+        MissingInputError.
         """
         what, command = KINDS[kind]
         folders = self.folders(kind)
@@ -114,7 +116,10 @@ class Workspace:
             raise MissingInputError(
                 f"There is no {what} {named!r} in {self.root}.", f"It has: {have}"
             )
-        return max(map(self.read, newest_of_name.values()), key=_creation)
+        found = [self.read(folder) for folder in newest_of_name.values()]
+        if not wanted and kind == "models":
+            found = [each for each in found if each.manifest["stage"] != "import"] or found
+        return max(found, key=_creation)
 
     def up_to_date(
         self, kind: str, settings: Mapping[str, Any], inputs: Sequence[Artifact]
@@ -138,11 +143,13 @@ class Workspace:
 
         It is known by its digest, so a copy of it under another name serves as well.
         """
-        recorded = next(
-            entry
-            for entry in artifact.manifest["inputs"]
-            if entry["artifact"].startswith(f"{kind}/")
-        )
+        inputs = artifact.manifest["inputs"]
+        recorded = next((e for e in inputs if e["artifact"].startswith(f"{kind}/")), None)
+        if recorded is None:
+            raise MissingInputError(
+                f"{artifact.reference} was made from no {KINDS[kind][0]} of {self.root}.",
+                f"Name the {KINDS[kind][0]} to use.",
+            )
         folder = self.root / recorded["artifact"]
         folders = self.folders(kind)
         for candidate in [folder] * (folder in folders) + folders:

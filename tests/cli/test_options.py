@@ -1,12 +1,11 @@
 import ast
-import importlib
 import inspect
 from dataclasses import dataclass, fields
 from types import ModuleType
 
 import pytest
 
-from spamgpt.cli import SUMMARIES
+from spamgpt.cli import SUMMARIES, module_of
 from spamgpt.cli.options import settings_from
 from spamgpt.stages.prepare import PrepareSettings
 
@@ -53,7 +52,7 @@ def settings_of(module: ModuleType) -> list[tuple[set[str], set[str]]]:
 
 @pytest.mark.parametrize("command", SUMMARIES)
 def test_every_option_of_a_command_is_a_setting_or_known_not_to_be_one(command):
-    module = importlib.import_module(f"spamgpt.cli.{command}")
+    module = module_of(command)
     parameters = set(inspect.signature(module.command).parameters)
     settings = settings_of(module)
     for names, keywords in settings:

@@ -19,6 +19,7 @@ from spamgpt.errors import BadDataError, Interrupted, UsageError
 from spamgpt.gpt2.adapters import LoraProjection
 from spamgpt.gpt2.backends.projections import quantized_projections_work
 from spamgpt.gpt2.folder import load_folder
+from spamgpt.gpt2.packing import pack
 from spamgpt.reporting import Reporter
 from spamgpt.stages import finetune
 from spamgpt.stages.finetune import FinetuneSettings, plan
@@ -38,6 +39,13 @@ VARIANTS = {
     "head, mean": {"unfreeze": "head", "pooling": "mean"},
     "lora": {"lora_rank": 4},
     "lora in the last block": {"lora_rank": 2, "unfreeze": "last-block", "lora_targets": "all"},
+    "n-grams": {"ngrams": True, "unfreeze": "last-block"},
+    "n-grams, lora, padded": {
+        "ngrams": True,
+        "lora_rank": 2,
+        "pooling": "last-position",
+        "padding": "longest",
+    },
     "lora, full, mean": {"lora_rank": 2, "lora_alpha": 8.0, "attention": "full", "pooling": "mean"},
 }
 each_variant = pytest.mark.parametrize("name", VARIANTS)
@@ -71,6 +79,7 @@ def validation_loss(classifier: SpamClassifier, workspace: Workspace) -> float:
 def test_a_classifier_reads_messages_as_it_was_trained_to(workspace, name):
     artifact = finetune.run(variant(name), workspace)
     classifier = loaded(artifact)
+    classifier.model.ngrams = None  # what is measured on the way is GPT-2 alone
     # Of a message longer than the padding, training sees the beginning and prediction all.
     if "cut" not in name:
         found = validation_loss(classifier, workspace)
@@ -292,3 +301,21 @@ def test_the_configuration_of_a_variant_can_be_read(workspace):
     config = ClassifierConfig.from_file(artifact.file("config.json"))
     assert config.lora is not None
     assert config.lora.scale == 4
+
+
+def test_the_logits_of_n_grams_are_added_to_those_of_gpt2(workspace):
+    alone = finetune.run(FinetuneSettings(epochs=1, device="cpu"), workspace)
+    both = finetune.run(FinetuneSettings(epochs=1, device="cpu", ngrams=True), workspace)
+    assert both.settings["ngrams"]
+    one, two = load_file(alone.file(TRAINED_FILE)), load_file(both.file(TRAINED_FILE))
+    added = two.keys() - one.keys()
+    assert added == {"ngrams.weight", "ngrams.idf", "ngrams.bias"}
+    assert all(two[name].dtype == torch.float16 for name in added)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    classifier = loaded(both)
+    packed = classifier.tokenizer.encode(TEXTS[:2])
+    with torch.no_grad():
+        together = classifier.model(pack(packed))
+        ngrams = classifier.model.ngrams(pack(packed))
+        assert ngrams.abs().max() > 0
+        torch.testing.assert_close(together - ngrams, loaded(alone).model(pack(packed)))

@@ -8,6 +8,7 @@ from spamgpt import SpamClassifier
 from spamgpt.classifier import predictor
 from spamgpt.errors import BadDataError, MissingInputError, UsageError
 from spamgpt.stages import predict
+from spamgpt.stages.classifiers import BUNDLED
 from spamgpt.stages.predict import Answer, PredictSettings
 from spamgpt.workspace import Workspace
 
@@ -143,7 +144,7 @@ def test_without_a_classifier_the_bundled_one_answers_and_nothing_is_written(tmp
         nothing,
         [("a.txt", io.BytesIO(b"see you at 7 then x\nWIN a prize, claim at http://x.example\n"))],
     )
-    assert result.classifier == predict.BUNDLED
+    assert result.classifier == BUNDLED
     (batch,) = result.batches
     assert [answer.prediction.label for answer in batch] == ["ham", "spam"]
     assert not nothing.root.exists()
@@ -152,8 +153,8 @@ def test_without_a_classifier_the_bundled_one_answers_and_nothing_is_written(tmp
 def test_a_classifier_of_the_workspace_takes_precedence_unless_the_bundled_one_is_named(workspace):
     inputs = [("a.txt", io.BytesIO(b"hi\n"))]
     assert predict.run(PredictSettings(), workspace, inputs).classifier == "classifiers/v1"
-    bundled = predict.run(PredictSettings(classifier=predict.BUNDLED), workspace, inputs)
-    assert bundled.classifier == predict.BUNDLED
+    bundled = predict.run(PredictSettings(classifier=BUNDLED), workspace, inputs)
+    assert bundled.classifier == BUNDLED
 
 
 def test_a_text_that_came_before_is_not_scored_again(workspace, monkeypatch):

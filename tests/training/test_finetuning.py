@@ -53,7 +53,11 @@ TRAIN, VALIDATION = some_split(40, seed=1), some_split(20, seed=2)
 
 
 def training(
-    policy: str = "all", train: LabelledMessages = TRAIN, double: bool = False, **changes
+    policy: str = "all",
+    train: LabelledMessages = TRAIN,
+    double: bool = False,
+    bfloat16: bool = False,
+    **changes,
 ) -> Trainer[EpochRecord]:
     chosen = {
         "epochs": 4,
@@ -67,7 +71,8 @@ def training(
     model = classifier().double() if double else classifier()
     what = TrainingPolicy.from_name(policy, CONFIG.n_layer)
     what.apply(model)
-    return finetuning(model, what, Hyperparameters(**chosen | changes), train, VALIDATION, CPU)
+    hyperparameters = Hyperparameters(**chosen | changes)
+    return finetuning(model, what, hyperparameters, train, VALIDATION, CPU, bfloat16)
 
 
 def run(training: Trainer, should_stop=lambda: False) -> list:
@@ -86,6 +91,18 @@ def test_training_learns():
     records = run(training(epochs=12))
     assert records[-1].training_loss < 0.3 < records[0].training_loss
     assert records[-1].training_accuracy > 0.9
+
+
+def test_products_in_bfloat16_give_nearly_the_same_losses_and_float32_weights():
+    exact, rounded = training(epochs=2), training(epochs=2, bfloat16=True)
+    dtypes = []
+    linear = rounded.objective.model.gpt2.h[0].mlp.c_fc
+    linear.register_forward_hook(lambda module, inputs, output: dtypes.append(output.dtype))
+    for one, other in zip(run(exact), run(rounded), strict=True):
+        assert other.training_loss == pytest.approx(one.training_loss, abs=0.02)
+        assert other.training_loss != one.training_loss
+    assert set(dtypes) == {torch.bfloat16}
+    assert all(t.dtype == torch.float32 for t in rounded.trained_tensors().values())
 
 
 @pytest.mark.parametrize("policy", ["head", "last-block", "all"])

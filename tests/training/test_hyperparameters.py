@@ -126,3 +126,15 @@ def test_the_sentence_tells_how_it_is_trained():
         "for 5 epochs in batches of 8 at a learning rate of 5e-05, with warm-up and linear decay "
         "to 0"
     )
+
+
+def test_a_model_can_recommend_n_grams(tmp_path):
+    path = tmp_path / "finetuning.json"
+    path.write_text('{"all": {"ngrams": true}}')
+    recommended = read_recommendations(path, "all")
+    assert with_recommendations({}, recommended, 1, True).ngrams
+    assert not with_recommendations({"ngrams": False}, recommended, 1, True).ngrams
+    assert not with_recommendations({}, read_recommendations(path, "head"), 1, True).ngrams
+    path.write_text('{"all": {"ngrams": 1}}')
+    with pytest.raises(BadDataError, match="ngrams of 'all' is 1; it has to be true or false"):
+        read_recommendations(path, "all")

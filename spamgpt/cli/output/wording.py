@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 # Also several values, as in `unsure=0.2 0.8`.
-_SETTING = re.compile(r"`([a-z_]+)(?:=([^`]+))?`")
+_SETTING = re.compile(r"`([a-z_][a-z0-9_]*)(?:=([^`]+))?`")
 
 _parameters: dict[str, Any] = {}
 

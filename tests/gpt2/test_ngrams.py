@@ -1,0 +1,84 @@
+import math
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spamgpt.gpt2.ngrams import BUCKETS, NGrams
+from spamgpt.gpt2.packing import pack
+
+# Token ids 0 to 5 of a vocabulary of their own; the last is the end of a text.
+SPELLINGS = [b"Win", b" cash", b"!", b"\n", "é".encode(), b""]
+MESSAGES = st.lists(
+    st.lists(st.integers(0, len(SPELLINGS) - 1), min_size=1, max_size=12), min_size=1, max_size=5
+)
+
+
+def bucket(symbols) -> int:
+    """FNV-1a of 32 bits over symbols, begun with how many they are, folded into the buckets."""
+    value = len(symbols)
+    for symbol in symbols:
+        value = ((value ^ symbol) * 0x01000193) % 2**32
+    return (value ^ (value >> 15)) % BUCKETS
+
+
+def expected(token_ids) -> Counter:
+    text = b" " + b"".join(SPELLINGS[token_id] for token_id in token_ids) + b" "
+    text = bytes(text).lower().replace(b"\n", b" ")
+    found = Counter()
+    for size in range(2, 6):
+        found.update(bucket(text[at : at + size]) for at in range(len(text) - size + 1))
+    for size in range(1, 4):
+        for at in range(len(token_ids) - size + 1):
+            found[BUCKETS + bucket(token_ids[at : at + size])] += 1
+    return found
+
+
+def random_model(labels: int = 2) -> NGrams:
+    model = NGrams(SPELLINGS, labels)
+    generator = torch.Generator().manual_seed(1)
+    for parameter in (model.weight, model.bias):
+        parameter.data.normal_(generator=generator)
+    model.idf.data.uniform_(1, 9, generator=generator)
+    return model
+
+
+@given(MESSAGES)
+def test_the_n_grams_are_counted_as_a_loop_counts_them(messages):
+    counts = NGrams(SPELLINGS, 2).counts(pack(messages))
+    for number, token_ids in enumerate(messages):
+        own = counts.message == number
+        found = dict(zip(counts.bucket[own].tolist(), counts.count[own].tolist(), strict=True))
+        assert found == expected(token_ids)
+
+
+def test_a_feature_is_scaled_by_all_of_its_kind_in_its_message():
+    model, token_ids = random_model(), [0, 1, 1, 2]
+    _, buckets, values = model.features(pack([token_ids]))
+    raw = {b: (1 + math.log(n)) * model.idf[b].item() for b, n in expected(token_ids).items()}
+    for kind in (range(BUCKETS), range(BUCKETS, 2 * BUCKETS)):
+        norm = math.sqrt(sum(value**2 for b, value in raw.items() if b in kind))
+        for b, value in zip(buckets.tolist(), values.tolist(), strict=True):
+            if b in kind:
+                assert value == pytest.approx(raw[b] / norm, rel=1e-5)
+
+
+@given(MESSAGES)
+def test_no_answer_depends_on_the_messages_beside_it(messages):
+    model = random_model(labels=3)
+    with torch.no_grad():
+        together = model(pack(messages))
+        alone = torch.cat([model(pack([token_ids])) for token_ids in messages])
+    assert together.shape == (len(messages), 3)
+    assert torch.equal(together[:, 0], torch.zeros(len(messages)))
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_what_was_never_seen_adds_nothing():
+    model = NGrams(SPELLINGS, 2)
+    model.bias.data.fill_(0.5)
+    model.weight.data.fill_(3.0)
+    with torch.no_grad():
+        assert model(pack([[0, 1], [5]])).tolist() == [[0.0, 0.5], [0.0, 0.5]]

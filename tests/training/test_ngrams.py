@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csr_array
+from sklearn.linear_model import LogisticRegression
+
+from spamgpt.bundled import MINI_FOLDER
+from spamgpt.data.batches import tokenize
+from spamgpt.gpt2.ngrams import BUCKETS
+from spamgpt.gpt2.tokenizer import Tokenizer
+from spamgpt.training.ngrams import fit_ngrams
+
+TEXTS = [
+    "win a prize now",
+    "see you at seven",
+    "WIN CASH NOW",
+    "shall we meet at the station?",
+    "claim your prize",
+    "the meeting is at ten",
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.from_folder(MINI_FOLDER, merges_checked=True)
+
+
+@pytest.mark.parametrize("labels", [[1, 0, 1, 0, 1, 0], [2, 0, 2, 0, 1, 1]])
+def test_logits_are_those_of_scikit_learn_on_the_same_features(tokenizer, labels):
+    messages = tokenize(TEXTS, tokenizer, 64)
+    count = max(labels) + 1
+    model = fit_ngrams(tokenizer.spellings, messages, torch.tensor(labels), count)
+    packed = messages.pack(range(len(TEXTS)))
+    message, bucket, value = (part.numpy() for part in model.features(packed))
+    features = csr_array(
+        (value.astype(np.float64), (message.astype(np.int32), bucket.astype(np.int32))),
+        shape=(len(TEXTS), 2 * BUCKETS),
+    )
+    theirs = LogisticRegression(C=10, tol=1e-8, max_iter=10_000).fit(features, labels)
+    with torch.no_grad():
+        ours = model(packed).double().softmax(dim=1).numpy()
+    # liblinear penalises the intercept, too.
+    np.testing.assert_allclose(ours, theirs.predict_proba(features), atol=0.05)
+    assert ours.argmax(axis=1).tolist() == labels
+
+
+def test_rare_n_grams_count_more_and_unseen_ones_nothing(tokenizer):
+    messages = tokenize(TEXTS, tokenizer, 64)
+    model = fit_ngrams(tokenizer.spellings, messages, torch.tensor([1, 0, 1, 0, 1, 0]), 2)
+    packed = messages.pack(range(len(TEXTS)))
+    documents = torch.bincount(model.counts(packed).bucket, minlength=2 * BUCKETS)
+    once, thrice = model.idf[documents == 1], model.idf[documents == 3]
+    assert once.unique().tolist() == pytest.approx([1 + np.log(7 / 2)], rel=1e-3)
+    assert thrice.unique().tolist() == pytest.approx([1 + np.log(7 / 4)], rel=1e-3)
+    assert not model.idf[documents == 0].any()
+    assert not model.weight[documents == 0].any()
