@@ -11,6 +11,7 @@ from spamgpt.errors import UsageError
 DatasetOption = Annotated[
     list[str] | None,
     typer.Option(
+        metavar="<str>",
         help="sms-spam-collection, bundled-messages (written for spamgpt), a CSV, TSV, JSONL, "
         "Parquet or Excel file (also .gz or .zip) by path or URL, a folder with one folder of "
         ".txt or .eml files for each label, or hf:owner/dataset[:config][@revision]. Repeat it to "

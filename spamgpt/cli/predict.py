@@ -157,7 +157,7 @@ def command(
 
     spamgpt predict messages.csv --text-column body --format jsonl
 
-    spamgpt predict ~/Maildir inbox.mbox archive.jsonl.gz --format csv
+    spamgpt predict ~/Maildir inbox.mbox archive.jsonl.gz old.parquet --format csv
 
     In procmail: ":0fw" and "| spamgpt predict --add-header --quiet", then ":0:" and
     "* ^X-Spam-Status: Yes". Or use the exit status (0 is spam): "* ? spamgpt predict --exit-code".

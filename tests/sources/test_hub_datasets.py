@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from spamgpt.errors import BadDataError, MissingInputError, NetworkError, SpamgptError, UsageError
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.sources.hub_datasets import HubDataset, write_hub_dataset
+from spamgpt.workspace import Workspace
 
 COMMIT = "d" * 40
 SPAM = ClassLabel(names=["ham", "spam"])
@@ -129,6 +132,32 @@ def test_a_revision_and_a_configuration_can_be_named(hub, load, server):
     assert any(path.endswith("/revision/v2") for _, path, _ in server.requests)
     with pytest.raises(BadDataError, match=r"cannot be loaded: .*small.*large"):
         load("hf:owner/sms:none@v2")
+
+
+def test_the_installed_command_fetches_from_the_hub_that_it_is_told(
+    hub, server, tmp_path, make_model
+):
+    columns = {"sms": ["see you", "WIN"], "label": [0, 1]}
+    hub("owner/sms", {"train.parquet": parquet(tmp_path, columns, label=SPAM)})
+    environment = {
+        "HF_ENDPOINT": server.url,
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_OFFLINE": "0",
+    }
+    command = [Path(sys.executable).with_name("spamgpt"), "fetch", "--quiet", "-w", "ws"]
+    done = subprocess.run(
+        [*command, "--dataset", "hf:owner/sms", "--model", make_model()],
+        cwd=tmp_path,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    dataset = Workspace(tmp_path / "ws").newest("datasets")
+    assert dataset.reference == "datasets/owner--sms/v1"
+    assert dataset.metadata["labels"] == {"ham": 1, "spam": 1}
+    assert dataset.metadata["origin"] == f"owner/sms@{COMMIT}"
 
 
 def test_a_split_without_labels_is_left_out(hub, load, tmp_path):
