@@ -1,8 +1,14 @@
 """spamgpt fetch"""
 
+from spamgpt.cli.dataset_options import (
+    DatasetOption,
+    HamOption,
+    LabelledOption,
+    SpamOption,
+    labelled_from,
+)
 from spamgpt.cli.options import (
     DEFAULT_WORKSPACE,
-    DatasetOption,
     DebugOption,
     JsonOption,
     ModelOption,
@@ -21,6 +27,9 @@ from spamgpt.workspace import Artifact, Workspace
 @reports_errors
 def command(
     dataset: DatasetOption = None,
+    spam: SpamOption = None,
+    ham: HamOption = None,
+    labelled: LabelledOption = None,
     model: ModelOption = None,
     weights: WeightsOption = FetchSettings.weights,
     seed: SeedOption = FetchSettings.seed,
@@ -36,6 +45,8 @@ def command(
 
     spamgpt fetch --dataset tickets.csv --model gpt2-medium
 
+    spamgpt fetch --spam ~/Maildir/.Junk --ham ~/Maildir --dataset sms-spam-collection
+
     If the SMS Spam Collection or gpt2 cannot be downloaded, bundled-messages or mini is used
     instead, with a warning. What you ask for by name is never replaced.
 
@@ -45,7 +56,7 @@ def command(
     """
     from spamgpt.cli.output.screen import ScreenReporter, show_json, show_result
 
-    settings = settings_from(FetchSettings, locals())
+    settings = settings_from(FetchSettings, locals(), labelled=labelled_from(spam, ham, labelled))
     messages, gpt2 = run(settings, Workspace(workspace), ScreenReporter(quiet))
     if json:
         show_json({"dataset": messages.summary, "model": gpt2.summary})

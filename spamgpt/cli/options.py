@@ -82,14 +82,6 @@ SeedOption = Annotated[
 ]
 
 # What is fetched.
-DatasetOption = Annotated[
-    str | None,
-    typer.Option(
-        help="sms-spam-collection, bundled-messages (written for spamgpt), or a CSV, TSV or JSONL "
-        "file (also .gz or .zip) by path or URL.",
-        show_default="sms-spam-collection, else bundled-messages",
-    ),
-]
 ModelOption = Annotated[
     str | None,
     typer.Option(

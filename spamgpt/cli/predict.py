@@ -157,7 +157,7 @@ def command(
 
     spamgpt predict messages.csv --text-column body --format jsonl
 
-    spamgpt predict ~/Maildir inbox.mbox archive.jsonl.gz --format csv
+    spamgpt predict ~/Maildir inbox.mbox archive.jsonl.gz old.parquet --format csv
 
     In procmail: ":0fw" and "| spamgpt predict --add-header --quiet", then ":0:" and
     "* ^X-Spam-Status: Yes". Or use the exit status (0 is spam): "* ? spamgpt predict --exit-code".
@@ -268,14 +268,15 @@ def _read(paths: Sequence[Path], quiet: bool) -> Iterator[tuple[str, Iterable[by
 def _watched(
     file: Path, files: Sequence[Path] | None, input_format: InputFormat, one_message: bool
 ) -> Iterator[tuple[str, Iterable[bytes]]]:
-    from spamgpt.data.files import follow, format_of
+    from spamgpt.data.files import follow, format_of, is_binary
     from spamgpt.data.rows import JSONL, LINES
 
     if files or one_message:
         other = "other files" if files else "--exit-code or --add-header"
         raise UsageError(f"--watch cannot be combined with {other}.", "Follow one file of lines.")
     format = format_of(file) if input_format == "auto" else input_format
-    if file.is_dir() or format not in (LINES, JSONL) or file.suffix == ".gz":
+    packed = file.suffix == ".gz" or is_binary(file)
+    if file.is_dir() or format not in (LINES, JSONL) or packed:
         raise UsageError(
             f"{file} cannot be followed: --watch reads lines and JSONL.", "Leave --watch out."
         )

@@ -35,7 +35,9 @@ def command(
     context: typer.Context,
     texts: Annotated[
         list[Path],
-        typer.Argument(help="Text, JSONL, CSV or TSV files, plain or gzipped, or folders of them."),
+        typer.Argument(
+            help="Files of text or tables (JSONL, CSV, TSV, Parquet, Excel), or folders of them."
+        ),
     ],
     model: Annotated[
         str | None,
@@ -128,8 +130,8 @@ def command(
 
     spamgpt pretrain inbox.txt --model gpt2 --tokens 2000000 --learning-rate 5e-5
 
-    Text files hold one document per line; JSONL, CSV and TSV files hold one in each field "text".
-    Ctrl-C saves a checkpoint; the same command with --resume continues from it.
+    Text files hold one document per line; JSONL, CSV, TSV, Parquet and Excel files hold one in each
+    field "text". Ctrl-C saves a checkpoint; the same command with --resume continues from it.
     """
     set_threads(threads)
     if model is not None and (shape := sorted(given(context) & set(_SHAPE))):

@@ -2,13 +2,19 @@
 
 from typing import Any
 
+from spamgpt.cli.dataset_options import (
+    DatasetOption,
+    HamOption,
+    LabelledOption,
+    SpamOption,
+    labelled_from,
+)
 from spamgpt.cli.options import (
     DEFAULT_WORKSPACE,
     AttentionOption,
     BalanceOption,
     BatchSizeOption,
     CacheLimitOption,
-    DatasetOption,
     DebugOption,
     DeviceOption,
     EpochsOption,
@@ -68,6 +74,9 @@ _SHOWN = 2
 @reports_errors
 def command(
     dataset: DatasetOption = None,
+    spam: SpamOption = None,
+    ham: HamOption = None,
+    labelled: LabelledOption = None,
     model: ModelOption = None,
     weights: WeightsOption = FetchSettings.weights,
     offline: OfflineOption = FetchSettings.offline,
@@ -124,7 +133,7 @@ def command(
     from spamgpt.cli.output.screen import ScreenReporter, show_json, warn_of_substitutions
 
     settings = PipelineSettings(
-        settings_from(FetchSettings, locals()),
+        settings_from(FetchSettings, locals(), labelled=labelled_from(spam, ham, labelled)),
         settings_from(PrepareSettings, locals(), dataset=None),
         settings_from(FinetuneSettings, locals(), prepared=None, model=None, start_from=None),
         EvaluateSettings(precision=precision, device=device),

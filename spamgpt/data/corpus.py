@@ -16,7 +16,7 @@ from spamgpt.errors import BadDataError, MissingInputError, UsageError
 from spamgpt.gpt2.packing import PackedTokens, pack
 from spamgpt.gpt2.tokenizer import Tokenizer
 
-_SUFFIXES = (".txt", ".jsonl", ".ndjson", ".csv", ".tsv")
+_SUFFIXES = (".txt", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".xlsx")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Source:
     weight: float = 1.0
 
     def documents(self) -> Iterator[str]:
-        """The non-empty documents: a line of text, or the field `text` of a JSONL or CSV row.
+        """The non-empty documents: a line of text, or the field `text` of a table's row.
 
         Raises BadDataError naming file and line.
         """
@@ -42,7 +42,7 @@ class Source:
 
 
 def find_sources(paths: Sequence[Path], weights: Mapping[str, float]) -> list[Source]:
-    """The files of a corpus; of folders all text, JSONL, CSV and TSV files, plain or `.gz`.
+    """The files of a corpus; of folders all text and table files, plain or `.gz`.
 
     A source is named after its file. `weights` are by name, 1 where none is given, and 0 leaves a
     source out. Raises MissingInputError or UsageError.
@@ -75,7 +75,7 @@ def find_sources(paths: Sequence[Path], weights: Mapping[str, float]) -> list[So
             "There is no text to train on.",
             "Give one of the sources a weight above 0."
             if sources
-            else "Give text, JSONL, CSV or TSV files.",
+            else "Give text, JSONL, CSV, TSV, Parquet or Excel files.",
         )
     return chosen
 

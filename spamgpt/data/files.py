@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from spamgpt.data import rows
+from spamgpt.data import binary, rows
 from spamgpt.data.mail import EML, MBOX
 from spamgpt.errors import BadDataError, MissingInputError
 
@@ -68,8 +68,10 @@ def find_files(paths: Sequence[Path], any_name: bool = False) -> tuple[list[Path
         if not taken and not is_maildir(path):
             raise MissingInputError(
                 f"There are no messages in {path}.",
-                "Files need a name that ends in .eml, .mbox, .txt, .csv, .tsv or .jsonl; "
-                "`input_format=eml` reads files with any name.",
+                "Give a folder with files."
+                if any_name
+                else "Files need a name that ends in .eml, .mbox, .txt, .csv, .tsv, .jsonl, "
+                ".parquet or .xlsx; `input_format=eml` reads files with any name.",
             )
         found += taken
     return found, left_out
@@ -106,18 +108,30 @@ def _tells_a_format(path: Path) -> bool:
         return False
 
 
-def lines_of(path: Path) -> Generator[bytes]:
+def lines_of(path: Path, source: str | None = None) -> Generator[bytes]:
     """The lines of a file, plain or `.gz`, which is open while they are read.
 
-    Raises BadDataError for a gzip file that is damaged or cut short.
+    Parquet and Excel files come as JSON lines. Raises BadDataError for a file that is damaged or
+    cut short, MissingInputError where a library is missing; `source` is the name used there, by
+    default the path.
     """
+    source = source or str(path)
+    if is_binary(path):
+        yield from binary.READERS[path.suffix.lower()](path, source)
+        return
     with _opened(path) as stream:
         try:
             yield from stream
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise BadDataError(
-                f"{path} cannot be unpacked: {error}", "It is not a gzip file, or it is incomplete."
+                f"{source} cannot be unpacked: {error}",
+                "It is not a gzip file, or it is incomplete.",
             ) from error
+
+
+def is_binary(path: Path) -> bool:
+    """Whether a file holds a table in a format that is no text: Parquet or Excel."""
+    return path.suffix.lower() in binary.READERS
 
 
 def _opened(path: Path) -> BinaryIO:

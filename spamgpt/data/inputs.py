@@ -33,13 +33,15 @@ def read_messages(
     text_column: str = TEXT,
     untold: str = LINES,
     whole: bool = False,
+    undecodable: str = "replace",
 ) -> Iterator[Message]:
     """The messages of one input, given by its name and its lines (a binary file).
 
     `format` is lines, tsv, csv, jsonl, eml, mbox, or auto: told by the name. What tells none is an
     mbox if it begins like one, else `untold`. With `whole` the input is one message, a mail or a
-    text. `text_column` is the field of a table that holds the message. What is not UTF-8 is read
-    with replacement characters. Raises BadDataError naming the input and the line.
+    text. `text_column` is the field of a table that holds the message. Outside of mails, which name
+    their charset, what is not UTF-8 is read with replacement characters or, if `undecodable` is
+    "strict", is an error. Raises BadDataError naming the input and the line.
     """
     if format == AUTO:
         format, lines = _told(name, lines, untold, whole)
@@ -48,10 +50,14 @@ def read_messages(
         rows = read_mails(lines, format, name)
     elif whole:
         data = b"".join(lines)
-        text = data.decode("utf-8", "replace").removeprefix("\ufeff").strip("\r\n")
+        try:
+            text = data.decode("utf-8", undecodable).removeprefix("\ufeff").strip("\r\n")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise bad_row(name, line, f"is not UTF-8 ({error.reason})") from error
         rows = iter([Row(1, data, {TEXT: text}, end=b"")])
     else:
-        rows = read_rows(lines, format, name, column, undecodable="replace", lines_ahead=0)
+        rows = read_rows(lines, format, name, column, undecodable, lines_ahead=0)
     for row in rows:
         if column not in row.fields:
             raise bad_row(name, row.line, f"has no {column!r}, only {', '.join(row.fields)}")

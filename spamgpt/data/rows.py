@@ -15,6 +15,8 @@ from spamgpt.errors import BadDataError
 
 LINES, TSV, CSV, JSONL = "lines", "tsv", "csv", "jsonl"
 TEXT, LABEL = "text", "label"
+# The column that says where a message came from.
+SOURCE = "source"
 
 # A field longer than this is a forgotten closing quote, not a message.
 _LONGEST_CSV_FIELD = 10_000_000
@@ -47,9 +49,21 @@ class Row:
 
 
 def format_of(name: str) -> str:
-    """The format that a file name tells; `lines` for any name that tells none."""
-    suffix = PurePath(name).suffix.lower()
-    return {".tsv": TSV, ".csv": CSV, ".jsonl": JSONL, ".ndjson": JSONL}.get(suffix, LINES)
+    """The format that a file name tells; `lines` for any name that tells none.
+
+    Tables in binary files come as JSON lines (`binary.py`).
+    """
+    return _FORMATS.get(PurePath(name).suffix.lower(), LINES)
+
+
+_FORMATS = {
+    ".tsv": TSV,
+    ".csv": CSV,
+    ".jsonl": JSONL,
+    ".ndjson": JSONL,
+    ".parquet": JSONL,
+    ".xlsx": JSONL,
+}
 
 
 def read_rows(

@@ -1,16 +1,19 @@
 """Whole tables of messages: labelled files into data frames, and the CSV files of artifacts."""
 
 import csv
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
 
-from spamgpt.data.rows import CSV, LABEL, LINES, TEXT, TSV, bad_row, format_of, read_rows
+from spamgpt.data.files import lines_of
+from spamgpt.data.rows import CSV, LABEL, LINES, SOURCE, TEXT, TSV, bad_row, format_of, read_rows
 from spamgpt.errors import BadDataError
 
 
 def read_labelled_file(path: Path, source: str | None = None) -> pd.DataFrame:
-    """A table of strings from a CSV, TSV or JSONL file, or from the raw `SMSSpamCollection`.
+    """A table of strings from a CSV, TSV, JSONL, Parquet or Excel file, or the SMSSpamCollection.
 
     All columns of the file are kept, the index holds the line of each row, and what a row of JSONL
     lacks is empty, only a label or a text must not be missing. Raises BadDataError
@@ -31,10 +34,35 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     table.to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
 
 
+def join_tables(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """One table of several by name; the column `source` says which one a message came from.
+
+    What a table calls the source of its messages follows its name: `mine/inbox`. A cell that a
+    table has no column for is empty. Raises BadDataError for one without labels or texts.
+    """
+    parts = []
+    for name, table in tables.items():
+        for column in (LABEL, TEXT):
+            if column not in table:
+                raise BadDataError(
+                    f"{name} has no column {column!r}; it has "
+                    f"{', '.join(map(repr, table.columns))}.",
+                    f"Data sets that are joined need the columns {LABEL!r} and {TEXT!r}.",
+                )
+        sources = [
+            f"{name}/{own}" if own else name
+            for own in (table[SOURCE] if SOURCE in table else [""] * len(table))
+        ]
+        parts.append(table.assign(**{SOURCE: pd.Series(sources, table.index, dtype="str")}))
+    joined = pd.concat(parts, ignore_index=True).fillna("")
+    first = [LABEL, TEXT, SOURCE]
+    return joined[[*first, *(column for column in joined if column not in first)]]
+
+
 def _read(path: Path, format: str, source: str) -> pd.DataFrame:
     records: list[dict[str, str]] = []
     line_numbers: list[int] = []
-    with path.open("rb") as lines:
+    with closing(lines_of(path, source)) as lines:
         for row in read_rows(lines, format, source):
             for column in (LABEL, TEXT):
                 if records and column in records[0] and column not in row.fields:
@@ -47,13 +75,6 @@ def _read(path: Path, format: str, source: str) -> pd.DataFrame:
     if not records:
         raise BadDataError(f"{source} holds no messages.", "Give a file with labelled messages.")
     return pd.DataFrame(records, index=line_numbers, dtype="str").fillna("")
-
-
-def require_labels(table: pd.DataFrame, column: str, source: str) -> None:
-    """Raises BadDataError for the first row whose label is empty."""
-    for line, label in table[column].items():
-        if not label.strip():
-            raise bad_row(source, int(str(line)), f"has no {column}")
 
 
 def _is_text(text: str) -> bool:

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from spamgpt.data.rows import SOURCE
 from spamgpt.evaluation.intervals import Interval, wilson_interval
 from spamgpt.evaluation.outcome import Outcome
-
-# The column that says where a message came from.
-SOURCE = "source"
 
 # With fewer messages a slice's score is noise: it is shown but not named the worst.
 FEWEST = 30

@@ -1,4 +1,4 @@
-"""Labelled data sets: the SMS Spam Collection, and whatever a user names by path or URL."""
+"""Labelled data sets: the SMS Spam Collection, and whatever a user names by path or address."""
 
 import errno
 import gzip
@@ -17,16 +17,20 @@ import pooch
 import requests
 
 from spamgpt.bundled import MESSAGES_FILE, MESSAGES_NAME
-from spamgpt.data.files import plain_name
+from spamgpt.data.files import is_binary, plain_name
 from spamgpt.data.rows import LINES, format_of
 from spamgpt.errors import IntegrityError, MissingInputError, NetworkError
 from spamgpt.reporting import Reporter
+from spamgpt.sources.labelled import label_folders, write_labelled
 from spamgpt.workspace import artifact_name, sha256
 
 # An archive that unpacks to more is taken for an attack ("zip bomb").
 LARGEST_UNPACKED = 100_000_000
 # Seconds to connect and to wait for the next bytes.
 _TIMEOUT = (5, 10)
+_LONGEST_NAME = 100
+# The file of a data set that does not come as one.
+_GATHERED = "messages.jsonl"
 _OTHER_ARCHIVE = "Use another mirror, or give a copy that you trust: `dataset=FILE`"
 # What zipfile lets through for archives that are damaged, encrypted or packed in unknown ways.
 _DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError)
@@ -70,28 +74,35 @@ def obtain_dataset(
     reporter: Reporter,
     published: PublishedDataset = SMS_SPAM_COLLECTION,
 ) -> FetchedDataset:
-    """Gets a data set by the name of a published or bundled one, by URL, or by the path of a file.
+    """Gets a data set by the name of a published or bundled one, by address, or by path.
 
-    `folder` takes downloads and what is unpacked: a gzip file, or a zip archive, which must hold
-    the published collection or a single data file. Raises NetworkError, IntegrityError or
-    MissingInputError.
+    A path or URL leads to a file, or to a folder with a folder for each label; `hf:owner/dataset`
+    is one on the Hub. `folder` takes downloads and what is unpacked: a gzip file, or a zip archive,
+    which must hold the published collection or a single data file. Raises NetworkError,
+    IntegrityError, BadDataError, UsageError or MissingInputError.
     """
     if source == published.name:
         return _download_published(published, folder, reporter)
     if source == MESSAGES_NAME:
         return FetchedDataset(MESSAGES_NAME, MESSAGES_FILE, "the spamgpt package")
+    if source.startswith("hf:"):
+        return _from_hub(source, folder, reporter)
     if "://" in source:
         file = _download(source, folder, reporter)
         origin = source
     else:
         file = Path(source)
         origin = source
+        if file.is_dir():
+            name = artifact_name(file.resolve().name)
+            return _labelled(label_folders(file), name, origin, folder, reporter)
         if not file.is_file():
             raise MissingInputError(
                 f"There is no data set {source!r}.",
-                f"Give {published.name}, {MESSAGES_NAME}, a CSV, TSV or JSONL file, or a URL.",
+                f"Give {published.name}, {MESSAGES_NAME}, a CSV, TSV, JSONL, Parquet or Excel "
+                "file, a folder, hf:owner/dataset, or a URL.",
             )
-    if _is_zip(file):
+    if _is_zip(file) and not is_binary(file):  # a workbook is a zip archive, too
         member = _data_member(file, published, origin)
         file = _unpack(file, member, folder, origin)
         if member == published.member:
@@ -101,6 +112,36 @@ def obtain_dataset(
     if sha256(file) == published.sha256:
         return FetchedDataset(published.name, file, origin)
     return FetchedDataset(artifact_name(file.stem), file, origin)
+
+
+def obtain_labelled(
+    labelled: Sequence[tuple[str, str]], folder: Path, reporter: Reporter
+) -> FetchedDataset:
+    """Gathers the messages at pairs of a label and a path, such as a mailbox, into a file.
+
+    Raises MissingInputError or BadDataError.
+    """
+    name = artifact_name("-".join(sorted({label for label, _ in labelled})))[:_LONGEST_NAME]
+    origin = " and ".join(f"{label}={path}" for label, path in labelled)
+    paths = [(label, Path(path)) for label, path in labelled]
+    return _labelled(paths, name, origin, folder, reporter)
+
+
+def _labelled(
+    labelled: Sequence[tuple[str, Path]], name: str, origin: str, folder: Path, reporter: Reporter
+) -> FetchedDataset:
+    file = Path(tempfile.mkdtemp(dir=folder)) / _GATHERED
+    write_labelled(labelled, file, reporter)
+    return FetchedDataset(name, file, origin)
+
+
+def _from_hub(source: str, folder: Path, reporter: Reporter) -> FetchedDataset:
+    from spamgpt.sources.hub_datasets import HubDataset, write_hub_dataset
+
+    dataset = HubDataset.parse(source)
+    file = Path(tempfile.mkdtemp(dir=folder)) / _GATHERED
+    origin = write_hub_dataset(dataset, file, reporter)
+    return FetchedDataset(dataset.name, file, origin)
 
 
 def _download_published(
@@ -159,7 +200,7 @@ def _download(url: str, folder: Path, reporter: Reporter) -> Path:
 
 def _file_name(path: str) -> str:
     """The last part of a URL's or an archive's path, as a name that any file system takes."""
-    return artifact_name(PurePosixPath(path).name or "download")[-100:]
+    return artifact_name(PurePosixPath(path).name or "download")[-_LONGEST_NAME:]
 
 
 def _reason(error: Exception) -> str:
@@ -212,7 +253,8 @@ def _data_member(archive: Path, published: PublishedDataset, origin: str) -> str
     if len(candidates) != 1:
         raise IntegrityError(
             f"{origin} holds {len(candidates)} data files ({', '.join(names[:5])}), not one.",
-            f"Give an archive with {published.member} or one CSV, TSV or JSONL file.",
+            f"Give an archive with {published.member} or one CSV, TSV, JSONL, Parquet or Excel "
+            "file.",
         )
     return candidates[0]
 

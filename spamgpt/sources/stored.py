@@ -9,9 +9,9 @@ from spamgpt.workspace import Artifact, Workspace, sha256
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """What a data set's artifact records as its settings."""
+    """What a data set's artifact records as its settings; several sources were joined."""
 
-    source: str
+    source: str | list[str]
 
 
 @dataclass(frozen=True)

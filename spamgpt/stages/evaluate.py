@@ -56,13 +56,12 @@ def run(
 
     from spamgpt.classifier.explanation import METHOD
     from spamgpt.classifier.model import SpamClassifier
-    from spamgpt.data.rows import TEXT
+    from spamgpt.data.rows import SOURCE, TEXT
     from spamgpt.evaluation.evaluation import Evaluation
     from spamgpt.evaluation.mistakes import explained, surest_mistakes
     from spamgpt.evaluation.report.lineage import lineage_of
     from spamgpt.evaluation.report.page import REPORT_FILE, render
     from spamgpt.evaluation.report.record import Report
-    from spamgpt.evaluation.slices import SOURCE
     from spamgpt.version import __version__
 
     artifact = workspace.newest("classifiers", settings.classifier)

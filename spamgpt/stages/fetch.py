@@ -1,25 +1,35 @@
 """fetch: brings a data set and a pretrained model into the workspace."""
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from spamgpt.bundled import MESSAGES_NAME, MINI_NAME
 from spamgpt.reporting import SILENT, Reporter
-from spamgpt.workspace import Artifact, Workspace, sha256
+from spamgpt.workspace import Artifact, Workspace, artifact_name, sha256
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from spamgpt.sources.datasets import FetchedDataset
     from spamgpt.sources.preferred import Network, Substitution
     from spamgpt.sources.stored import ModelSource
 
 Weights = Literal["pretrained", "random"]
 
+# Of the name of an artifact that several data sets went into.
+_LONGEST_NAME = 100
+
 
 @dataclass(frozen=True)
 class FetchSettings:
     """`dataset` and `model` are published names, paths or addresses.
+
+    Several data sets are joined; the column `source` keeps their names. `labelled` are paths of
+    messages, each with the label of all that is there, such as `("spam", "junk.mbox")`; together
+    they are one more data set.
 
     None takes the preferred ones or, where these cannot be reached, the bundled ones; with
     `offline` the bundled ones at once. If only one of the two is named and the workspace has the
@@ -27,11 +37,22 @@ class FetchSettings:
     of the model are taken, and its weights are drawn with `seed` as GPT-2's were before training.
     """
 
-    dataset: str | None = None
+    dataset: str | Sequence[str] | None = None
     model: str | None = None
     weights: Weights = "pretrained"
     seed: int = 123
     offline: bool = False
+    labelled: Sequence[tuple[str, str]] = ()
+
+    @property
+    def datasets(self) -> Sequence[str]:
+        """The data sets that are named, without what is labelled by path."""
+        return [self.dataset] if isinstance(self.dataset, str) else self.dataset or []
+
+    @property
+    def names_data(self) -> bool:
+        """Whether it says which messages are wanted."""
+        return bool(self.datasets or self.labelled)
 
 
 def run(
@@ -51,24 +72,26 @@ def run(
     if settings.model:
         model_name(settings.model)  # an unknown name is told before anything is downloaded
     # Who names one of the two means that one: the other stays what it is.
-    dataset = newest_of("datasets", workspace) if settings.model and not settings.dataset else None
-    dataset = dataset or stored_dataset(_dataset_source(settings), workspace)
-    model = newest_of("models", workspace) if settings.dataset and not settings.model else None
+    named = settings.names_data
+    dataset = newest_of("datasets", workspace) if settings.model and not named else None
+    if dataset is None and not settings.labelled and len(settings.datasets) < 2:
+        dataset = stored_dataset(_dataset_source(settings), workspace)
+    model = newest_of("models", workspace) if named and not settings.model else None
     model = model or stored_model(_model_source(settings), workspace)
     if dataset and model:
         return dataset, model
-    network = Network(
-        for_dataset=not (dataset or settings.dataset), for_model=not (model or settings.model)
-    )
+    network = Network(for_dataset=not (dataset or named), for_model=not (model or settings.model))
     if dataset:
         return dataset, _fetch_model(settings, workspace, reporter, network)
     return _fetch_dataset(settings, workspace, reporter, network, model)
 
 
 def _dataset_source(settings: FetchSettings) -> str:
+    """The one data set that is named, or else preferred."""
     from spamgpt.sources.preferred import PREFERRED_DATASET
 
-    return settings.dataset or (MESSAGES_NAME if settings.offline else PREFERRED_DATASET)
+    preferred = MESSAGES_NAME if settings.offline else PREFERRED_DATASET
+    return settings.datasets[0] if settings.datasets else preferred
 
 
 def _model_source(settings: FetchSettings, source: str | None = None) -> "ModelSource":
@@ -89,23 +112,26 @@ def _fetch_dataset(
 ) -> tuple[Artifact, Artifact]:
     """Writes the data set and, unless there is a `model`, also the model."""
     from spamgpt.data.rows import LABEL
-    from spamgpt.data.tables import read_labelled_file, require_labels, write_table
+    from spamgpt.data.tables import write_table
     from spamgpt.sources.stored import DatasetSource
 
     with tempfile.TemporaryDirectory(prefix="spamgpt-") as downloads:
-        found, substitution = _obtain_dataset(settings, Path(downloads), reporter, network)
-        messages = read_labelled_file(found.file, source=found.origin)
-        if LABEL in messages:
-            require_labels(messages, LABEL, found.origin)
-        source = substitution.used if substitution else _dataset_source(settings)
-        with workspace.new("datasets", DatasetSource(source), name=found.name, reuse=True) as draft:
+        found, substitution = _obtain_datasets(settings, Path(downloads), reporter, network)
+        messages = _read(found)
+        sources = [*settings.datasets, *(f"{label}={path}" for label, path in settings.labelled)]
+        if not sources:
+            sources = [substitution.used if substitution else _dataset_source(settings)]
+        source = DatasetSource(sources[0] if len(sources) == 1 else sources)
+        name = artifact_name("-".join(found))[:_LONGEST_NAME]
+        with workspace.new("datasets", source, name=name, reuse=True) as draft:
             write_table(messages, draft.folder / "messages.csv")
             draft.metadata["messages"] = len(messages)
             draft.metadata["columns"] = list(messages.columns)
             if LABEL in messages:
                 draft.metadata["labels"] = messages[LABEL].value_counts().sort_index().to_dict()
-            draft.metadata["origin"] = found.origin
-            draft.metadata["sha256"] = sha256(found.file)
+            draft.metadata["origin"] = " and ".join(each.origin for each in found.values())
+            digests = {each: sha256(obtained.file) for each, obtained in found.items()}
+            draft.metadata["sha256"] = digests if len(found) > 1 else digests.popitem()[1]
             if substitution:
                 substitution.record(draft)
             # Inside the block: should the model fail, the data set is not kept either.
@@ -113,10 +139,11 @@ def _fetch_dataset(
     return draft.artifact, model
 
 
-def _obtain_dataset(
+def _obtain_datasets(
     settings: FetchSettings, folder: Path, reporter: Reporter, network: "Network"
-) -> "tuple[FetchedDataset, Substitution | None]":
-    from spamgpt.sources.datasets import obtain_dataset
+) -> "tuple[dict[str, FetchedDataset], Substitution | None]":
+    """What is wanted by name, no two of the same name, and what stands in for it."""
+    from spamgpt.sources.datasets import obtain_dataset, obtain_labelled
     from spamgpt.sources.preferred import fetch_or_substitute
 
     def fetch(
@@ -127,9 +154,38 @@ def _obtain_dataset(
         return obtain_dataset(source, folder, reporter), substitution
 
     wanted = _dataset_source(settings)
-    if settings.dataset or settings.offline:
-        return obtain_dataset(wanted, folder, reporter), None
-    return fetch_or_substitute("dataset", wanted, MESSAGES_NAME, fetch, reporter)
+    if not settings.names_data and not settings.offline:
+        one, substitution = fetch_or_substitute("dataset", wanted, MESSAGES_NAME, fetch, reporter)
+        return {one.name: one}, substitution
+    names = settings.datasets if settings.names_data else [wanted]
+    found: dict[str, FetchedDataset] = {}
+    for each in (
+        *(obtain_dataset(source, folder, reporter) for source in names),
+        *([obtain_labelled(settings.labelled, folder, reporter)] if settings.labelled else ()),
+    ):
+        number = 2
+        name = each.name
+        while name in found:
+            name, number = f"{each.name}-{number}", number + 1
+        found[name] = each
+    return found, None
+
+
+def _read(found: "Mapping[str, FetchedDataset]") -> "pd.DataFrame":
+    """The messages of all data sets. Raises BadDataError."""
+    from spamgpt.data.labels import require_labels, require_two_labels
+    from spamgpt.data.rows import LABEL
+    from spamgpt.data.tables import join_tables, read_labelled_file
+
+    tables = {}
+    for name, each in found.items():
+        tables[name] = read_labelled_file(each.file, source=each.origin)
+        if LABEL in tables[name]:
+            require_labels(tables[name], LABEL, each.origin)
+    messages = join_tables(tables) if len(tables) > 1 else next(iter(tables.values()))
+    if LABEL in messages:
+        require_two_labels(messages, " and ".join(each.origin for each in found.values()))
+    return messages
 
 
 def _fetch_model(

@@ -35,6 +35,7 @@ def run(settings: PrepareSettings, workspace: Workspace, reporter: Reporter = SI
     Raises UsageError, MissingInputError, IntegrityError, or BadDataError naming file and line.
     """
     from spamgpt.data import splits
+    from spamgpt.data.labels import require_two_labels
     from spamgpt.data.rows import LABEL
     from spamgpt.data.tables import write_table
 
@@ -51,11 +52,7 @@ def run(settings: PrepareSettings, workspace: Workspace, reporter: Reporter = SI
     if not settings.keep_duplicates:
         messages = splits.drop_repeats(messages)
     repeats = read - len(messages)
-    if messages[LABEL].nunique() < 2:
-        raise BadDataError(
-            f"{dataset.reference} has only the label {messages[LABEL].iloc[0]!r}.",
-            "A classifier needs messages of at least two labels.",
-        )
+    require_two_labels(messages, dataset.reference)
     if settings.balance:
         messages = splits.balance(messages, settings.seed)
     parts = splits.split(messages, shares, settings.seed, settings.stratify)
@@ -81,8 +78,9 @@ def run(settings: PrepareSettings, workspace: Workspace, reporter: Reporter = SI
 
 def _labelled_messages(dataset: Artifact, settings: PrepareSettings) -> "pd.DataFrame":
     """The data set with its columns `label` and `text` first and under these names."""
+    from spamgpt.data.labels import refuse_label_columns, require_labels
     from spamgpt.data.rows import LABEL, TEXT
-    from spamgpt.data.tables import read_table, require_labels
+    from spamgpt.data.tables import read_table
 
     path = dataset.file("messages.csv")
     table = read_table(path)
@@ -93,6 +91,8 @@ def _labelled_messages(dataset: Artifact, settings: PrepareSettings) -> "pd.Data
         )
     for column, role in chosen.items():
         if column not in table:
+            if column == LABEL:
+                refuse_label_columns(table, str(path))
             raise BadDataError(
                 f"{path} has no column {column!r}; it has {', '.join(map(repr, table.columns))}.",
                 f"Name the column that holds the {role}: `{role}_column=NAME`",

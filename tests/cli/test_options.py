@@ -14,9 +14,11 @@ OF_EVERY_COMMAND = {"context", "threads", "workspace", "quiet", "json", "debug"}
 OF_ONE_COMMAND = {
     "artifacts": {"name", "verify"},
     "cache": {"clear", "checkpoints"},
+    "fetch": {"spam", "ham"},
     "finetune": {"resume", "dry_run"},
     "predict": {"files", "format", "only", "exit_code", "add_header", "watch"},
     "pretrain": {"resume", "weight", "size"},
+    "run": {"spam", "ham"},
 }
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import resource
 
+import pandas as pd
 import pytest
 
 from spamgpt.data.batches import batches_by_length
@@ -48,6 +49,27 @@ def test_only_prints_the_matching_lines_unchanged(predict):
 def test_only_keeps_the_lines_of_other_formats(predict):
     lines = json.dumps({"id": 1, "text": HAM}) + "\n" + json.dumps({"text": SPAM, "id": 2}) + "\n"
     assert predict(lines, "--only", "ham", name="a.jsonl").out == lines.split("\n")[0] + "\n"
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.xlsx"])
+def test_tables_in_binary_files_are_answered(predict, tmp_path, name):
+    table = pd.DataFrame({"id": [1, 2], "text": [SPAM, HAM]})
+    path = tmp_path / "table"
+    table.to_parquet(path) if name == "a.parquet" else table.to_excel(path, engine="openpyxl")
+    answers = predict(path.read_bytes(), "--json", name=name).out.splitlines()
+    found = [json.loads(answer) for answer in answers]
+    assert [(row["label"], row["text"], int(row["id"])) for row in found] == [
+        ("spam", SPAM, 1),
+        ("ham", HAM, 2),
+    ]
+    (kept,) = predict(path.read_bytes(), "--only", "ham", name=name).out.splitlines()
+    assert json.loads(kept)["text"] == HAM
+
+
+def test_a_table_in_a_binary_file_cannot_be_followed(spamgpt, tmp_path):
+    result = spamgpt("predict", "--watch", tmp_path / "a.parquet")
+    assert result.status == 2
+    assert "cannot be followed" in result.err
 
 
 def test_only_keeps_the_header_of_a_table(predict):

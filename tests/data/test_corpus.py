@@ -4,6 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from spamgpt.data.corpus import (
@@ -37,8 +38,9 @@ def test_the_same_documents_come_out_of_every_format(tmp_path):
     (tmp_path / "c.csv").write_text("n,text\n" + "".join(f"1,{text}\n" for text in texts))
     with gzip.open(tmp_path / "d.jsonl.gz", "wb") as file:
         file.write((tmp_path / "b.jsonl").read_bytes())
+    pd.DataFrame({"text": texts}).to_parquet(tmp_path / "e.parquet")
     sources = find_sources([tmp_path], {})
-    assert [source.name for source in sources] == ["a", "b", "c", "d"]
+    assert [source.name for source in sources] == ["a", "b", "c", "d", "e"]
     for source in sources:
         assert list(source.documents()) == texts
 

@@ -31,6 +31,8 @@ def maildir(folder, *names: str):
         ("a.csv.gz", "csv"),
         ("A.CSV.GZ", "csv"),
         ("a.txt", "lines"),
+        ("a.Parquet", "jsonl"),
+        ("a.xlsx", "jsonl"),
         ("cur/a", "lines"),
     ],
 )

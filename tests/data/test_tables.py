@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spamgpt.data.tables import read_labelled_file, read_table, require_labels, write_table
+from spamgpt.data.tables import join_tables, read_labelled_file, read_table, write_table
 from spamgpt.errors import BadDataError
 
 AWKWARD = [
@@ -64,7 +64,9 @@ def test_the_same_messages_come_out_of_every_format(tmp_path):
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     write_table(frame, tmp_path / "a.csv")
-    for name in [*files, "a.csv"]:
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.to_excel(tmp_path / "a.xlsx", index=False)
+    for name in [*files, "a.csv", "a.parquet", "a.xlsx"]:
         assert read_labelled_file(tmp_path / name).to_dict("list") == frame.to_dict("list")
 
 
@@ -100,8 +102,24 @@ def test_rows_that_do_not_make_a_table_are_named(tmp_path, content, message):
     assert "a.jsonl" in caught.value.message
 
 
-def test_a_row_without_a_label_is_named_by_its_line(tmp_path):
-    path = tmp_path / "a.csv"
-    path.write_text('label,text\nham,"two\nlines"\n ,hi\n')
-    with pytest.raises(BadDataError, match=r"a\.csv, line 4: has no label"):
-        require_labels(read_labelled_file(path), "label", "a.csv")
+def table(**columns: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(columns, dtype="str")
+
+
+def test_tables_are_joined_with_their_names_as_sources():
+    first = table(text=["a", "b"], label=["ham", "spam"], source=["inbox", ""])
+    second = table(label=["ham"], when=["2001"], text=["c"])
+    joined = join_tables({"mine": first, "yours": second})
+    assert joined.to_dict("list") == {
+        "label": ["ham", "spam", "ham"],
+        "text": ["a", "b", "c"],
+        "source": ["mine/inbox", "mine", "yours"],
+        "when": ["", "", "2001"],
+    }
+
+
+def test_a_table_without_texts_cannot_be_joined():
+    with pytest.raises(BadDataError, match="yours has no column 'text'; it has 'label', 'body'"):
+        join_tables(
+            {"mine": table(label=["ham"], text=["a"]), "yours": table(label=["a"], body=["b"])}
+        )

@@ -1,9 +1,12 @@
+import collections
 import gzip
 import json
 import socket
 import tempfile
+import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from spamgpt.data.tables import read_table
@@ -15,7 +18,7 @@ from spamgpt.errors import (
     as_user_error,
 )
 from spamgpt.gpt2.config import ModelFormatError
-from spamgpt.stages import fetch
+from spamgpt.stages import fetch, prepare
 from spamgpt.stages.fetch import FetchSettings
 from spamgpt.workspace import Workspace
 
@@ -69,6 +72,130 @@ def test_every_format_gives_the_same_data_set(workspace, tmp_path, make_model, n
     assert dataset.name == "data"
     rows = dataset.file("messages.csv").read_text()
     assert rows == '"label","text"\n"ham","see ""you"" at 5"\n"spam","WIN"\n'
+
+
+def test_parquet_and_excel_give_the_same_data_set(workspace, tmp_path, make_model):
+    table = pd.DataFrame({"label": ["ham", "spam"], "text": ['see "you" at 5', "WIN"]})
+    table.to_parquet(tmp_path / "data.parquet")
+    table.to_excel(tmp_path / "data.xlsx", index=False)
+    with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
+        archive.write(tmp_path / "data.xlsx", "data.xlsx")
+    model = make_model()
+    for name in ("data.parquet", "data.xlsx", "data.zip"):
+        dataset, _ = fetch.run(settings(tmp_path / name, model), workspace)
+        assert dataset.metadata["origin"] == str(tmp_path / name)
+        rows = dataset.file("messages.csv").read_text()
+        assert rows == '"label","text"\n"ham","see ""you"" at 5"\n"spam","WIN"\n'
+
+
+def test_a_folder_for_each_label_is_a_data_set(workspace, tmp_path, make_model):
+    for label in ("bills", "orders", "returns"):
+        (tmp_path / "Post 1" / label).mkdir(parents=True)
+        (tmp_path / "Post 1" / label / "a.txt").write_text(f"about {label}\n")
+    (tmp_path / "Post 1/bills/b.eml").write_text("Subject: Hi\n\nYour bill\n")
+    dataset, _ = fetch.run(settings(tmp_path / "Post 1", make_model()), workspace)
+    assert dataset.reference == "datasets/post-1/v1"
+    assert dataset.metadata["labels"] == {"bills": 2, "orders": 1, "returns": 1}
+    assert dataset.metadata["origin"] == str(tmp_path / "Post 1")
+    table = read_table(dataset.file("messages.csv"))
+    assert list(table["text"]) == ["about bills", "Hi\nYour bill", "about orders", "about returns"]
+
+
+def test_paths_by_label_are_a_data_set(workspace, tmp_path, make_model):
+    for name in ("junk", "inbox", "lists"):
+        (tmp_path / name).write_text(f"From a Mon Nov  2 10:00:00 2026\nSubject: {name}\n\nhi\n")
+    labelled = [("spam", "junk"), ("ham", "inbox"), ("ham", "lists")]
+    paths = [(label, str(tmp_path / name)) for label, name in labelled]
+    wanted = FetchSettings(model=str(make_model()), labelled=paths)
+    dataset, _ = fetch.run(wanted, workspace)
+    assert dataset.reference == "datasets/ham-spam/v1"
+    assert dataset.metadata["labels"] == {"ham": 2, "spam": 1}
+    assert dataset.settings["source"] == [f"{label}={path}" for label, path in paths]
+    assert fetch.run(wanted, workspace)[0].reference == dataset.reference
+
+
+def test_several_data_sets_are_joined_and_their_names_survive_prepare(
+    workspace, tmp_path, make_model
+):
+    rows = [f"{label},{{name}} {label} {n}\n" for n in range(20) for label in ("ham", "spam")]
+    for name in ("old/sms.csv", "new/sms.csv", "mail.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("label,text\n" + "".join(rows).format(name=name))
+    (tmp_path / "junk.txt").write_text("WIN\n")
+    sources = [str(tmp_path / name) for name in ("old/sms.csv", "new/sms.csv", "mail.csv")]
+    labelled = [("spam", str(tmp_path / "junk.txt"))]
+    wanted = FetchSettings(sources, str(make_model()), labelled=labelled)
+    dataset, _ = fetch.run(wanted, workspace)
+    assert dataset.reference == "datasets/sms-sms-2-mail-spam/v1"
+    assert dataset.settings["source"] == [*sources, f"spam={tmp_path / 'junk.txt'}"]
+    table = read_table(dataset.file("messages.csv"))
+    assert list(table.columns) == ["label", "text", "source"]
+    assert collections.Counter(table["source"]) == {"sms": 40, "sms-2": 40, "mail": 40, "spam": 1}
+    assert set(table["text"][table["source"] == "sms-2"].str.split().str[0]) == {"new/sms.csv"}
+    prepared = prepare.run(prepare.PrepareSettings(), workspace)
+    assert set(read_table(prepared.file("train.csv"))["source"]) >= {"sms", "sms-2", "mail"}
+    again, _ = fetch.run(wanted, workspace)
+    assert again.reference == dataset.reference
+
+
+def truncated(tmp_path: Path) -> Path:
+    path = tmp_path / "a.parquet"
+    pd.DataFrame({"label": ["a", "b"], "text": ["c", "d"]}).to_parquet(path)
+    path.write_bytes(path.read_bytes()[:-10])
+    return path
+
+
+def encrypted(tmp_path: Path) -> Path:
+    path = tmp_path / "a.xlsx"
+    path.write_bytes(bytes.fromhex("d0cf11e0a1b11ae1") + bytes(1000))
+    return path
+
+
+def without_messages(tmp_path: Path) -> Path:
+    (tmp_path / "folder").mkdir()
+    return tmp_path / "folder"
+
+
+def with_one_label(tmp_path: Path) -> Path:
+    path = tmp_path / "a.csv"
+    path.write_text("label,text\nham,a\nham,b\n")
+    return path
+
+
+def with_lists(tmp_path: Path) -> Path:
+    path = tmp_path / "a.parquet"
+    pd.DataFrame({"label": [["a", "b"], ["b"]], "text": ["c", "d"]}).to_parquet(path)
+    return path
+
+
+def in_latin_1(tmp_path: Path) -> Path:
+    for label in ("ham", "spam"):
+        (tmp_path / "folder" / label).mkdir(parents=True)
+        (tmp_path / "folder" / label / "a.txt").write_bytes(b"caf\xe9")
+    return tmp_path / "folder"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (truncated, "cannot be read as Parquet"),
+        (encrypted, "is encrypted"),
+        (without_messages, "no folders that are named after labels"),
+        (with_one_label, "has only the label 'ham'"),
+        (with_lists, "line 1: the label is a list"),
+        (in_latin_1, r"ham/a\.txt, line 1: is not UTF-8"),
+    ],
+)
+def test_broken_data_gets_one_line_and_nothing_is_written(
+    workspace, tmp_path, make_model, make, message
+):
+    path = make(tmp_path)
+    with pytest.raises(SpamgptError, match=message) as caught:
+        fetch.run(settings(path, make_model()), workspace)
+    assert str(path) in caught.value.message
+    assert "\n" not in caught.value.message
+    assert caught.value.exit_status in (3, 4)
+    assert not workspace.root.exists()
 
 
 @pytest.mark.parametrize(

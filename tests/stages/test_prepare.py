@@ -116,10 +116,33 @@ def test_texts_with_two_labels_are_told(workspace, tmp_path, make_model):
 
 def test_one_label_is_not_enough(workspace, tmp_path, make_model):
     file = tmp_path / "a.tsv"
-    file.write_text("".join(f"ham\ttext {n}\n" for n in range(30)))
+    file.write_text("kind\ttext\n" + "".join(f"ham\ttext {n}\n" for n in range(30)))
     with_dataset(workspace, file, make_model)
     with pytest.raises(BadDataError, match="only the label 'ham'"):
+        prepare.run(PrepareSettings(label_column="kind"), workspace)
+
+
+def test_lists_of_labels_are_refused(workspace, tmp_path, make_model):
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text": "a", "topics": ["x", "y"]}\n{"text": "b", "topics": ["x"]}\n')
+    with_dataset(workspace, file, make_model)
+    with pytest.raises(BadDataError, match=r"line 2: the label is a list.*multi-label"):
+        prepare.run(PrepareSettings(label_column="topics"), workspace)
+
+
+def test_several_columns_of_labels_are_refused_and_one_of_them_can_be_chosen(
+    workspace, tmp_path, make_model
+):
+    file = tmp_path / "a.csv"
+    rows = "".join(f"text {n},{n % 2},{n % 3 % 2}\n" for n in range(30))
+    file.write_text("text,rude,threat\n" + rows)
+    with_dataset(workspace, file, make_model)
+    with pytest.raises(BadDataError, match=r"\(rude, threat\).*multi-label") as caught:
         prepare.run(PrepareSettings(), workspace)
+    assert "`label_column=rude`" in caught.value.hint
+    assert prepare.run(PrepareSettings(label_column="rude"), workspace).metadata["labels"] == [
+        "0", "1",
+    ]  # fmt: skip
 
 
 def test_without_a_data_set_the_hint_says_fetch(workspace):

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from spamgpt.data.rows import SOURCE
 from spamgpt.evaluation.metrics import ECE
 from spamgpt.evaluation.report.numbers import p_value, percent
-from spamgpt.evaluation.slices import FEWEST, SOURCE, Slice
+from spamgpt.evaluation.slices import FEWEST, Slice
 from spamgpt.evaluation.thresholds import PointAtLimit
 
 if TYPE_CHECKING:

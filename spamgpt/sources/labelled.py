@@ -1,0 +1,94 @@
+"""Messages labelled by the place where they lie: a folder for each label, or mailboxes of each."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from spamgpt.data.binary import json_line
+from spamgpt.data.files import find_files, format_of, is_maildir, lines_of, plain_name
+from spamgpt.data.inputs import read_messages
+from spamgpt.data.mail import begins_an_mbox, looks_like_mail
+from spamgpt.data.rows import LABEL, LINES, TEXT
+from spamgpt.errors import MissingInputError
+from spamgpt.reporting import Reporter
+
+_TEXT_SUFFIX = ".txt"
+
+
+def label_folders(folder: Path) -> list[tuple[str, Path]]:
+    """The folders in a folder, each with the label that it is named after.
+
+    Raises MissingInputError if there are none, or if the folder is itself a mailbox.
+    """
+    hint = "Give FOLDER with FOLDER/spam/1.txt, FOLDER/ham/2.eml and so on, or "
+    hint += "paths by label: `spam=PATH`, `ham=PATH`"
+    if is_maildir(folder):
+        raise MissingInputError(f"{folder} is a Maildir, whose mails have no labels.", hint)
+    found = [
+        (entry.name, entry)
+        for entry in sorted(folder.iterdir())
+        if entry.is_dir() and not entry.name.startswith(".")
+    ]
+    if not found:
+        raise MissingInputError(f"{folder} has no folders that are named after labels.", hint)
+    return found
+
+
+def write_labelled(labelled: Sequence[tuple[str, Path]], file: Path, reporter: Reporter) -> None:
+    """Writes the messages at pairs of a label and a path into a JSONL file.
+
+    A path is read as `spamgpt predict` reads it: a mail, an mbox, a Maildir, a file of lines or a
+    table, a folder of all these; but in a folder a text file is one message, and what lies in a
+    path that is given, too, such as the folder of junk in a Maildir, has only that one's label.
+    Raises BadDataError naming the file, or MissingInputError for a path without messages.
+    """
+    skipped: list[Path] = []
+    empty = 0
+    with file.open("wb") as lines:
+        for label, path in labelled:
+            written = 0
+            inner = [
+                other.resolve()
+                for _, other in labelled
+                if path.resolve() in other.resolve().parents
+            ]
+            for text in _texts(path, inner, skipped):
+                if not text.strip():
+                    empty += 1
+                    continue
+                lines.write(json_line({LABEL: label, TEXT: _without_surrogates(text)}))
+                written += 1
+            if not written:
+                raise MissingInputError(
+                    f"There are no messages in {path}.",
+                    "Give a folder of .txt or .eml files, an mbox, a Maildir, or a file of lines.",
+                )
+    if empty:
+        reporter.note(f"Messages without text left out: {empty:,}")
+    if skipped:
+        reporter.warn(
+            f"Files skipped because they are neither mails nor have a known name: "
+            f"{len(skipped):,}, such as {skipped[0]}"
+        )
+
+
+def _texts(path: Path, left_to_others: Sequence[Path], skipped: list[Path]) -> Iterator[str]:
+    files, _ = find_files([path], any_name=True)
+    for file in files:
+        if any(each in (file.resolve(), *file.resolve().parents) for each in left_to_others):
+            continue
+        lines: Sequence[bytes] | Iterator[bytes] = lines_of(file)
+        whole = False
+        if path.is_dir() and format_of(file) == LINES:
+            lines = list(lines)
+            whole = not (lines and begins_an_mbox(lines[0]))
+            named = Path(plain_name(file)).suffix.lower() == _TEXT_SUFFIX
+            if not named and not looks_like_mail(b"".join(lines)):
+                skipped.append(file)
+                continue
+        for message in read_messages(str(file), lines, whole=whole, undecodable="strict"):
+            yield message.text
+
+
+def _without_surrogates(text: str) -> str:
+    # Half a surrogate pair out of a broken mail: no file of UTF-8 can hold it.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
