@@ -33,6 +33,7 @@ from spamgpt.training.hyperparameters import (
     read_recommendations,
     with_recommendations,
 )
+from spamgpt.training.ngrams import fit_ngrams, stored
 from spamgpt.training.policy import TrainingPolicy
 from spamgpt.training.schedule import Schedule
 from spamgpt.training.trunk import TrunkSpecification
@@ -66,6 +67,11 @@ class SpamGPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         What to train: `head`, `last-block`, `last-N-blocks` or `all`.
     epochs, batch_size, learning_rate, weight_decay, schedule
         None: what the model recommends, or else the published recipe.
+    ngrams
+        Whether `fit` also fits a linear model on n-grams of the texts' tokens and bytes, whose
+        logits are added to GPT-2's. None: what the model recommends; a classifier to start from
+        keeps to what it has. `partial_fit` trains GPT-2 alone and leaves the linear model as `fit`
+        has fitted it; where `fit` was not called, there is none.
     random_state
         Decides the initial head and the order of the batches.
     device
@@ -97,6 +103,7 @@ class SpamGPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         learning_rate: float | None = None,
         weight_decay: float | None = None,
         schedule: Schedule | None = None,
+        ngrams: bool | None = None,
         random_state: "int | np.random.RandomState | None" = 123,
         device: Device = "auto",
         precision: TrainingPrecision = "auto",
@@ -108,6 +115,7 @@ class SpamGPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.schedule = schedule
+        self.ngrams = ngrams
         self.random_state = random_state
         self.device = device
         self.precision = precision
@@ -120,13 +128,13 @@ class SpamGPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         texts, labels = _checked(X, y)
         start = self._begin(np.unique(labels))
-        self._train(start, self._chosen, texts, labels)
+        self._train(start, self._chosen, texts, labels, fits_ngrams=self._chosen.ngrams)
         return self
 
     def partial_fit(
         self, X: Sequence[str], y: Sequence[Any], classes: Sequence[Any] | None = None
     ) -> Self:
-        """Trains on: one pass over these texts, at a constant learning rate.
+        """Trains GPT-2 on: one pass over these texts, at a constant learning rate.
 
         The first call names all `classes` unless `y` has them; one after `fit` goes on from what
         that has trained. Raises as `fit`.
@@ -183,6 +191,7 @@ class SpamGPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             require_plain(trained.config, "SpamGPTClassifier")
             gpt2, tokenizer = trained.model.gpt2, trained.tokenizer
             tokenizer_file = trained.sources.tokenizer_file
+            recommended["ngrams"] = trained.config.ngrams
         else:
             folder = MINI_FOLDER if self.model == MINI_NAME else Path(str(self.model))
             gpt2, tokenizer = load_folder(folder, merges_checked=folder == MINI_FOLDER)
@@ -210,9 +219,12 @@ class SpamGPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         texts: Sequence[str],
         labels: npt.NDArray[Any],
         optimizer: dict[str, Any] | None = None,
+        fits_ngrams: bool = False,
     ) -> dict[str, Any]:
         """Trains a classifier and takes it; gives the state of the optimizer."""
         device, model = resolve_device(self.device), start.model
+        # GPT-2 is trained without them.
+        ngrams, model.ngrams = model.ngrams, None
         context = model.gpt2.config.n_positions
         policy = TrainingPolicy.from_name(self.unfreeze, model.gpt2.config.n_layer)
         policy.apply(model)
@@ -231,8 +243,16 @@ class SpamGPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if optimizer is not None:
                 run.optimizer.load_state_dict(optimizer)
             run.run(SILENT, lambda record: None, lambda: None, lambda: False)
-        sources = replace(start.sources, tensors=model.state_dict())
-        files = replace(start, weights=None, unchanged=0, sources=sources)
+        tensors = model.state_dict()
+        if fits_ngrams:
+            spellings = start.tokenizer.spellings
+            ngrams = fit_ngrams(spellings, training.messages, indices, len(self.classes_))
+        if ngrams is not None:
+            model.ngrams = ngrams
+            tensors |= stored(ngrams)
+        config = replace(start.config, ngrams=ngrams is not None)
+        sources = replace(start.sources, tensors=tensors)
+        files = replace(start, config=config, weights=None, unchanged=0, sources=sources)
         self.classifier_ = SpamClassifier(files, device, self.precision)
         return run.optimizer.state_dict()
 

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -101,6 +102,40 @@ def test_partial_fitting_continues_training(quick):
     before = loss_of(quick)
     assert loss_of(quick.partial_fit(TEXTS, LABELS)) < before
     quick.partial_fit(["see you at home"], ["ham"])
+
+
+def test_fit_adds_n_grams_and_partial_fit_keeps_them(quick, tmp_path):
+    alone = clone(quick).fit(TEXTS, LABELS)
+    assert not alone.classifier_.config.ngrams
+    both = clone(quick).set_params(ngrams=True).fit(TEXTS, LABELS)
+    fitted = both.classifier_.model.ngrams
+    assert both.classifier_.config.ngrams
+    assert loss_of(both) != loss_of(alone)
+    # GPT-2 is trained without them.
+    each = [fitted_one.classifier_.model.head.weight for fitted_one in (alone, both)]
+    assert torch.equal(*each)
+    loaded = pickle.loads(pickle.dumps(both))
+    np.testing.assert_array_equal(loaded.predict_proba(TEXTS), both.predict_proba(TEXTS))
+    both.partial_fit(TEXTS[:1], LABELS[:1])
+    alone.partial_fit(TEXTS[:1], LABELS[:1])
+    assert torch.equal(both.classifier_.model.ngrams.weight, fitted.weight)
+    each = [fitted_one.classifier_.model.head.weight for fitted_one in (alone, both)]
+    assert torch.equal(*each)
+    # One that starts from it has them again, unless told otherwise.
+    for ngrams, expected in ((None, True), (False, False)):
+        again = SpamGPTClassifier(both.classifier_, ngrams=ngrams, **QUICK).fit(TEXTS, LABELS)
+        assert again.classifier_.config.ngrams == expected
+
+
+def test_n_grams_of_more_classes_than_two(quick):
+    fitted = quick.set_params(ngrams=True).fit(TEXTS[:6], [3, 1, 2] * 2)
+    assert fitted.predict_proba(TEXTS).shape == (60, 3)
+    assert fitted.classifier_.model.ngrams.weight.shape[1] == 2
+
+
+def test_n_grams_come_where_the_model_recommends_them():
+    fitted = SpamGPTClassifier(epochs=1, device="cpu").fit(TEXTS[:4], LABELS[:4])
+    assert fitted.classifier_.config.ngrams
 
 
 def test_partial_fitting_goes_on_with_the_state_of_the_optimizer(quick):

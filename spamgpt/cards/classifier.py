@@ -39,7 +39,8 @@ class ClassifierCard:
     split by the keys of the metrics, `license` what the card of the pretrained model says.
     `start` is the reference and digest of the classifier that was trained onward, if it was one;
     `threshold_choice` is None with more than two labels. `context` is the most tokens that are read
-    at once; if `padded`, shorter messages get as many.
+    at once; if `padded`, shorter messages get as many. With `ngrams`, a linear
+    model on n-grams stands beside GPT-2.
     """
 
     labels: Sequence[str]
@@ -65,6 +66,7 @@ class ClassifierCard:
     validation: Mapping[str, float]
     context: int
     padded: bool
+    ngrams: bool
     substitutions: Sequence[str]
     versions: Mapping[str, str]
 

@@ -18,9 +18,10 @@ from spamgpt.classifier.folder import (
     read_trained,
     write_saved,
 )
+from spamgpt.classifier.formats.agreement import Agreement
 from spamgpt.classifier.formats.bundle import bundle_bytes, from_bundle_bytes, write_bundle
 from spamgpt.classifier.formats.huggingface import write_huggingface
-from spamgpt.classifier.formats.onnx import Agreement, write_onnx
+from spamgpt.classifier.formats.onnx import write_onnx
 from spamgpt.classifier.formats.reading import is_classifier, read_classifier
 from spamgpt.classifier.inference import predict_logits
 from spamgpt.data.batches import TokenizedMessages, tokenize, tokenize_in_windows
@@ -28,6 +29,7 @@ from spamgpt.device import Device, Precision, resolve_device, resolve_precision
 from spamgpt.errors import MissingInputError, UsageError
 from spamgpt.gpt2.adapters import merge_adapters
 from spamgpt.gpt2.backends.precision import lowered
+from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.folder import MODEL_FILES, load_folder
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.tokenizer import Tokenizer
@@ -188,13 +190,37 @@ class SpamClassifier:
         """
         write_saved(Path(folder), self.model.gpt2.config, self.config, self._sources)
 
-    def to_huggingface(self, folder: str | Path) -> None:
+    def to_huggingface(
+        self,
+        folder: str | Path,
+        without_ngrams: bool = False,
+        texts: Sequence[str] | None = None,
+    ) -> Agreement | None:
         """Writes a folder that transformers loads as a sequence classifier, with a pipeline's ease.
 
-        Raises UsageError if it exists and is not empty, or transformers cannot express how this
-        classifier reads messages.
+        With `without_ngrams`, a classifier that has them leaves as GPT-2 alone; this returns how
+        well that agrees with both together, measured as for `to_onnx`, and the card tells it.
+        Raises UsageError if the folder exists and is not empty, or transformers cannot express this
+        classifier: how it reads messages, or its n-grams.
         """
-        write_huggingface(Path(folder), self.model.gpt2.config, self.config, self._sources)
+        config, sources, agreement = self.config, self._sources, None
+        if without_ngrams and config.ngrams:
+            exact, messages = self._measured(texts)
+            alone = GPT2Classifier(
+                exact.model.gpt2,
+                len(self.labels),
+                pooling=config.pooling,
+                attention=config.attention,
+            )
+            alone.head = exact.model.head
+            read = config.read(messages, self.tokenizer.end_of_text)
+            found = config.probabilities(predict_logits(alone, read, self.device))
+            agreement = Agreement.between(config, exact.window_probabilities(messages), found)
+            config = replace(config, ngrams=False)
+            of_gpt2 = {n: t for n, t in sources.tensors.items() if not n.startswith("ngrams.")}
+            sources = replace(sources, tensors=of_gpt2)
+        write_huggingface(Path(folder), self.model.gpt2.config, config, sources, agreement)
+        return agreement
 
     def to_bundle(self, file: str | Path) -> None:
         """Writes one file with everything in it, which `from_pretrained` loads.
@@ -213,6 +239,21 @@ class SpamClassifier:
         the extra `onnx`. Raises UsageError if a file exists, or ONNX cannot express how this
         classifier reads messages.
         """
+        exact, messages = self._measured(texts)
+        return write_onnx(
+            Path(file),
+            self.model.gpt2.config,
+            self.config,
+            self._sources,
+            self.model.ngrams,
+            self.tokenizer,
+            messages.token_ids,
+            exact.window_probabilities(messages),
+            int8,
+        )
+
+    def _measured(self, texts: Sequence[str] | None) -> "tuple[SpamClassifier, TokenizedMessages]":
+        """What an export is measured against, in full precision, and on what."""
         if texts is None:
             from spamgpt.data.rows import TEXT
             from spamgpt.data.tables import read_table
@@ -221,17 +262,7 @@ class SpamClassifier:
         exact = self
         if resolve_precision(self._precision, self.device) != torch.float32:
             exact = SpamClassifier(self.full_precision(), self.device, "fp32")
-        messages = tokenize(texts, self.tokenizer, self.context)
-        return write_onnx(
-            Path(file),
-            self.model.gpt2.config,
-            self.config,
-            self._sources,
-            self.tokenizer,
-            messages.token_ids,
-            exact.window_probabilities(messages),
-            int8,
-        )
+        return exact, tokenize(texts, self.tokenizer, self.context)
 
     def full_precision(self) -> ClassifierFiles:
         """A copy of what this classifier was loaded from, on the CPU: something to train on."""

@@ -53,6 +53,14 @@ def command(
             "a few hundredths; how much is measured.",
         ),
     ] = ExportSettings.int8,
+    without_ngrams: Annotated[
+        bool,
+        typer.Option(
+            "--without-ngrams",
+            help="For huggingface and hub: leave out the classifier's linear model on n-grams, "
+            "which transformers has no place for. How much the answers change is measured.",
+        ),
+    ] = ExportSettings.without_ngrams,
     device: DeviceOption = ExportSettings.device,
     threads: ThreadsOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -64,6 +72,8 @@ def command(
 
     spamgpt export v1 --to huggingface spam-filter
 
+    spamgpt export v1 --to huggingface spam-filter --without-ngrams
+
     spamgpt export v1 --to hub:owner/spam-filter
 
     spamgpt export v1 --to onnx spam-filter.onnx --int8
@@ -72,8 +82,10 @@ def command(
 
     The folder loads in transformers with AutoModelForSequenceClassification and pipeline; the
     threshold is in its spamgpt.json and its README.md, because transformers has no place for one.
-    Beside the ONNX file, spam-filter.py shows how to use it. The bundle runs anywhere: spamgpt
-    predict --classifier spam-filter.spamgpt. A new repository on the Hub is private.
+    It has none for n-grams either (finetune --ngrams): a classifier that has them leaves for it as
+    GPT-2 alone, with --without-ngrams. Beside the ONNX file, spam-filter.py shows how to use it.
+    The bundle runs anywhere: spamgpt predict --classifier spam-filter.spamgpt. A new repository on
+    the Hub is private.
     """
     set_threads(threads)
     from spamgpt.cli.output.screen import ScreenReporter, show_json, show_result

@@ -13,9 +13,9 @@ from spamgpt.gpt2.packing import PackedTokens
 
 # The hashing trick (Weinberger et al. 2009): an n-gram is the bucket that its hash falls into.
 BUCKETS = 1 << 19
-_BYTES, _TOKENS = range(2, 6), range(1, 4)
+BYTES, TOKENS = range(2, 6), range(1, 4)
 # FNV-1a, in 32 bits.
-_PRIME, _BITS = 0x01000193, 0xFFFFFFFF
+PRIME, BITS = 0x01000193, 0xFFFFFFFF
 _SPACE = 32
 
 
@@ -37,6 +37,9 @@ class NGrams(nn.Module):
     `spellings` are the bytes of every token id (`Tokenizer.spellings`). A feature is 1 + log count
     times the n-gram's `idf`, (2 BUCKETS,); those of bytes and those of tokens are each scaled to
     norm 1. `weight` is (2 BUCKETS, labels - 1): the first label's logit is always 0.
+
+    A token is spelt `spelt_bytes[starts[token] :][: lengths[token]]`, also the one that is no
+    token of the vocabulary but stands around each message, `space`.
     """
 
     def __init__(self, spellings: Sequence[bytes], labels: int) -> None:
@@ -46,11 +49,11 @@ class NGrams(nn.Module):
         self.bias = nn.Parameter(torch.zeros(labels - 1))
         # A space is read before and after each message, as around every word in it.
         lowered = [bytes(spelling).lower() for spelling in (*spellings, b" ")]
-        self._space = len(spellings)
-        self._lengths = torch.tensor([len(spelling) for spelling in lowered])
-        self._starts = self._lengths.cumsum(0) - self._lengths
+        self.space = len(spellings)
+        self.lengths = torch.tensor([len(spelling) for spelling in lowered])
+        self.starts = self.lengths.cumsum(0) - self.lengths
         spelt = torch.frombuffer(bytearray(b"".join(lowered)), dtype=torch.uint8).long()
-        self._bytes = torch.where((spelt >= 9) & (spelt <= 13), _SPACE, spelt)
+        self.spelt_bytes = torch.where((spelt >= 9) & (spelt <= 13), _SPACE, spelt)
 
     def forward(self, packed: PackedTokens) -> Tensor:
         """(messages, labels): the logits of each message."""
@@ -72,8 +75,8 @@ class NGrams(nn.Module):
         """The n-grams of each message."""
         token_ids, message = packed.token_ids.cpu(), packed.message.cpu()
         keys = [
-            *_keys(*self._spelt(token_ids, message), _BYTES, 0),
-            *_keys(token_ids, message, _TOKENS, BUCKETS),
+            *_keys(*self._spelt(token_ids, message), BYTES, 0),
+            *_keys(token_ids, message, TOKENS, BUCKETS),
         ]
         found, count = torch.cat(keys).unique(return_counts=True)
         device = packed.token_ids.device
@@ -86,7 +89,7 @@ class NGrams(nn.Module):
     def _spelt(self, token_ids: Tensor, message: Tensor) -> tuple[Tensor, Tensor]:
         """The bytes of each message with a space before and after, and their messages."""
         messages = int(message[-1]) + 1
-        spaced = torch.full((len(token_ids) + 2 * messages,), self._space)
+        spaced = torch.full((len(token_ids) + 2 * messages,), self.space)
         owner = torch.empty_like(spaced)
         places = torch.arange(len(token_ids)) + 2 * message + 1
         spaced[places] = token_ids
@@ -94,11 +97,11 @@ class NGrams(nn.Module):
         edge[places] = False
         owner[places] = message
         owner[edge] = torch.arange(messages).repeat_interleave(2)
-        lengths = self._lengths[spaced]
+        lengths = self.lengths[spaced]
         before = lengths.cumsum(0) - lengths
         which = torch.repeat_interleave(torch.arange(len(spaced)), lengths)
         within = torch.arange(len(which)) - before[which]
-        return self._bytes[self._starts[spaced][which] + within], owner[which]
+        return self.spelt_bytes[self.starts[spaced][which] + within], owner[which]
 
 
 def _keys(
@@ -111,7 +114,7 @@ def _keys(
             return
         hashed = torch.full((count,), size)
         for place in range(size):
-            hashed = ((hashed ^ symbols[place : place + count]) * _PRIME) & _BITS
+            hashed = ((hashed ^ symbols[place : place + count]) * PRIME) & BITS
         bucket = first_bucket + (hashed ^ (hashed >> 15)) % BUCKETS
         first, last = message[:count], message[size - 1 :]
         yield (first * (2 * BUCKETS) + bucket)[first == last]

@@ -12,8 +12,7 @@ from spamgpt.stages.classifiers import find_classifier
 from spamgpt.workspace import NO_EFFECT, Artifact, Workspace
 
 if TYPE_CHECKING:
-    from spamgpt.classifier.formats.onnx import Agreement
-    from spamgpt.classifier.model import SpamClassifier
+    from spamgpt.classifier.formats.agreement import Agreement
 
 HUGGINGFACE, ONNX, BUNDLE, HUB = "huggingface", "onnx", "bundle", "hub:"
 
@@ -22,13 +21,15 @@ HUGGINGFACE, ONNX, BUNDLE, HUB = "huggingface", "onnx", "bundle", "hub:"
 class ExportSettings:
     """`classifier` is what `find_classifier` takes, `to` a format or `hub:owner/name`.
 
-    `target` is the folder or file to write; the Hub needs none. `int8` is for ONNX.
+    `target` is the folder or file to write; the Hub needs none. `int8` is for ONNX. What has no
+    place for n-grams, transformers and the Hub, gets GPT-2 alone `without_ngrams`.
     """
 
     classifier: str
     to: str
     target: Path | None = None
     int8: bool = False
+    without_ngrams: bool = False
     device: Device = field(default="auto", metadata=NO_EFFECT)
 
 
@@ -36,7 +37,7 @@ class ExportSettings:
 class Exported:
     """What was written where, from what: a path or the address of a repository.
 
-    `agreement` is that of an ONNX file with the classifier.
+    `agreement` with the classifier is that of an ONNX file, or of GPT-2 without the n-grams.
     """
 
     classifier: str
@@ -55,18 +56,24 @@ def run(settings: ExportSettings, workspace: Workspace, reporter: Reporter = SIL
     name, artifact, classifier = find_classifier(
         settings.classifier, workspace, settings.device, "fp32"
     )
+    measured = settings.to == ONNX or settings.without_ngrams
+    texts = _validation_texts(artifact, workspace) if measured else None
     if settings.to.startswith(HUB):
-        return Exported(name, settings.to, _upload(classifier, settings.to, reporter))
+        from spamgpt.sources.hub import upload_classifier
+
+        with tempfile.TemporaryDirectory(prefix="spamgpt-") as folder:
+            agreement = classifier.to_huggingface(folder, settings.without_ngrams, texts)
+            target = upload_classifier(Path(folder), settings.to, reporter)
+        return Exported(name, settings.to, target, agreement=agreement)
     assert settings.target is not None, "checked above"
-    target, agreement = settings.target, None
+    agreement = None
     if settings.to == HUGGINGFACE:
-        classifier.to_huggingface(target)
+        agreement = classifier.to_huggingface(settings.target, settings.without_ngrams, texts)
     elif settings.to == BUNDLE:
-        classifier.to_bundle(target)
+        classifier.to_bundle(settings.target)
     else:
-        texts = _validation_texts(artifact, workspace)
-        agreement = classifier.to_onnx(target, settings.int8, texts)
-    return Exported(name, settings.to, str(target), _size(target), agreement)
+        agreement = classifier.to_onnx(settings.target, settings.int8, texts)
+    return Exported(name, settings.to, str(settings.target), _size(settings.target), agreement)
 
 
 def _check(settings: ExportSettings) -> None:
@@ -85,16 +92,12 @@ def _check(settings: ExportSettings) -> None:
             "The place to write to is missing.",
             "Name it last, as the examples of spamgpt export --help do.",
         )
+    if settings.without_ngrams and not (to_hub or settings.to == HUGGINGFACE):
+        raise UsageError(
+            f"`without_ngrams` is for transformers; `to={settings.to}` keeps them.", "Leave it out."
+        )
     if settings.int8 and settings.to != ONNX:
         raise UsageError("`int8` is for ONNX.", f"Use `to={ONNX}`, or leave it out.")
-
-
-def _upload(classifier: "SpamClassifier", target: str, reporter: Reporter) -> str:
-    from spamgpt.sources.hub import upload_classifier
-
-    with tempfile.TemporaryDirectory(prefix="spamgpt-") as folder:
-        classifier.to_huggingface(folder)
-        return upload_classifier(Path(folder), target, reporter)
 
 
 def _validation_texts(artifact: Artifact | None, workspace: Workspace) -> list[str] | None:

@@ -98,7 +98,7 @@ def _train(
     from spamgpt.gpt2.folder import CARD_FILE
     from spamgpt.gpt2.weights import write_weights
     from spamgpt.training.finetuning import finetuning, history_rows
-    from spamgpt.training.ngrams import fit_ngrams
+    from spamgpt.training.ngrams import fit_ngrams, stored
 
     settings = planned.settings
     device = resolve_device(settings.device)
@@ -140,7 +140,7 @@ def _train(
                 splits["train"].labels,
                 len(planned.labels),
             ).to(device)
-            tensors |= {f"ngrams.{n}": t.half() for n, t in model.ngrams.state_dict().items()}
+            tensors |= stored(model.ngrams)
         write_weights(tensors, draft.folder / TRAINED_FILE)
         logits = predict_logits(model, validation.messages, device, trunk=validation.trunk)
         fitted = fit_decision(
@@ -227,6 +227,7 @@ def _card(
             validation=fitted.scores,
             context=config.padding or context,
             padded=config.pads,
+            ngrams=config.ngrams,
             substitutions=list(
                 dict.fromkeys(text for each in planned.inputs for text in each.substitutions)
             ),

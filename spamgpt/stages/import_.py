@@ -41,16 +41,16 @@ def run(settings: ImportSettings, workspace: Workspace, reporter: Reporter = SIL
     here. Raises UsageError, MissingInputError, IntegrityError, NetworkError or BadDataError; then
     nothing is written.
     """
-    from spamgpt.classifier.folder import CONFIG_FILE, TRAINED_FILE
+    from spamgpt.classifier.folder import CONFIG_FILE, ON_TOP, TRAINED_FILE
     from spamgpt.gpt2.folder import CARD_FILE
     from spamgpt.gpt2.weights import write_weights
 
     with _read(settings, workspace, reporter) as (files, origin):
         model = _write_model(files, origin, settings, workspace)
-        head = {n: tensor for n, tensor in files.sources.tensors.items() if n.startswith("head.")}
+        on_top = {n: tensor for n, tensor in files.sources.tensors.items() if n.startswith(ON_TOP)}
         with workspace.new("classifiers", settings, inputs=[model], stage=STAGE) as draft:
             files.config.write(draft.folder / CONFIG_FILE)
-            write_weights(head, draft.folder / TRAINED_FILE)
+            write_weights(on_top, draft.folder / TRAINED_FILE)
             if files.sources.card is not None:
                 (draft.folder / CARD_FILE).write_bytes(files.sources.card)
             draft.metadata.update(
@@ -145,17 +145,17 @@ def _tokenizer_folder(settings: ImportSettings, workspace: Workspace) -> Path:
 def _write_model(
     files: "ClassifierFiles", origin: str, settings: ImportSettings, workspace: Workspace
 ) -> Artifact:
-    """All but the head, as a model folder like any other."""
+    """The GPT-2, as a model folder like any other."""
     import json
 
-    from spamgpt.classifier.folder import named_as_in_files
+    from spamgpt.classifier.folder import ON_TOP, named_as_in_files
     from spamgpt.classifier.formats.bundle import SUFFIX as BUNDLE_SUFFIX
     from spamgpt.classifier.formats.notebook import SUFFIXES
     from spamgpt.gpt2.folder import CONFIG_FILE, TOKENIZER_FILES, WEIGHTS_FILE
     from spamgpt.gpt2.weights import write_weights
 
     shape = files.model.gpt2.config
-    weights = {n: t for n, t in files.sources.tensors.items() if not n.startswith("head.")}
+    weights = {n: t for n, t in files.sources.tensors.items() if not n.startswith(ON_TOP)}
     name = origin.partition("@")[0].replace("/", "--")
     for suffix in (BUNDLE_SUFFIX, *SUFFIXES):
         name = name.removesuffix(suffix)

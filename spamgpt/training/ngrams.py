@@ -56,6 +56,11 @@ def fit_ngrams(
     return model
 
 
+def stored(model: NGrams) -> dict[str, Tensor]:
+    """The tensors as a classifier keeps them, by their names there."""
+    return {f"ngrams.{name}": tensor.half() for name, tensor in model.state_dict().items()}
+
+
 def _batches(messages: TokenizedMessages) -> Iterator[PackedTokens]:
     for start in range(0, len(messages), _BATCH):
         yield messages.pack(range(start, min(start + _BATCH, len(messages))))

@@ -34,6 +34,7 @@ CARD = ClassifierCard(
     validation={"accuracy": 0.8, "loss": 0.625},
     context=64,
     padded=False,
+    ngrams=False,
     substitutions=[],
     versions={"torch": "2"},
 )
@@ -166,3 +167,9 @@ def test_a_classifier_has_the_card_of_its_run(tmp_path, make_model, messages_fil
         assert f"| {name} | {split['messages']} | {ham} | {spam} |" in text
     config = json.loads(first.file("config.json").read_text())
     assert f"at least {config['threshold']:.4f}" in text
+
+
+def test_the_card_says_that_a_linear_model_is_added():
+    assert "n-grams" not in render_card(CARD)
+    text = " ".join(render_card(replace(CARD, ngrams=True)).split())
+    assert "a linear model on n-grams of the message's tokens and bytes" in text

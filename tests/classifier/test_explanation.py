@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from spamgpt import SpamClassifier
 from spamgpt.bundled import MESSAGES_FILE
 from spamgpt.classifier.explanation import MOST, explain, top
+from spamgpt.stages import finetune
+from spamgpt.stages.finetune import FinetuneSettings
+from spamgpt.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +107,24 @@ def test_the_answer_itself_is_explained_unless_a_label_is_given(bundled):
     assert bundled.explain(text, "ham") == explain(bundled, text, "ham")
     with pytest.raises(ValueError, match="maybe"):
         bundled.explain(text, "maybe")
+
+
+def test_what_n_grams_add_is_explained_like_what_gpt2_adds(trained_workspace):
+    workspace = Workspace(trained_workspace)
+    run_finetune = FinetuneSettings(epochs=1, ngrams=True, device="cpu")
+    classifier = SpamClassifier.from_pretrained(
+        finetune.run(run_finetune, workspace).folder, device="cpu", precision="fp32"
+    )
+    text = "see you at home for FREE"
+
+    def odds(*texts):
+        return log_odds(classifier.predict_proba(texts)[:, classifier.labels.index("spam")])
+
+    for head in (classifier.model.head.weight.data, None):
+        for span in classifier.explain(text, "spam"):
+            whole, without = odds(text, text[: span.start] + text[span.end :])
+            assert span.weight == pytest.approx(whole - without, abs=1e-4)
+        if head is not None:
+            head.zero_()  # then all that is left are the n-grams
+    best = top(classifier.explain(text, "spam"), 1)[0]
+    assert text[best.start : best.end] == " FREE"

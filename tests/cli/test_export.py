@@ -48,6 +48,7 @@ def test_a_bundle_answers_on_a_machine_without_a_workspace(spamgpt, trained_work
         (("v1", "--to", "gguf", "x"), "--to is 'gguf'"),
         (("v1", "--to", "onnx"), "place to write to is missing"),
         (("v1", "--to", "bundle", "x", "--int8"), "--int8 is for ONNX"),
+        (("v1", "--to", "bundle", "x", "--without-ngrams"), "--without-ngrams is for transformers"),
     ],
 )
 def test_options_that_do_not_fit_are_told_as_they_are_written(

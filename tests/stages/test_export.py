@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,7 @@ def test_the_workspace_stays_as_it_is(workspace, tmp_path):
         (ExportSettings("v1", "onnx"), "place to write to"),
         (ExportSettings("v1", "hub:a/b", Path("x")), "written to no path"),
         (ExportSettings("v1", "bundle", Path("x"), int8=True), "`int8` is for ONNX"),
+        (ExportSettings("v1", "onnx", Path("x"), without_ngrams=True), "`to=onnx` keeps them"),
         (ExportSettings("v1", "hub:nonsense"), "hub:nonsense does not name"),
     ],
 )
@@ -107,3 +109,22 @@ def test_full_precision_leaves_whatever_the_machine_computes_in(workspace, tmp_p
     found = SpamClassifier.from_pretrained(tmp_path / "out", device="cpu", precision="fp32")
     texts = ["WIN a FREE prize", "see you"]
     assert found.predict_proba(texts) == pytest.approx(exact.predict_proba(texts), abs=1e-5)
+
+
+def test_a_classifier_with_n_grams_leaves_for_transformers_without_them(workspace, tmp_path):
+    finetune(FinetuneSettings(epochs=1, ngrams=True, device="cpu"), workspace)
+    settings = ExportSettings("v2", "huggingface", tmp_path / "out", device="cpu")
+    with pytest.raises(UsageError, match="n-grams"):
+        run(settings, workspace)
+    exported = run(replace(settings, without_ngrams=True), workspace)
+    assert exported.agreement is not None
+    (prepared,) = workspace.artifacts("prepared")
+    count = prepared.metadata["splits"]["validation"]["messages"]
+    assert exported.agreement.messages == count
+    assert exported.agreement.largest_difference > 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "linear model on n-grams" in card
+    assert str(exported.agreement) in card
+    kept = run(ExportSettings("v2", "onnx", tmp_path / "a.onnx", device="cpu"), workspace)
+    assert kept.agreement is not None
+    assert kept.agreement.largest_difference < 1e-4

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from spamgpt import SpamClassifier
+from spamgpt.classifier.model import load_model
 from spamgpt.errors import BadDataError, MissingInputError, UsageError
 from spamgpt.stages import evaluate, export, finetune, predict
 from spamgpt.stages.compare import CompareSettings
@@ -53,6 +54,23 @@ def test_what_was_exported_comes_back_and_answers_the_same(workspace, tmp_path, 
     for artifact in elsewhere.artifacts():
         for name in artifact.files:
             artifact.check(name, always_hash=True)
+
+
+@pytest.mark.parametrize("to", ["bundle", "saved"])
+def test_n_grams_come_back_with_it_and_stay_with_the_classifier(workspace, tmp_path, to):
+    settings = finetune.FinetuneSettings(epochs=1, ngrams=True, device="cpu")
+    trained = finetune.run(settings, workspace)
+    place = tmp_path / "filter"
+    if to == "saved":
+        SpamClassifier.from_pretrained(trained.folder, device="cpu").save_pretrained(place)
+    else:
+        export.run(export.ExportSettings("v2", to, place, device="cpu"), workspace)
+    elsewhere = Workspace(tmp_path / "elsewhere")
+    imported = run(ImportSettings(str(place)), elsewhere)
+    np.testing.assert_allclose(answers(elsewhere), answers(workspace), atol=1e-6)
+    assert json.loads((imported.folder / "config.json").read_text())["ngrams"]
+    # The model is a GPT-2 like any other.
+    load_model(elsewhere.newest("models"))
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ def require_plain(config: ClassifierConfig, tool: str) -> None:
         "pooling": (config.pooling, config.pooling == "last"),
         "attention": (config.attention, config.attention == "causal"),
         "padding": (config.padding, config.padding is None),
-        "ngrams": ("true", not config.ngrams),
     }
     for name, (value, fits) in expressible.items():
         if not fits:

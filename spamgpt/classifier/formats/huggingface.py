@@ -24,6 +24,7 @@ from spamgpt.classifier.folder import (
     named_as_in_files,
     new_folder,
 )
+from spamgpt.classifier.formats.agreement import Agreement
 from spamgpt.classifier.formats.contents import from_contents
 from spamgpt.classifier.formats.expressible import require_plain
 from spamgpt.classifier.formats.huggingface_card import with_transformers
@@ -46,14 +47,25 @@ _TOLERANCE = 1e-5
 
 
 def write_huggingface(
-    folder: Path, shape: GPT2Config, config: ClassifierConfig, sources: Sources
+    folder: Path,
+    shape: GPT2Config,
+    config: ClassifierConfig,
+    sources: Sources,
+    without_ngrams: Agreement | None = None,
 ) -> None:
     """Writes a folder that `AutoModelForSequenceClassification` and `pipeline` load.
 
-    Raises UsageError if there is something already or transformers has no way to say what the
-    classifier does, OSError if it cannot be written; then nothing is left behind.
+    The card tells `without_ngrams`, if given: how GPT-2 alone agrees with the classifier. Raises
+    UsageError if there is something already or transformers has no way to say what the classifier
+    does, OSError if it cannot be written; then nothing is left behind.
     """
     require_plain(config, "transformers")
+    if config.ngrams:
+        raise UsageError(
+            "transformers cannot express this classifier's linear model on n-grams.",
+            "Leave it out with `without_ngrams`, which measures the difference; export a bundle "
+            "or ONNX, which keep it; or train without it: spamgpt finetune --no-ngrams",
+        )
     tensors = _without_bias(named_as_in_files(sources.tensors), config.temperature)
     vocabulary, merges = (sources.tokenizer_file(name) for name in TOKENIZER_FILES)
     token_ids = json.loads(vocabulary)
@@ -65,7 +77,7 @@ def write_huggingface(
         TOKENIZER_FILE: _as_json(_tokenizer(token_ids, merges.decode())),
         TOKENIZER_CONFIG_FILE: _as_json(_tokenizer_config(shape)),
         SPECIAL_TOKENS_FILE: _as_json({f"{kind}_token": END_OF_TEXT for kind in _SPECIAL}),
-        CARD_FILE: with_transformers(sources.card, exported, shape.n_positions),
+        CARD_FILE: with_transformers(sources.card, exported, shape.n_positions, without_ngrams),
     }
     with new_folder(folder) as draft:
         write_weights(tensors, draft / WEIGHTS_FILE)

@@ -1,6 +1,7 @@
 """The model card of a classifier that leaves for transformers: how it is used there."""
 
 from spamgpt.classifier.config import ClassifierConfig
+from spamgpt.classifier.formats.agreement import Agreement
 from spamgpt.printable import printable
 
 _FRONT_MATTER = """---
@@ -36,14 +37,28 @@ _THRESHOLD = (
     "transformers has no place for: compare the score of `{positive}` with it. It stands in "
     "`spamgpt.json`."
 )
+_WITHOUT_NGRAMS = """
+
+This is GPT-2 alone. The classifier adds a linear model on n-grams to it, for which transformers has
+no place. Compared with both together: {agreement}. The scores in this card are those of both."""
 
 
-def with_transformers(card: bytes | None, config: ClassifierConfig, context: int) -> bytes:
-    """The card of a classifier, or a new one, with a section on its use with transformers."""
+def with_transformers(
+    card: bytes | None,
+    config: ClassifierConfig,
+    context: int,
+    without_ngrams: Agreement | None = None,
+) -> bytes:
+    """The card of a classifier, or a new one, with a section on its use with transformers.
+
+    `without_ngrams` is how it agrees with the classifier if it lacks that one's n-grams.
+    """
     positive = printable(config.positive_label).replace("`", "'")
     answer = "The answer is the most probable label."
     if len(config.labels) == 2:
         answer = _THRESHOLD.format(positive=positive, threshold=config.threshold)
+    if without_ngrams is not None:
+        answer += _WITHOUT_NGRAMS.format(agreement=without_ngrams)
     use = _USE.format(answer=answer, context=context)
     text = card.decode("utf-8", "replace") if card is not None else _FRONT_MATTER
     text = text.replace("library_name: spamgpt\n", "library_name: transformers\n", 1)

@@ -8,7 +8,7 @@ more than is read, and needs no exporter that traces the model.
 import json
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,12 @@ import numpy.typing as npt
 
 from spamgpt.classifier.config import ClassifierConfig
 from spamgpt.classifier.folder import Sources, new_files
+from spamgpt.classifier.formats.agreement import Agreement
 from spamgpt.classifier.formats.expressible import require_plain
 from spamgpt.errors import UsageError
 from spamgpt.extras import require
 from spamgpt.gpt2.config import GPT2Config
+from spamgpt.gpt2.ngrams import NGrams
 from spamgpt.gpt2.tokenizer import Tokenizer
 
 SUFFIX = ".onnx"
@@ -45,49 +47,12 @@ for text in sys.argv[1:]:
 '''
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """How an export answers some messages, compared with the classifier that it was made from.
-
-    `same_label` is the share of messages that get the same label; the differences are those of a
-    label's probability.
-    """
-
-    messages: int
-    same_label: float
-    largest_difference: float
-    mean_difference: float
-
-    @classmethod
-    def between(
-        cls,
-        config: ClassifierConfig,
-        expected: npt.NDArray[np.float64],
-        found: npt.NDArray[np.float64],
-    ) -> "Agreement":
-        """That of two arrays of probabilities, (messages, labels)."""
-        differences = np.abs(found - expected)
-        pairs = zip(config.decide(expected), config.decide(found), strict=True)
-        return cls(
-            len(expected),
-            float(np.mean([one == other for one, other in pairs])),
-            float(differences.max()),
-            float(differences.mean()),
-        )
-
-    def __str__(self) -> str:
-        return (
-            f"{self.same_label:.2%} of {self.messages:,} messages get the same label; "
-            f"probabilities differ by {self.mean_difference:.2g} on average, at most "
-            f"{self.largest_difference:.2g}"
-        )
-
-
 def write_onnx(
     path: Path,
     shape: GPT2Config,
     config: ClassifierConfig,
     sources: Sources,
+    ngrams: NGrams | None,
     tokenizer: Tokenizer,
     messages: Sequence[Sequence[int]],
     expected: npt.NDArray[np.float64],
@@ -110,7 +75,7 @@ def write_onnx(
 
     example, data = path.with_suffix(".py"), path.with_name(f"{path.name}.data")
     with new_files(path, example, data) as draft:
-        model = build(shape, sources.tensors, config.temperature, int8)
+        model = build(shape, sources.tensors, ngrams, config.temperature, int8)
         large = sum(len(tensor.raw_data) for tensor in model.graph.initializer) > MOST_BYTES
         onnx.save(model, draft / path.name, save_as_external_data=large, location=data.name)
         found = _probabilities(draft / path.name, messages, len(config.labels))

@@ -1,43 +1,48 @@
-"""GPT-2 and its head as an ONNX graph, in the order in which the data meets its parts.
+"""A classifier as an ONNX graph: GPT-2 and its head, in the order in which the data meets them.
 
 Messages are padded on the right, where causality keeps the padding unseen. Of the last block only
 the token that the head reads is computed; the others give keys and values.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
+from spamgpt.classifier.formats.onnx_ngrams import ngram_logits
+from spamgpt.classifier.formats.onnx_nodes import Array, Graph
 from spamgpt.gpt2.config import GPT2Config
+from spamgpt.gpt2.ngrams import NGrams
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# The first operators with GELU's tanh form, and the version of the file that they came with.
-_OPSET, _FILE_VERSION = 20, 9
 # Added to the score of a token that is not seen.
 _UNSEEN = float(np.finfo(np.float32).min)
 
-Array = npt.NDArray[Any]
-
 
 def build(
-    shape: GPT2Config, tensors: Mapping[str, Tensor], temperature: float, int8: bool
+    shape: GPT2Config,
+    tensors: Mapping[str, Tensor],
+    ngrams: NGrams | None,
+    temperature: float,
+    int8: bool,
 ) -> "ModelProto":
     """The model: `input_ids` and `attention_mask`, (messages, tokens) int64, to `logits` and
     `probabilities`, (messages, labels) float32; logits are divided by `temperature` already.
+
+    The logits of `ngrams`, if given, are added to those of the head.
 
     With `int8` the projections of the blocks have 8-bit integer weights, one scale an output, and
     what they multiply is quantised as it comes. Processors that sum such products in 16 bits, those
     of Intel and AMD before VNNI, cut off large sums: there the answers are less exact.
     """
-    graph = _Graph(int8)
+    graph = Graph(int8)
     weights = {
         name.removeprefix("gpt2."): tensor.detach().float().cpu().numpy()
         for name, tensor in tensors.items()
+        if not name.startswith("ngrams.")
     }
     x, mask, last = _read(graph, weights)
     for number in range(shape.n_layer):
@@ -52,12 +57,16 @@ def build(
     x = graph("Squeeze", x, graph.constant(np.array([1])))
     head = graph.constant((weights["head.weight"] / temperature).T, "head.weight")
     bias = graph.constant(weights["head.bias"] / temperature, "head.bias")
-    graph("Gemm", x, head, bias, output="logits")
+    if ngrams is None:
+        graph("Gemm", x, head, bias, output="logits")
+    else:
+        added = ngram_logits(graph, ngrams, temperature)
+        graph("Add", graph("Gemm", x, head, bias), added, output="logits")
     graph("Softmax", "logits", output="probabilities", axis=1)
     return graph.model(len(weights["head.bias"]))
 
 
-def _read(graph: "_Graph", weights: Mapping[str, Array]) -> tuple[str, str, str]:
+def _read(graph: Graph, weights: Mapping[str, Array]) -> tuple[str, str, str]:
     """The embedded tokens, what they add to the scores of those they must not see, and where in
     each message, (messages, 1, 1), its last token stands."""
     zero, one, axis_0, axis_1 = (graph.constant(np.array(value)) for value in (0, 1, [0], [1]))
@@ -76,7 +85,7 @@ def _read(graph: "_Graph", weights: Mapping[str, Array]) -> tuple[str, str, str]
     return x, _unseen(graph, seen), last
 
 
-def _unseen(graph: "_Graph", seen: str) -> str:
+def _unseen(graph: Graph, seen: str) -> str:
     return graph(
         "Where",
         seen,
@@ -86,7 +95,7 @@ def _unseen(graph: "_Graph", seen: str) -> str:
 
 
 def _block(
-    graph: "_Graph",
+    graph: Graph,
     shape: GPT2Config,
     prefix: str,
     weights: Mapping[str, Array],
@@ -128,77 +137,6 @@ def _block(
     return graph("Add", x, project(activated, "mlp.c_proj"))
 
 
-def _norm(
-    graph: "_Graph", shape: GPT2Config, x: str, weights: Mapping[str, Array], name: str
-) -> str:
+def _norm(graph: Graph, shape: GPT2Config, x: str, weights: Mapping[str, Array], name: str) -> str:
     parameters = [graph.constant(weights[f"{name}.{kind}"]) for kind in ("weight", "bias")]
     return graph("LayerNormalization", x, *parameters, epsilon=shape.layer_norm_epsilon)
-
-
-class _Graph:
-    """Nodes and constants as they come; a call adds a node and gives the name of its output."""
-
-    def __init__(self, int8: bool) -> None:
-        self._int8 = int8
-        self._nodes: list[Any] = []
-        self._constants: dict[str, Any] = {}
-
-    def __call__(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        output = output or f"{operator}_{len(self._nodes)}"
-        self._add(operator, inputs, [output], attributes)
-        return output
-
-    def _add(
-        self, operator: str, inputs: Any, outputs: list[str], attributes: Mapping[str, Any]
-    ) -> None:
-        from onnx import helper
-
-        self._nodes.append(helper.make_node(operator, inputs, outputs, outputs[0], **attributes))
-
-    def constant(self, value: Array | np.float32, name: str = "") -> str:
-        """The name of a constant, which is kept once."""
-        from onnx import numpy_helper
-
-        array = np.ascontiguousarray(value) if np.ndim(value) else np.asarray(value)
-        name = name or f"constant_{len(self._constants)}"
-        self._constants[name] = numpy_helper.from_array(array, name)
-        return name
-
-    def project(self, x: str, weight: Array, bias: Array, name: str) -> str:
-        """x weight + bias."""
-        number = len(self._nodes)
-        if not self._int8:
-            product = self("MatMul", x, self.constant(weight, f"{name}.weight_{number}"))
-        else:
-            scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / np.float32(127)
-            rounded = self.constant(np.rint(weight / scale).astype(np.int8))
-            quantized = [f"{name}.{part}_{number}" for part in ("x", "x_scale", "x_zero")]
-            self._add("DynamicQuantizeLinear", [x], quantized, {})
-            whole = self("MatMulInteger", quantized[0], rounded, quantized[2])
-            scales = self("Mul", quantized[1], self.constant(scale))
-            product = self("Mul", self("Cast", whole, to=1), scales)
-        return self("Add", product, self.constant(bias))
-
-    def model(self, labels: int) -> "ModelProto":
-        """All of it."""
-        from onnx import TensorProto, helper
-
-        from spamgpt.version import __version__
-
-        def value(name: str, kind: int, width: str | int) -> Any:
-            return helper.make_tensor_value_info(name, kind, ["messages", width])
-
-        graph = helper.make_graph(
-            self._nodes,
-            "spamgpt",
-            [value(name, TensorProto.INT64, "tokens") for name in ("input_ids", "attention_mask")],
-            [value(name, TensorProto.FLOAT, labels) for name in ("logits", "probabilities")],
-            list(self._constants.values()),
-        )
-        return helper.make_model(
-            graph,
-            ir_version=_FILE_VERSION,
-            opset_imports=[helper.make_opsetid("", _OPSET)],
-            producer_name="spamgpt",
-            producer_version=__version__,
-        )

@@ -26,7 +26,9 @@ def train(make_model) -> Train:
     """Trains a tiny classifier of so many labels, which has to answer alike, not well."""
     folder = make_model()
 
-    def trained(unfreeze: str = "all", labels: int = 2, **settings: object) -> SpamClassifier:
+    def trained(
+        unfreeze: str = "all", labels: int = 2, ngrams: bool = False, **settings: object
+    ) -> SpamClassifier:
         names = ["ham", "spam", "ads", "bills", "news"][:labels]
         texts = [
             f"{word} {name} {number}"
@@ -34,7 +36,13 @@ def train(make_model) -> Train:
             for name in names
         ]
         estimator = SpamGPTClassifier(
-            folder, unfreeze=unfreeze, epochs=3, learning_rate=3e-3, device="cpu", precision="fp32"
+            folder,
+            unfreeze=unfreeze,
+            epochs=3,
+            learning_rate=3e-3,
+            ngrams=ngrams,
+            device="cpu",
+            precision="fp32",
         )
         classifier = estimator.fit(texts, names * 3).classifier_
         values = {"temperature": 1.3, "threshold": 0.6} | settings

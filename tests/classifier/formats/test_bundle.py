@@ -137,3 +137,15 @@ def test_a_bundle_whose_parts_do_not_fit_names_itself_and_the_part(bundle, name,
         SpamClassifier.from_pretrained(bundle)
     assert "\n" not in caught.value.message
     assert "/tmp" not in caught.value.message.replace(str(bundle), "")
+
+
+def test_n_grams_are_in_it_in_half_precision(train, tmp_path):
+    classifier = train(ngrams=True)
+    classifier.to_bundle(tmp_path / "f.spamgpt")
+    loaded = SpamClassifier.from_pretrained(tmp_path / "f.spamgpt", device="cpu", precision="fp32")
+    assert loaded.config == classifier.config
+    assert loaded.config.ngrams
+    np.testing.assert_array_equal(
+        loaded.predict_proba(MESSAGES), classifier.predict_proba(MESSAGES)
+    )
+    assert (tmp_path / "f.spamgpt").stat().st_size < 6_000_000

@@ -214,3 +214,28 @@ def test_a_language_model_is_no_classifier(theirs):
     save_file(tensors, path)
     with pytest.raises(BadDataError, match=r"no score\.weight"):
         SpamClassifier.from_pretrained(theirs)
+
+
+def test_n_grams_are_left_out_where_that_is_wished_and_the_card_tells_the_difference(
+    train, tmp_path
+):
+    classifier = train(ngrams=True)
+    with pytest.raises(UsageError, match="linear model on n-grams") as caught:
+        classifier.to_huggingface(tmp_path / "out")
+    assert "`without_ngrams`" in caught.value.hint
+    agreement = classifier.to_huggingface(tmp_path / "out", without_ngrams=True, texts=MESSAGES)
+    alone = SpamClassifier.from_pretrained(tmp_path / "out", device="cpu", precision="fp32")
+    assert not alone.config.ngrams
+    found, both = alone.predict_proba(MESSAGES), classifier.predict_proba(MESSAGES)
+    assert agreement.messages == len(MESSAGES)
+    assert agreement.largest_difference == pytest.approx(np.abs(found - both).max(), abs=1e-4)
+    assert agreement.largest_difference > 1e-3
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"Compared with both together: {agreement}." in card
+    # It stays as it was.
+    np.testing.assert_array_equal(classifier.predict_proba(MESSAGES), both)
+
+
+def test_without_n_grams_there_is_nothing_to_leave_out(train, tmp_path):
+    assert train().to_huggingface(tmp_path / "out", without_ngrams=True) is None
+    assert "n-grams" not in (tmp_path / "out" / "README.md").read_text()

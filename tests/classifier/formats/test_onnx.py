@@ -1,25 +1,26 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from spamgpt import SpamClassifier
-from spamgpt.classifier.config import ClassifierConfig
 from spamgpt.classifier.formats import onnx as format_onnx
-from spamgpt.classifier.formats.onnx import Agreement
+from spamgpt.classifier.formats.agreement import Agreement
 from spamgpt.errors import MissingInputError, UsageError
 from tests.classifier.formats.conftest import MESSAGES
 
 
 @pytest.mark.parametrize("labels", [2, 5])
-@pytest.mark.parametrize("unfreeze", ["last-block", "all"])
-def test_onnxruntime_agrees_for_every_batch_and_length(train, tmp_path, unfreeze, labels):
+@pytest.mark.parametrize(
+    ("unfreeze", "ngrams"), [("last-block", False), ("all", False), ("head", True)]
+)
+def test_onnxruntime_agrees_for_every_batch_and_length(train, tmp_path, unfreeze, ngrams, labels):
     import onnxruntime
 
-    classifier = train(unfreeze, labels)
+    classifier = train(unfreeze, labels, ngrams)
+    assert classifier.config.ngrams == ngrams
     agreement = classifier.to_onnx(tmp_path / "out.onnx", texts=MESSAGES)
     assert (agreement.messages, agreement.same_label) == (len(MESSAGES), 1.0)
     assert agreement.largest_difference < 1e-4
@@ -88,8 +89,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def test_the_example_beside_it_answers_with_onnxruntime_and_tiktoken_alone(train, tmp_path):
-    classifier = train()
+@pytest.mark.parametrize("ngrams", [False, True])
+def test_the_example_beside_it_answers_with_onnxruntime_and_tiktoken_alone(train, tmp_path, ngrams):
+    classifier = train(ngrams=ngrams)
     classifier.to_onnx(tmp_path / "my filter.onnx", texts=MESSAGES)
     example = tmp_path / "my filter.py"
     code = example.read_text().split("\n\n", 1)[1]
@@ -150,13 +152,3 @@ def test_without_the_extra_it_is_named(train, tmp_path, monkeypatch):
 def test_the_name_has_to_be_that_of_an_onnx_file(train, tmp_path):
     with pytest.raises(UsageError, match=r"ends in \.onnx|no name for an ONNX file"):
         train().to_onnx(tmp_path / "out.bin")
-
-
-def test_agreement_counts_labels_by_the_threshold():
-    config = ClassifierConfig(["ham", "spam"], "spam", 0.7, "all")
-    one, other = np.array([[0.35, 0.65], [0.1, 0.9]]), np.array([[0.25, 0.75], [0.1, 0.9]])
-    found = Agreement.between(config, one, other)
-    assert (found.messages, found.same_label) == (2, 0.5)
-    assert found.largest_difference == pytest.approx(0.1)
-    assert found.mean_difference == pytest.approx(0.05)
-    assert Agreement.between(replace(config, threshold=0.5), one, other).same_label == 1.0

@@ -5,12 +5,14 @@ from spamgpt.classifier.formats.onnx_graph import build
 
 
 def model_of(classifier, int8: bool = False) -> onnx.ModelProto:
-    tensors = classifier._sources.tensors
-    return build(classifier.model.gpt2.config, tensors, classifier.config.temperature, int8)
+    model, tensors = classifier.model, classifier._sources.tensors
+    temperature = classifier.config.temperature
+    return build(model.gpt2.config, tensors, model.ngrams, temperature, int8)
 
 
-def test_batch_and_length_are_free(train):
-    model = model_of(train())
+@pytest.mark.parametrize("ngrams", [False, True])
+def test_batch_and_length_are_free(train, ngrams):
+    model = model_of(train(ngrams=ngrams))
     shapes = {
         value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
         for value in (*model.graph.input, *model.graph.output)
