@@ -31,7 +31,8 @@ from spamgpt.evaluation.calibration import calibration_error
 from spamgpt.workspace import Workspace
 
 # So many messages of every source and label are scored, and so many set aside to pair others with.
-SCORED, PAIRED = 300, 40
+SCORED, PAIRED = 150, 30
+FOLDS, SEED = 5, 1
 GPT2, NGRAMS, BOTH = "GPT-2", "n-grams", "spamgpt"
 MODELS = (LOGISTIC, LINEAR_SVM, GPT2, NGRAMS, BOTH)
 # Posts are told apart from comments, transcripts of calls from chats.
@@ -103,14 +104,9 @@ def of_source(scores: pd.DataFrame, name: str) -> tuple[pd.DataFrame, bool]:
     return pd.concat([own, scores[others]]), True
 
 
-def table(by_fold: Mapping[int, pd.DataFrame]) -> Iterator[str]:
-    """The lines of the table, the means over sources and kinds last."""
+def results(by_fold: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
+    """A row of figures for each source left out; `+` marks one paired with messages of others."""
     known = sources()
-    columns = [f"AUC, {name}" for name in MODELS]
-    columns += [f"spam caught at 1 % of ham lost, {name}" for name in (LOGISTIC, LINEAR_SVM, BOTH)]
-    columns += ["ham lost at the threshold", "spam caught there", "calibration error"]
-    yield "| left out | kind | messages | " + " | ".join(columns) + " |"
-    yield "|---|---|---:|" + "---:|" * len(columns)
     rows = []
     for fold, scores in by_fold.items():
         others = pd.concat([s for f, s in by_fold.items() if f != fold])
@@ -121,28 +117,48 @@ def table(by_fold: Mapping[int, pd.DataFrame]) -> Iterator[str]:
             probability = 1 / (1 + np.exp(-found[BOTH].to_numpy() / temperature))
             called = probability >= threshold
             own = (found[SOURCE] == name).to_numpy()
-            of_ham, of_spam = own & ~spam, own & spam
-            values = [roc_auc_score(spam, found[model]) for model in MODELS]
-            values += [_caught(spam, found[model]) for model in (LOGISTIC, LINEAR_SVM, BOTH)]
-            values += [_share(called, of_ham), _share(called, of_spam)]
             both = np.stack([1 - probability, probability], axis=1)
-            values.append(calibration_error(spam[own].astype(int), both[own]))
-            rows.append((name + ("+" if paired else ""), known[name].kind, len(found), values))
-    for name, kind, count, values in sorted(rows, key=lambda row: (row[1], row[0])):
-        yield f"| {name} | {kind} | {count:,} | {_cells(values)} |"
-    for kind in (*sorted({row[1] for row in rows}), None):
-        values = np.array([row[3] for row in rows if kind in (None, row[1])])
-        name = "**mean**" if kind is None else f"*mean, {kind}*"
-        yield f"| {name} | | | {_cells(np.nanmean(values, axis=0))} |"
-    values = np.array([row[3] for row in rows])
-    better = np.maximum(values[:, 0], values[:, 1])
-    ahead = values[:, len(MODELS) - 1] - better
-    lost = values[:, len(MODELS) + 3]
-    yield ""
-    yield (
-        f"Against the better linear model of each source: {ahead.mean():+.3f} in the mean, ahead "
-        f"on {(ahead > 0).mean():.0%} of the sources, at worst {ahead.min():+.3f}. Ham lost at the "
-        f"threshold: {np.nanmedian(lost):.1%} in the median, {np.nanmax(lost):.1%} at most."
+            linear = max(roc_auc_score(spam, found[model]) for model in (LOGISTIC, LINEAR_SVM))
+            rows.append(
+                {
+                    "left out": name + "+" * paired,
+                    "kind": known[name].kind,
+                    "messages": len(found),
+                    **{f"AUC, {model}": roc_auc_score(spam, found[model]) for model in MODELS},
+                    "AUC, better linear": linear,
+                    **{
+                        f"spam caught at 1 % of ham lost, {model}": _caught(spam, found[model])
+                        for model in (LOGISTIC, LINEAR_SVM, BOTH)
+                    },
+                    "ham lost": _share(called, own & ~spam),
+                    "spam caught": _share(called, own & spam),
+                    "calibration error": calibration_error(spam[own].astype(int), both[own]),
+                }
+            )
+    return pd.DataFrame(rows).sort_values(["kind", "left out"], ignore_index=True)
+
+
+def table(found: pd.DataFrame, columns: Sequence[str] | None = None) -> Iterator[str]:
+    """The lines of a Markdown table of some columns, the means over kinds and sources last."""
+    about, figures = list(found.columns[:3]), list(columns or found.columns[3:])
+    yield "| " + " | ".join([*about, *figures]) + " |"
+    yield "|---|---|---:|" + "---:|" * len(figures)
+    for _, row in found.iterrows():
+        cells = f"{row['left out']} | {row['kind']} | {row['messages']:,}"
+        yield f"| {cells} | {_cells(row[figures])} |"
+    for kind, part in found.groupby("kind"):
+        yield f"| *mean* | {kind} | {part['messages'].sum():,} | {_cells(part[figures].mean())} |"
+    yield f"| **mean** | | {found['messages'].sum():,} | {_cells(found[figures].mean())} |"
+
+
+def summary(found: pd.DataFrame) -> str:
+    """The comparison with the linear models, and how the threshold holds, in two sentences."""
+    ahead = found[f"AUC, {BOTH}"] - found["AUC, better linear"]
+    return (
+        f"Against the better linear model of each source the area under the ROC curve is "
+        f"{ahead.mean():+.3f} in the mean, ahead on {(ahead > 0).mean():.0%} of the sources, at "
+        f"worst {ahead.min():+.3f}. The threshold loses {found['ham lost'].median():.1%} of the "
+        f"ham of a source left out in the median, at most {found['ham lost'].max():.1%}."
     )
 
 
@@ -155,8 +171,17 @@ def _share(called: np.ndarray, of: np.ndarray) -> float:
     return float(called[of].mean()) if of.any() else float("nan")
 
 
-def _cells(values: Sequence[float]) -> str:
+def _cells(values: pd.Series) -> str:
     return " | ".join("" if np.isnan(value) else f"{value:.3f}" for value in values)
+
+
+def _file(workspace: Path, fold: int, count: int, seed: int, disguise: bool) -> Path:
+    return workspace / f"fold-{fold}-of-{count}-seed-{seed}{'-disguised' * disguise}.csv"
+
+
+def read_folds(workspace: Path, count: int = FOLDS, seed: int = SEED) -> dict[int, pd.DataFrame]:
+    """What a finished run left in its workspace, by fold."""
+    return {fold: pd.read_csv(_file(workspace, fold, count, seed, False)) for fold in range(count)}
 
 
 def main() -> None:
@@ -165,24 +190,22 @@ def main() -> None:
     parser.add_argument("labelled", type=Path)
     parser.add_argument("collection", type=Path)
     parser.add_argument("--workspace", type=Path, required=True)
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folds", type=int, default=FOLDS)
+    parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--disguised", action="store_true")
     options = parser.parse_args()
     messages = read_messages(options.labelled, options.collection)
     by_fold = {}
     for fold, left_out in enumerate(folds(options.folds)):
-        disguise = "-disguised" if options.disguised else ""
-        file = (
-            options.workspace / f"fold-{fold}-of-{options.folds}-seed-{options.seed}{disguise}.csv"
-        )
+        file = _file(options.workspace, fold, options.folds, options.seed, options.disguised)
         if not file.exists():
             workspace = Workspace(options.workspace / f"fold-{fold}")
             found = score_fold(messages, left_out, options.seed, options.disguised, workspace)
             found.to_csv(file, index=False)
         by_fold[fold] = pd.read_csv(file)
-    for line in table(by_fold):
-        print(line)
+    found = results(by_fold)
+    print("\n".join(table(found)))
+    print(f"\n{summary(found)}")
 
 
 if __name__ == "__main__":
