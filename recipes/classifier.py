@@ -1,4 +1,4 @@
-"""Rebuilds the bundled classifier: python recipes/classifier.py LABELLED COLLECTION WORKSPACE
+"""Rebuilds the bundled classifier: python -m recipes.classifier LABELLED COLLECTION WORKSPACE
 
 WORKSPACE is that of a finished `python -m benchmarks.generalization LABELLED COLLECTION`: the
 temperature and the threshold are those of its messages of sources left out, and the card has its
@@ -16,8 +16,6 @@ import torch
 from huggingface_hub import ModelCardData
 from safetensors.torch import load_file
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the recipes and the benchmarks
-
 from benchmarks.generalization import BOTH, read_folds, results, summary, table
 from recipes.labelled import read_messages, sources
 from recipes.many_sources import CHARACTERS, MOST, decision, train
@@ -26,6 +24,7 @@ from spamgpt.cards.rendering import Markdown, render, settings_table
 from spamgpt.cards.rendering import table as markdown
 from spamgpt.classifier.config import ClassifierConfig
 from spamgpt.classifier.folder import CONFIG_FILE, TRAINED_FILE
+from spamgpt.classifier.model import SpamClassifier
 from spamgpt.cli.output.screen import ScreenReporter
 from spamgpt.gpt2.folder import CARD_FILE
 from spamgpt.gpt2.weights import write_weights
@@ -33,6 +32,26 @@ from spamgpt.workspace import Artifact, Workspace
 
 TEMPLATES = Path(__file__).parent / "templates"
 SEED = 1
+# What a newcomer might try, written for this card.
+EXAMPLES = (
+    "Congratulations! You have been drawn as the winner of a 1,000 gift card. Claim it within 24 "
+    "hours at http://prize-desk.example/claim",
+    "Your parcel could not be delivered. Pay the customs fee of 1.99 to reschedule: "
+    "http://parcel-fee.example",
+    "Northbank: a card payment of 42.10 to City Groceries was made on 14 May. Not you? Call the "
+    "number on the back of your card.",
+    "483920 is your sign-in code. It expires in 10 minutes. We will never ask you for it.",
+    "Hi love, are you coming for dinner on Sunday? Dad is making his soup. Mum x",
+    "The gardening letter, May: what to sow now, three recipes for rhubarb, and the dates of our "
+    "open days. You can unsubscribe at any time.",
+    "Invoice 2026-0417 for the repair of your bicycle is attached. Please transfer 86.50 within 14 "
+    "days. Thank you for your custom.",
+    "Thank you for applying for the post of librarian. We would like to invite you to an interview "
+    "on Thursday at 10.",
+    "Earn 500 a day from home, no experience needed! Just like videos on your phone. Message our "
+    "manager on WhatsApp now, only 20 places left.",
+    "I still think of our walk by the river. I miss you and cannot wait to hold your hand again.",
+)
 # Of the table of the benchmark, so that a card stays readable.
 COLUMNS = ("AUC, better linear", "AUC, spamgpt", "ham lost", "spam caught", "calibration error")
 
@@ -52,6 +71,18 @@ def origins() -> Markdown:
             for source in sources().values()
         ],
         left=5,
+    )
+
+
+def answers(classifier: SpamClassifier) -> Markdown:
+    """What it says of the examples, a row each."""
+    spam = classifier.labels.index("spam")
+    probabilities = classifier.predict_proba(EXAMPLES)
+    rows = zip(EXAMPLES, classifier.config.decide(probabilities), probabilities, strict=True)
+    return markdown(
+        ("message", "answer", "probability of spam"),
+        [(text, label, f"{values[spam]:.3f}") for text, label, values in rows],
+        left=2,
     )
 
 
@@ -81,6 +112,7 @@ def card(classifier: Artifact, config: ClassifierConfig, by_fold: dict[int, pd.D
         ),
         scores=Markdown("\n".join(table(found, COLUMNS))),
         summary=summary(found),
+        answers=answers(SpamClassifier.bundled("cpu", "fp32")),
     )
 
 
