@@ -180,8 +180,9 @@ def _file(workspace: Path, fold: int, count: int, seed: int, disguise: bool) -> 
 
 
 def read_folds(workspace: Path, count: int = FOLDS, seed: int = SEED) -> dict[int, pd.DataFrame]:
-    """What a finished run left in its workspace, by fold."""
-    return {fold: pd.read_csv(_file(workspace, fold, count, seed, False)) for fold in range(count)}
+    """What a run has left in its workspace so far, by fold."""
+    files = {fold: _file(workspace, fold, count, seed, False) for fold in range(count)}
+    return {fold: pd.read_csv(file) for fold, file in files.items() if file.exists()}
 
 
 def main() -> None:

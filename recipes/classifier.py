@@ -1,8 +1,8 @@
 """Rebuilds the bundled classifier: python -m recipes.classifier LABELLED COLLECTION WORKSPACE
 
-WORKSPACE is that of a finished `python -m benchmarks.generalization LABELLED COLLECTION`: the
-temperature and the threshold are those of its messages of sources left out, and the card has its
-table. Trains as that does, on all sources, and writes the files of `spamgpt/assets/classifier`.
+WORKSPACE is that of `python -m benchmarks.generalization LABELLED COLLECTION`: the temperature and
+the threshold are chosen on its messages of sources left out, and the card has its table. Trains as
+that does, on all sources, and writes the files of `spamgpt/assets/classifier`.
 """
 
 import sys
@@ -112,6 +112,7 @@ def card(classifier: Artifact, config: ClassifierConfig, by_fold: dict[int, pd.D
         ),
         scores=Markdown("\n".join(table(found, COLUMNS))),
         summary=summary(found),
+        folds=len(by_fold),
         answers=answers(SpamClassifier.bundled("cpu", "fp32")),
     )
 
