@@ -1,8 +1,8 @@
-"""Rebuilds the bundled classifier: python recipes/classifier.py SMSSpamCollection
+"""Rebuilds the bundled classifier: python -m recipes.classifier LABELLED COLLECTION WORKSPACE
 
-Fine-tunes mini on the training splits of the SMS Spam Collection and of the bundled messages, as
-`spamgpt prepare` makes them by default, and scores it on the test splits of both. Writes the files
-of `spamgpt/assets/classifier`.
+WORKSPACE is that of `python -m benchmarks.generalization LABELLED COLLECTION`: the temperature and
+the threshold are chosen on its messages of sources left out, and the card has its table. Trains as
+that does, on all sources, and writes the files of `spamgpt/assets/classifier`.
 """
 
 import sys
@@ -10,142 +10,136 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from huggingface_hub import ModelCardData
 from safetensors.torch import load_file
 
-from spamgpt.bundled import CLASSIFIER_FOLDER, MESSAGES_FILE, MESSAGES_NAME
-from spamgpt.cards.rendering import Markdown, render, settings_table, table
+from benchmarks.generalization import BOTH, read_folds, results, summary, table
+from recipes.labelled import read_messages, sources
+from recipes.many_sources import CHARACTERS, MOST, decision, train
+from spamgpt.bundled import CLASSIFIER_FOLDER
+from spamgpt.cards.rendering import Markdown, render, settings_table
+from spamgpt.cards.rendering import table as markdown
+from spamgpt.classifier.config import ClassifierConfig
 from spamgpt.classifier.folder import CONFIG_FILE, TRAINED_FILE
+from spamgpt.classifier.model import SpamClassifier
 from spamgpt.cli.output.screen import ScreenReporter
-from spamgpt.data.rows import LABEL, TEXT
-from spamgpt.data.splits import SPLITS
-from spamgpt.data.tables import read_labelled_file, read_table, write_table
-from spamgpt.evaluation.evaluation import Evaluation
-from spamgpt.evaluation.metrics import ACCURACY, F1, PRECISION, RECALL
 from spamgpt.gpt2.folder import CARD_FILE
 from spamgpt.gpt2.weights import write_weights
-from spamgpt.stages import evaluate, fetch, finetune, prepare
 from spamgpt.workspace import Artifact, Workspace
 
 TEMPLATES = Path(__file__).parent / "templates"
-
-# Chosen on the validation split: the last two blocks at 1e-3 reached 94.4 % there. The threshold
-# protects ham: whoever runs the bundled classifier has not looked at its scores yet.
-SETTINGS = finetune.FinetuneSettings(
-    unfreeze="all",
-    epochs=6,
-    batch_size=8,
-    learning_rate=2e-4,
-    weight_decay=0.1,
-    schedule="constant",
-    max_false_positive_rate="1%",
+SEED = 1
+# What a newcomer might try, written for this card.
+EXAMPLES = (
+    "Congratulations! You have been drawn as the winner of a 1,000 gift card. Claim it within 24 "
+    "hours at http://prize-desk.example/claim",
+    "Your parcel could not be delivered. Pay the customs fee of 1.99 to reschedule: "
+    "http://parcel-fee.example",
+    "Northbank: a card payment of 42.10 to City Groceries was made on 14 May. Not you? Call the "
+    "number on the back of your card.",
+    "483920 is your sign-in code. It expires in 10 minutes. We will never ask you for it.",
+    "Hi love, are you coming for dinner on Sunday? Dad is making his soup. Mum x",
+    "The gardening letter, May: what to sow now, three recipes for rhubarb, and the dates of our "
+    "open days. You can unsubscribe at any time.",
+    "Invoice 2026-0417 for the repair of your bicycle is attached. Please transfer 86.50 within 14 "
+    "days. Thank you for your custom.",
+    "Thank you for applying for the post of librarian. We would like to invite you to an interview "
+    "on Thursday at 10.",
+    "Earn 500 a day from home, no experience needed! Just like videos on your phone. Message our "
+    "manager on WhatsApp now, only 20 places left.",
+    "I still think of our walk by the river. I miss you and cannot wait to hold your hand again.",
 )
-EVALUATION = evaluate.EvaluateSettings(explain_mistakes=False, check_labels=False)
+# Of the table of the benchmark, so that a card stays readable.
+COLUMNS = ("AUC, better linear", "AUC, spamgpt", "ham lost", "spam caught", "calibration error")
 
 
-def joined(parts: list[Artifact], workspace: Workspace) -> Artifact:
-    """One prepared artifact whose splits are those of several, one after the other."""
-    with workspace.new("prepared", prepare.PrepareSettings(), inputs=parts) as draft:
-        splits = {}
-        for split in SPLITS:
-            tables = [read_table(part.file(f"{split}.csv")) for part in parts]
-            table = pd.concat([table[[LABEL, TEXT]] for table in tables])
-            write_table(table, draft.folder / f"{split}.csv")
-            splits[split] = {
-                "messages": len(table),
-                "labels": table[LABEL].value_counts().sort_index().to_dict(),
-            }
-        draft.metadata.update(labels=["ham", "spam"], splits=splits)
-    return draft.artifact
-
-
-def scores(evaluations: dict[str, Evaluation]) -> Markdown:
-    """What each test split shows, a row each."""
-    rows = []
-    for name, evaluation in evaluations.items():
-        found = evaluation.scores
-        spam, ham = found.labels["spam"], found.labels["ham"]
-        rows.append(
+def origins() -> Markdown:
+    """What the classifier was trained on, and the licence that each source states."""
+    return markdown(
+        ("source", "kind", "content", "licence as stated", "trained on"),
+        [
             (
-                name,
-                f"{found.messages:,}",
-                f"{found.accuracy:.2%}",
-                f"{spam.precision:.2%}",
-                f"{spam.recall:.2%}",
-                f"{spam.f1:.2%}",
-                f"{found.count('ham', 'spam')} of {ham.messages}",
-                f"{found.count('spam', 'ham')} of {spam.messages}",
+                source.name,
+                source.kind,
+                source.description,
+                source.licence,
+                "yes" if source.trained_on else "no, scored only",
             )
-        )
-    metrics = [metric.title("spam") for metric in (ACCURACY, PRECISION, RECALL, F1)]
-    return table(("test split", "messages", *metrics, "ham lost", "spam missed"), rows)
+            for source in sources().values()
+        ],
+        left=5,
+    )
 
 
-def mistakes(evaluation: Artifact) -> dict[str, str]:
-    """The kinds of the bundled messages that were taken for the other label."""
-    kinds = read_labelled_file(MESSAGES_FILE)
-    scored = read_table(evaluation.file("predictions.csv")).merge(kinds[[TEXT, "kind"]])
-    wrong = scored[scored[LABEL] != scored["predicted"]]
-    told = {}
-    for label, taken in (("ham", "spam"), ("spam", "ham")):
-        counts = wrong[wrong[LABEL] == label]["kind"].value_counts()
-        listed = ", ".join(f"{kind} ({count})" for kind, count in counts.items())
-        told[f"{label} taken for {taken}"] = listed or "none"
-    return told
+def answers(classifier: SpamClassifier) -> Markdown:
+    """What it says of the examples, a row each."""
+    spam = classifier.labels.index("spam")
+    probabilities = classifier.predict_proba(EXAMPLES)
+    rows = zip(EXAMPLES, classifier.config.decide(probabilities), probabilities, strict=True)
+    return markdown(
+        ("message", "answer", "probability of spam"),
+        [(text, label, f"{values[spam]:.3f}") for text, label, values in rows],
+        left=2,
+    )
 
 
-def card(classifier: Artifact, evaluations: list[Artifact]) -> str:
-    """The model card, from the records of the run and of both evaluations."""
-    sms, bundled = map(evaluate.read_evaluation, evaluations)
-    settings = classifier.settings
-    told = ("unfreeze", "epochs", "batch_size", "learning_rate", "weight_decay", "schedule", "seed")
+def card(classifier: Artifact, config: ClassifierConfig, by_fold: dict[int, pd.DataFrame]) -> str:
+    """The model card, from the record of the run and the benchmark's."""
+    settings, found = classifier.settings, results(by_fold)
+    told = ("unfreeze", "pooling", "epochs", "batch_size", "learning_rate", "weight_decay")
     front_matter = ModelCardData(
         license="mit",
         language="en",
         library_name="spamgpt",
         base_model="mini",
         pipeline_tag="text-classification",
-        tags=["spam", "sms", "e-mail"],
-        metrics=[metric.key for metric in (ACCURACY, PRECISION, RECALL, F1)],
+        tags=["spam", "sms", "e-mail", "chat", "comments"],
+        metrics=["roc_auc"],
     )
     return render(
         "bundled.md.jinja",
         front_matter,
         folder=TEMPLATES,
-        kept_epoch=classifier.metadata["kept_epoch"],
-        validation_accuracy=classifier.metadata["validation_accuracy"],
-        settings=settings,
-        decision=classifier.metadata["calibration"],
-        settings_table=settings_table({name: settings[name] for name in told}),
-        scores=scores({"SMS Spam Collection": sms, "bundled messages": bundled}),
-        mistakes=mistakes(evaluations[1]),
+        most=MOST,
+        characters=CHARACTERS,
+        origins=origins(),
+        config=config,
+        settings_table=settings_table(
+            {name: settings[name] for name in (*told, "schedule", "clip", "precision", "seed")}
+        ),
+        scores=Markdown("\n".join(table(found, COLUMNS))),
+        summary=summary(found),
+        folds=len(by_fold),
+        answers=answers(SpamClassifier.bundled("cpu", "fp32")),
     )
 
 
-def main(collection: str) -> None:
-    """Trains the bundled classifier on both data sets and puts it into the package."""
-    reporter = ScreenReporter()
+def main(labelled: str, collection: str, kept: str) -> None:
+    """Trains the bundled classifier and puts it into the package."""
+    by_fold = read_folds(Path(kept))
+    left_out = pd.concat(list(by_fold.values()))
+    temperature, threshold = decision(left_out[~left_out["paired"]], BOTH)
+    messages = read_messages(Path(labelled), Path(collection))
+    allowed = [name for name, source in sources().items() if source.trained_on]
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "workspace")
-        parts = []
-        for dataset in (collection, MESSAGES_NAME):
-            fetched, _ = fetch.run(fetch.FetchSettings(dataset, "mini"), workspace, reporter)
-            settings = prepare.PrepareSettings(fetched.reference)
-            parts.append(prepare.run(settings, workspace, reporter))
-        both = joined(parts, workspace)
-        classifier = finetune.run(replace(SETTINGS, prepared=both.reference), workspace, reporter)
-        evaluations = [
-            evaluate.run(replace(EVALUATION, prepared=part.reference), workspace)[0]
-            for part in parts
-        ]
+        chosen = messages[messages["source"].isin(allowed)]
+        classifier = train(chosen, SEED, workspace, ScreenReporter())
+        config = replace(
+            ClassifierConfig.from_file(classifier.file(CONFIG_FILE)),
+            temperature=temperature,
+            threshold=float(np.round(threshold, 4)),
+        )
         CLASSIFIER_FOLDER.mkdir(exist_ok=True)
-        (CLASSIFIER_FOLDER / CONFIG_FILE).write_bytes(classifier.file(CONFIG_FILE).read_bytes())
+        config.write(CLASSIFIER_FOLDER / CONFIG_FILE)
         trained = load_file(classifier.file(TRAINED_FILE))
         halves = {name: tensor.to(torch.float16) for name, tensor in trained.items()}
         write_weights(halves, CLASSIFIER_FOLDER / TRAINED_FILE)
-        (CLASSIFIER_FOLDER / CARD_FILE).write_text(card(classifier, evaluations), encoding="utf-8")
+        text = card(classifier, config, by_fold)
+        (CLASSIFIER_FOLDER / CARD_FILE).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

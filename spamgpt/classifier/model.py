@@ -173,7 +173,7 @@ class SpamClassifier:
         precision: Precision = "auto",
         max_batch_tokens: int | None = None,
     ) -> "SpamClassifier":
-        """The classifier that comes with the package: English SMS and short mail, spam or ham.
+        """The classifier that comes with the package, for English SMS, mail, chat and comments.
 
         Its model card stands beside it, in `spamgpt/assets/classifier`.
         """

@@ -192,7 +192,7 @@ def command(
     _check_labels(predictor.labels, only, exit_code, add_header)
     if answers.classifier == BUNDLED:
         reporter.note(
-            "The bundled classifier answers (mini, made for English SMS and short emails). "
+            "The bundled classifier answers (mini, made for English SMS, mail, chat and comments). "
             "To train your own: spamgpt run"
         )
     for text in answers.substitutions:

@@ -1,0 +1,1 @@
+"""How the bundled model and classifier are made: see README.md."""

@@ -1,0 +1,77 @@
+"""The labelled messages that the bundled classifier learns from and is judged on.
+
+`labelled.csv` tells what each source is. The messages themselves are no part of the project: they
+lie in a folder as NAME.jsonl.gz (a JSON object with `label` and `text` a line).
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from spamgpt.bundled import MESSAGES_FILE, MESSAGES_NAME
+from spamgpt.data.rows import LABEL, TEXT
+from spamgpt.data.tables import read_labelled_file
+
+ABOUT = Path(__file__).with_suffix(".csv")
+COLLECTION = "sms-spam-collection"
+SOURCE = "source"
+
+
+@dataclass(frozen=True)
+class LabelledSource:
+    """`origin` names what is alike: to leave a source out means to leave out all of its origin.
+
+    What is for non-commercial use or for research only is scored and never trained on.
+    """
+
+    name: str
+    origin: str
+    kind: str
+    description: str
+    licence: str
+    trained_on: bool
+
+
+def sources() -> dict[str, LabelledSource]:
+    """All sources by their names."""
+    rows = pd.read_csv(ABOUT, dtype=str).itertuples(index=False)
+    return {row[0]: LabelledSource(*row[:5], row[5] == "yes") for row in rows}
+
+
+def read_messages(folder: Path, collection: Path) -> pd.DataFrame:
+    """The columns `source`, `label` and `text` of all messages; of equal texts the first is kept.
+
+    `collection` is the raw SMSSpamCollection.
+    """
+    whole = {COLLECTION: collection, MESSAGES_NAME: MESSAGES_FILE}
+    tables = []
+    for name in sources():
+        if name in whole:
+            table = read_labelled_file(whole[name])
+        else:
+            path = folder / f"{name}.jsonl.gz"
+            table = pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+        tables.append(table[[LABEL, TEXT]].assign(**{SOURCE: name}))
+    messages = pd.concat(tables, ignore_index=True)
+    return messages.drop_duplicates(TEXT, ignore_index=True)
+
+
+def sample(messages: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
+    """At most so many messages of every source and label, drawn by the seed, in random order."""
+    parts = [
+        part.sample(min(most, len(part)), random_state=seed)
+        for _, part in messages.groupby([SOURCE, LABEL], sort=True)
+    ]
+    return pd.concat(parts).sample(frac=1, random_state=seed, ignore_index=True)
+
+
+def folds(count: int, seed: int = 1) -> Iterator[set[str]]:
+    """The names of the sources that are left out together, whole origins each time."""
+    origins = sorted({source.origin for source in sources().values()})
+    random.Random(seed).shuffle(origins)
+    for fold in range(count):
+        chosen = set(origins[fold::count])
+        yield {name for name, source in sources().items() if source.origin in chosen}
