@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import typer
+
 from spamgpt.cli.options import (
     DEFAULT_WORKSPACE,
     AttentionOption,
@@ -26,6 +28,7 @@ from spamgpt.cli.options import (
     PoolingOption,
     PositiveLabelOption,
     QuietOption,
+    RecipeOption,
     ScheduleOption,
     SeedOption,
     SelectOption,
@@ -39,6 +42,7 @@ from spamgpt.cli.options import (
     WeightDecayOption,
     WeightsOption,
     WorkspaceOption,
+    given,
     reports_errors,
     settings_from,
 )
@@ -55,7 +59,7 @@ from spamgpt.device import set_threads
 from spamgpt.reporting import Reporter
 from spamgpt.stages.evaluate import EvaluateSettings, read_evaluation
 from spamgpt.stages.fetch import FetchSettings
-from spamgpt.stages.finetune import FinetuneSettings
+from spamgpt.stages.finetune import FinetuneSettings, as_published
 from spamgpt.stages.pipeline import PipelineSettings, Step, run
 from spamgpt.stages.prepare import PrepareSettings
 from spamgpt.workspace import Artifact, Workspace
@@ -66,6 +70,7 @@ _SHOWN = 2
 
 @reports_errors
 def command(
+    context: typer.Context,
     dataset: DatasetOption = None,
     model: ModelOption = None,
     weights: WeightsOption = FetchSettings.weights,
@@ -100,6 +105,7 @@ def command(
     positive_label: PositiveLabelOption = FinetuneSettings.positive_label,
     threshold_for: ThresholdForOption = FinetuneSettings.threshold_for,
     max_false_positive_rate: MaxFalsePositiveRateOption = FinetuneSettings.max_false_positive_rate,
+    recipe: RecipeOption = FinetuneSettings.recipe,
     cache_limit: CacheLimitOption = FinetuneSettings.cache_limit,
     seed: SeedOption = FinetuneSettings.seed,
     device: DeviceOption = FinetuneSettings.device,
@@ -121,10 +127,13 @@ def command(
     set_threads(threads)
     from spamgpt.cli.output.screen import ScreenReporter, show_json, warn_of_substitutions
 
+    finetune = settings_from(FinetuneSettings, locals(), prepared=None, model=None, start_from=None)
+    if recipe:
+        finetune = as_published(finetune, given(context))
     settings = PipelineSettings(
         settings_from(FetchSettings, locals()),
         settings_from(PrepareSettings, locals(), dataset=None),
-        settings_from(FinetuneSettings, locals(), prepared=None, model=None, start_from=None),
+        finetune,
         EvaluateSettings(precision=precision, device=device),
     )
     reporter = ScreenReporter(quiet)

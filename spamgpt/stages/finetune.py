@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from spamgpt.errors import IntegrityError, MissingInputError
 from spamgpt.evaluation.goals import MAX_FALSE_POSITIVE_RATE
 from spamgpt.reporting import SILENT, Reporter
-from spamgpt.stages.plan import FinetuneSettings, Plan, Select, plan, show_plan
+from spamgpt.stages.plan import FinetuneSettings, Plan, Select, as_published, plan, show_plan
 from spamgpt.stages.start import Start, changed_tensors, keep_seen, load_start
 from spamgpt.workspace import Artifact, Workspace, library_versions, result_settings
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from spamgpt.training.finetuning import EpochRecord, LabelledMessages
     from spamgpt.training.trainer import Trainer
 
-__all__ = ["FinetuneSettings", "Plan", "Select", "plan", "run", "show_plan"]
+__all__ = ["FinetuneSettings", "Plan", "Select", "as_published", "plan", "run", "show_plan"]
 
 STAGE = "finetune"
 
@@ -94,12 +94,17 @@ def _train(
     from spamgpt.data.seen import SEEN_FILE
     from spamgpt.device import resolve_device
     from spamgpt.evaluation.decision import fit_decision
-    from spamgpt.evaluation.plots import draw_curves
+    from spamgpt.evaluation.plots import draw_curves, draw_periodic
     from spamgpt.gpt2.folder import CARD_FILE
     from spamgpt.gpt2.weights import write_weights
     from spamgpt.training.finetuning import finetuning, history_rows
 
     settings = planned.settings
+    if settings.recipe != planned.prepared.settings.get("recipe") and settings.recipe:
+        reporter.warn(
+            f"{planned.prepared.reference} was not prepared with `recipe={settings.recipe}`: its "
+            "messages are split otherwise than in the published experiment."
+        )
     device = resolve_device(settings.device)
     start = load_start(planned)
     model = start.model
@@ -122,6 +127,10 @@ def _train(
         history = pd.DataFrame([asdict(record) for record in trainer.history])
         history.to_csv(draft.folder / "history.csv", index=False, lineterminator="\n")
         draw_curves(history, kept.epoch, draft.folder / "curves.png")
+        if settings.recipe:
+            periodic = pd.DataFrame(trainer.state.periodic)
+            periodic.to_csv(draft.folder / "periodic.csv", index=False, lineterminator="\n")
+            draw_periodic(periodic, planned.hyperparameters.epochs, draft.folder / "periodic.png")
         tensors = trainer.trained_tensors()
         if planned.start:
             tensors = changed_tensors(model, planned.policy, start.changed | tensors.keys())
