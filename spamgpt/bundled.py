@@ -12,3 +12,5 @@ MINI_NAME = "mini"
 MINI_FOLDER = _ASSETS / "mini"
 # What fine-tuning changed in mini: a classifier folder.
 CLASSIFIER_FOLDER = _ASSETS / "classifier"
+# The grids that `spamgpt sweep` knows by name, one TOML file each.
+SWEEPS_FOLDER = _ASSETS / "sweeps"

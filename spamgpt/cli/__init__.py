@@ -23,6 +23,7 @@ SUMMARIES: Mapping[str, str] = {
     "finetune": "Train a classifier: replace the head, freeze most blocks, train the rest.",
     "evaluate": "Score a classifier on labelled messages, by default on the test split.",
     "compare": "Score several classifiers side by side on the same messages.",
+    "sweep": "Train with several settings and seeds; show one table of the results.",
     "predict": "Classify messages from files or standard input, as they arrive.",
     "pretrain": "Train a language model on unlabelled text, to fine-tune it later.",
     "artifacts": "List the artifacts of a workspace and their origins; show model cards.",

@@ -48,6 +48,27 @@ def run(
         return _train(planned, workspace, reporter, checkpoint, None)
 
 
+def run_or_go_on(
+    settings: FinetuneSettings, workspace: Workspace, reporter: Reporter = SILENT
+) -> Artifact:
+    """Trains a classifier, from the checkpoint of the very same run if that was interrupted.
+
+    Raises what `run` does.
+    """
+    from spamgpt.training.checkpoint import Checkpoint
+
+    record = _run_record(plan(settings, workspace))
+
+    def fits(checkpoint: Checkpoint) -> bool:
+        return checkpoint.record == record
+
+    if not any(map(fits, Checkpoint.interrupted(workspace.root, STAGE))):
+        return run(settings, workspace, reporter)
+    with Checkpoint.resume(workspace.root, STAGE, {}, fits) as checkpoint:
+        planned = plan(settings, workspace)
+        return _train(planned, workspace, reporter, checkpoint, checkpoint.load())
+
+
 def _resume(
     wanted: FinetuneSettings, names: Set[str], workspace: Workspace, reporter: Reporter
 ) -> Artifact:
