@@ -1,4 +1,4 @@
-"""What the package brings along: messages, the pretrained model `mini`, and a classifier."""
+"""What the package brings along: messages, the model `mini`, a classifier, sweeps."""
 
 from pathlib import Path
 
