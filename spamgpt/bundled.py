@@ -1,4 +1,4 @@
-"""What the package brings along: messages, the pretrained model `mini`, and a classifier."""
+"""What the package brings along: messages, the model `mini`, a classifier, sweeps."""
 
 from pathlib import Path
 
@@ -12,3 +12,5 @@ MINI_NAME = "mini"
 MINI_FOLDER = _ASSETS / "mini"
 # What fine-tuning changed in mini: a classifier folder.
 CLASSIFIER_FOLDER = _ASSETS / "classifier"
+# The grids that `spamgpt sweep` knows by name, one TOML file each.
+SWEEPS_FOLDER = _ASSETS / "sweeps"

@@ -25,6 +25,7 @@ SUMMARIES: Mapping[str, str] = {
     "finetune": "Train a classifier: replace the head, freeze most blocks, train the rest.",
     "evaluate": "Score a classifier on labelled messages, by default on the test split.",
     "compare": "Score several classifiers side by side on the same messages.",
+    "sweep": "Train with several settings and seeds; show one table of the results.",
     "predict": "Classify messages from files or standard input, as they arrive.",
     "export": "Write a classifier for transformers, onnxruntime, or as one file.",
     "import": "Bring a classifier from another tool or machine into the workspace.",

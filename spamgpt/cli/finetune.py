@@ -23,6 +23,7 @@ from spamgpt.cli.options import (
     PoolingOption,
     PositiveLabelOption,
     QuietOption,
+    RecipeOption,
     ScheduleOption,
     SeedOption,
     SelectOption,
@@ -48,7 +49,7 @@ from spamgpt.cli.training_options import (
 )
 from spamgpt.device import set_threads
 from spamgpt.evaluation.goals import threshold_in_words
-from spamgpt.stages.finetune import FinetuneSettings, plan, run, show_plan
+from spamgpt.stages.finetune import FinetuneSettings, as_published, plan, run, show_plan
 from spamgpt.workspace import Artifact, Workspace
 
 
@@ -99,6 +100,7 @@ def command(
     positive_label: PositiveLabelOption = FinetuneSettings.positive_label,
     threshold_for: ThresholdForOption = FinetuneSettings.threshold_for,
     max_false_positive_rate: MaxFalsePositiveRateOption = FinetuneSettings.max_false_positive_rate,
+    recipe: RecipeOption = FinetuneSettings.recipe,
     cache_limit: CacheLimitOption = FinetuneSettings.cache_limit,
     resume: Annotated[
         bool,
@@ -130,6 +132,8 @@ def command(
     )
 
     settings = settings_from(FinetuneSettings, locals())
+    if recipe:
+        settings = as_published(settings, given(context))
     if dry_run:
         planned = plan(settings, Workspace(workspace))
         if json:

@@ -18,6 +18,7 @@ from spamgpt.gpt2.pooling import AttentionPattern, Pooling
 from spamgpt.stages.evaluate import Split
 from spamgpt.stages.fetch import Weights
 from spamgpt.stages.finetune import Select
+from spamgpt.stages.prepare import Recipe
 from spamgpt.training.schedule import Schedule
 from spamgpt.training.variants import LORA_TARGETS
 
@@ -78,6 +79,16 @@ SeedOption = Annotated[
     int,
     typer.Option(
         "--seed", min=0, max=2**31 - 1, help="Random seed. The same seed gives the same result."
+    ),
+]
+RecipeOption = Annotated[
+    Recipe | None,
+    typer.Option(
+        "--recipe",
+        help="published: as in the published experiment (Raschka 2024): data read with quotes, "
+        "balanced, split and shuffled by its seeds, padded messages, its order of batches. What "
+        "other options say goes before it.",
+        show_default="spamgpt's own",
     ),
 ]
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import typer
+
 from spamgpt.cli.dataset_options import (
     DatasetOption,
     HamOption,
@@ -32,6 +34,7 @@ from spamgpt.cli.options import (
     PoolingOption,
     PositiveLabelOption,
     QuietOption,
+    RecipeOption,
     ScheduleOption,
     SeedOption,
     SelectOption,
@@ -44,6 +47,7 @@ from spamgpt.cli.options import (
     WeightDecayOption,
     WeightsOption,
     WorkspaceOption,
+    given,
     reports_errors,
     settings_from,
 )
@@ -62,7 +66,7 @@ from spamgpt.device import set_threads
 from spamgpt.reporting import Reporter
 from spamgpt.stages.evaluate import EvaluateSettings, read_evaluation
 from spamgpt.stages.fetch import FetchSettings
-from spamgpt.stages.finetune import FinetuneSettings
+from spamgpt.stages.finetune import FinetuneSettings, as_published
 from spamgpt.stages.pipeline import PipelineSettings, Step, run
 from spamgpt.stages.prepare import PrepareSettings
 from spamgpt.workspace import Artifact, Workspace
@@ -73,6 +77,7 @@ _SHOWN = 2
 
 @reports_errors
 def command(
+    context: typer.Context,
     dataset: DatasetOption = None,
     spam: SpamOption = None,
     ham: HamOption = None,
@@ -111,6 +116,7 @@ def command(
     positive_label: PositiveLabelOption = FinetuneSettings.positive_label,
     threshold_for: ThresholdForOption = FinetuneSettings.threshold_for,
     max_false_positive_rate: MaxFalsePositiveRateOption = FinetuneSettings.max_false_positive_rate,
+    recipe: RecipeOption = FinetuneSettings.recipe,
     cache_limit: CacheLimitOption = FinetuneSettings.cache_limit,
     seed: SeedOption = FinetuneSettings.seed,
     device: DeviceOption = FinetuneSettings.device,
@@ -132,10 +138,13 @@ def command(
     set_threads(threads)
     from spamgpt.cli.output.screen import ScreenReporter, show_json, warn_of_substitutions
 
+    finetune = settings_from(FinetuneSettings, locals(), prepared=None, model=None, start_from=None)
+    if recipe:
+        finetune = as_published(finetune, given(context))
     settings = PipelineSettings(
         settings_from(FetchSettings, locals(), labelled=labelled_from(spam, ham, labelled)),
         settings_from(PrepareSettings, locals(), dataset=None),
-        settings_from(FinetuneSettings, locals(), prepared=None, model=None, start_from=None),
+        finetune,
         EvaluateSettings(precision=precision, device=device),
     )
     reporter = ScreenReporter(quiet)

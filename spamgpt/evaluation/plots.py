@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,6 +25,29 @@ def draw_curves(history: pd.DataFrame, kept_epoch: int, path: Path) -> None:
     accuracy.set_title("Accuracy")
     accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     accuracy.legend(frameon=False)
+    figure.savefig(path, dpi=150, format="png")
+
+
+def draw_periodic(records: pd.DataFrame, epochs: int, path: Path) -> None:
+    """Draws what the published experiment measured on the way, in the form of its own figures.
+
+    `records` has the columns of `PeriodicRecord`. As there, the points are spread evenly over the
+    epochs, and a second axis counts the messages seen.
+    """
+    figure = Figure(figsize=(10, 3), layout="constrained")
+    seen = int(records["messages_seen"].max())
+    for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        points = records[records["measure"] == measure]
+        along = np.linspace(0, epochs, len(points))
+        for split, style in (("training", "-"), ("validation", "-.")):
+            label = f"{split.capitalize()} {measure}"
+            axes.plot(along, points[split], style, color=_COLOURS[split], label=label)
+        axes.set_xlabel("Epochs")
+        axes.set_ylabel(measure.capitalize())
+        axes.legend()
+        above = axes.twiny()
+        above.plot(np.linspace(0, seen, len(points)), points["training"], alpha=0)
+        above.set_xlabel("Examples seen")
     figure.savefig(path, dpi=150, format="png")
 
 

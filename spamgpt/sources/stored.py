@@ -67,6 +67,19 @@ def stored_model(source: ModelSource, workspace: Workspace) -> Artifact | None:
     return _whole(newest)
 
 
+def find_model(named: str | None, weights: str, workspace: Workspace) -> Artifact | None:
+    """The newest model of a name or reference (None: any) with these weights; None if none is.
+
+    "random" finds what was drawn for the shape of a model, "pretrained" everything else.
+    """
+    for model in reversed(workspace.artifacts("models")):
+        names = (model.name, f"{model.name}/{model.folder.name}", model.reference)
+        drawn = model.settings.get("weights") == "random"
+        if (named is None or named in names) and drawn == (weights == "random"):
+            return _whole(model)
+    return None
+
+
 def _is_bundled(model: Artifact) -> bool:
     return all(
         model.manifest["files"].get(name, {}).get("sha256") == sha256(MINI_FOLDER / name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from spamgpt.errors import IntegrityError, MissingInputError
 from spamgpt.evaluation.goals import MAX_FALSE_POSITIVE_RATE
 from spamgpt.reporting import SILENT, Reporter
-from spamgpt.stages.plan import FinetuneSettings, Plan, Select, plan, show_plan
+from spamgpt.stages.plan import FinetuneSettings, Plan, Select, as_published, plan, show_plan
 from spamgpt.stages.start import Start, changed_tensors, keep_seen, load_start
 from spamgpt.workspace import Artifact, Workspace, library_versions, result_settings
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from spamgpt.training.finetuning import EpochRecord, LabelledMessages
     from spamgpt.training.trainer import Trainer
 
-__all__ = ["FinetuneSettings", "Plan", "Select", "plan", "run", "show_plan"]
+__all__ = ["FinetuneSettings", "Plan", "Select", "as_published", "plan", "run", "show_plan"]
 
 STAGE = "finetune"
 
@@ -46,6 +46,27 @@ def run(
     planned = plan(settings, workspace)
     with Checkpoint.start(workspace.root, STAGE, _run_record(planned)) as checkpoint:
         return _train(planned, workspace, reporter, checkpoint, None)
+
+
+def run_or_go_on(
+    settings: FinetuneSettings, workspace: Workspace, reporter: Reporter = SILENT
+) -> Artifact:
+    """Trains a classifier, from the checkpoint of the very same run if that was interrupted.
+
+    Raises what `run` does.
+    """
+    from spamgpt.training.checkpoint import Checkpoint
+
+    record = _run_record(plan(settings, workspace))
+
+    def fits(checkpoint: Checkpoint) -> bool:
+        return checkpoint.record == record
+
+    if not any(map(fits, Checkpoint.interrupted(workspace.root, STAGE))):
+        return run(settings, workspace, reporter)
+    with Checkpoint.resume(workspace.root, STAGE, {}, fits) as checkpoint:
+        planned = plan(settings, workspace)
+        return _train(planned, workspace, reporter, checkpoint, checkpoint.load())
 
 
 def _resume(
@@ -94,13 +115,18 @@ def _train(
     from spamgpt.data.seen import SEEN_FILE
     from spamgpt.device import resolve_device
     from spamgpt.evaluation.decision import fit_decision
-    from spamgpt.evaluation.plots import draw_curves
+    from spamgpt.evaluation.plots import draw_curves, draw_periodic
     from spamgpt.gpt2.folder import CARD_FILE
     from spamgpt.gpt2.weights import write_weights
     from spamgpt.training.finetuning import finetuning, history_rows
     from spamgpt.training.ngrams import fit_ngrams, stored
 
     settings = planned.settings
+    if settings.recipe != planned.prepared.settings.get("recipe") and settings.recipe:
+        reporter.warn(
+            f"{planned.prepared.reference} was not prepared with `recipe={settings.recipe}`: its "
+            "messages are split otherwise than in the published experiment."
+        )
     device = resolve_device(settings.device)
     start = load_start(planned)
     model = start.model
@@ -129,6 +155,10 @@ def _train(
         history = pd.DataFrame([asdict(record) for record in trainer.history])
         history.to_csv(draft.folder / "history.csv", index=False, lineterminator="\n")
         draw_curves(history, kept.epoch, draft.folder / "curves.png")
+        if settings.recipe:
+            periodic = pd.DataFrame(trainer.state.periodic)
+            periodic.to_csv(draft.folder / "periodic.csv", index=False, lineterminator="\n")
+            draw_periodic(periodic, planned.hyperparameters.epochs, draft.folder / "periodic.png")
         tensors = trainer.trained_tensors()
         if planned.start:
             tensors = changed_tensors(model, planned.policy, start.changed | tensors.keys())

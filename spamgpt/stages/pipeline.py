@@ -56,35 +56,61 @@ def run(
     there = dataset.folder in before and model.folder in before
     yield Step("fetch", [dataset, model], "the workspace has both" if there else None)
 
-    prepare_settings = replace(settings.prepare, dataset=dataset.reference)
-    found = workspace.up_to_date("prepared", _compared(prepare_settings, "dataset"), [dataset])
-    prepared = found or prepare.run(prepare_settings, workspace, reporter)
-    yield Step("prepare", [prepared], _SAME if found else None)
+    step = prepare_from(dataset, settings.prepare, workspace, reporter)
+    yield step
+    prepared = step.artifact
 
-    chosen = resolve_hyperparameters(settings.finetune, model)
-    finetune_settings = replace(
-        with_threshold_goal(with_hyperparameters(settings.finetune, chosen), prepared),
+    chosen = trained_settings(settings.finetune, prepared, model)
+    found = trained_before(chosen, prepared, model, workspace)
+    classifier = found or finetune.run(chosen, workspace, reporter)
+    yield Step("finetune", [classifier], _SAME if found else None)
+
+    yield evaluate_on(prepared, classifier, settings.evaluate, workspace, reporter)
+
+
+def prepare_from(
+    dataset: Artifact, settings: PrepareSettings, workspace: Workspace, reporter: Reporter
+) -> Step:
+    """The data set prepared with these settings, found or made."""
+    settings = replace(settings, dataset=dataset.reference)
+    found = workspace.up_to_date("prepared", _compared(settings, "dataset"), [dataset])
+    prepared = found or prepare.run(settings, workspace, reporter)
+    return Step("prepare", [prepared], _SAME if found else None)
+
+
+def trained_settings(
+    settings: FinetuneSettings, prepared: Artifact, model: Artifact
+) -> FinetuneSettings:
+    """The settings with these inputs and everything filled in, as a classifier records them."""
+    chosen = resolve_hyperparameters(settings, model)
+    return replace(
+        with_threshold_goal(with_hyperparameters(settings, chosen), prepared),
         prepared=prepared.reference,
         model=model.reference,
     )
-    found = workspace.up_to_date(
-        "classifiers",
-        _compared(finetune_settings, "prepared", "model"),
-        [prepared, model],
-    )
-    classifier = found or finetune.run(finetune_settings, workspace, reporter)
-    yield Step("finetune", [classifier], _SAME if found else None)
 
-    evaluate_settings = replace(
-        settings.evaluate, classifier=classifier.reference, prepared=prepared.reference
-    )
-    found = workspace.up_to_date(
-        "evaluations",
-        _compared(evaluate_settings, "classifier", "prepared"),
-        [classifier, prepared],
-    )
-    evaluation = found or evaluate.run(evaluate_settings, workspace, reporter)[0]
-    yield Step("evaluate", [evaluation], _SAME if found else None)
+
+def trained_before(
+    settings: FinetuneSettings, prepared: Artifact, model: Artifact, workspace: Workspace
+) -> Artifact | None:
+    """The classifier that `trained_settings` made before from the same content."""
+    compared = _compared(settings, "prepared", "model")
+    return workspace.up_to_date("classifiers", compared, [prepared, model])
+
+
+def evaluate_on(
+    prepared: Artifact,
+    classifier: Artifact,
+    settings: EvaluateSettings,
+    workspace: Workspace,
+    reporter: Reporter,
+) -> Step:
+    """The evaluation of a classifier on prepared data, found or made."""
+    settings = replace(settings, classifier=classifier.reference, prepared=prepared.reference)
+    compared = _compared(settings, "classifier", "prepared")
+    found = workspace.up_to_date("evaluations", compared, [classifier, prepared])
+    evaluation = found or evaluate.run(settings, workspace, reporter)[0]
+    return Step("evaluate", [evaluation], _SAME if found else None)
 
 
 def _compared(settings: "DataclassInstance", *inputs: str) -> dict[str, Any]:

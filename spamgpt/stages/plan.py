@@ -1,13 +1,15 @@
 """The plan of a fine-tuning: its settings, its inputs, and what it would train."""
 
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from spamgpt.device import Device, TrainingPrecision
 from spamgpt.errors import UsageError
 from spamgpt.evaluation.goals import MAX_FALSE_POSITIVE_RATE, ThresholdGoal
 from spamgpt.gpt2.pooling import AttentionPattern, Pooling
 from spamgpt.reporting import Reporter
+from spamgpt.stages.prepare import Recipe
 from spamgpt.training.hyperparameters import (
     PUBLISHED_RECIPE,
     ClassWeights,
@@ -42,6 +44,9 @@ class FinetuneSettings:
     `unfreeze` None is last-block, or all with `lora_rank`, which trains those blocks through
     adapters. `padding` is none, longest (as long as the longest training message), context, or a
     number of tokens. `lora_alpha` None is the rank, `lora_targets` None LORA_TARGETS.
+
+    `recipe` "published" takes the published experiment's order of batches and hyper-parameters,
+    whatever the model recommends, and its measurements; `as_published` gives the rest of it.
     """
 
     prepared: str | None = None
@@ -73,8 +78,27 @@ class FinetuneSettings:
     positive_label: str | None = None
     threshold_for: ThresholdGoal | None = None
     max_false_positive_rate: str | None = None
+    recipe: Recipe | None = None
     cache_limit: float | None = field(default=None, metadata=NO_EFFECT)
     device: Device = field(default="auto", metadata=NO_EFFECT)
+
+
+# What the published experiment does besides its order of batches.
+PUBLISHED: Mapping[str, Any] = {
+    "pooling": "last-position",
+    "padding": "longest",
+    "select": "last",
+    "precision": "fp32",
+    "threshold_for": "accuracy",
+}
+
+
+def as_published(settings: FinetuneSettings, given: Set[str]) -> FinetuneSettings:
+    """The settings of the published experiment, but for those that were `given`."""
+    others = {name: value for name, value in PUBLISHED.items() if name not in given}
+    if "max_false_positive_rate" in given:
+        others.pop("threshold_for", None)
+    return replace(settings, recipe="published", **others)
 
 
 def _unfreeze(settings: FinetuneSettings) -> str:
@@ -89,10 +113,14 @@ def resolve_hyperparameters(settings: FinetuneSettings, model: Artifact) -> Hype
     from spamgpt.gpt2.folder import FINETUNING_FILE
 
     recommended = {}
-    if FINETUNING_FILE in model.files:
+    if FINETUNING_FILE in model.files and not settings.recipe:
         recommended = read_recommendations(model.file(FINETUNING_FILE), _unfreeze(settings))
     return with_recommendations(
-        asdict(settings), recommended, settings.seed, keep_best=settings.select == "best"
+        asdict(settings),
+        recommended,
+        settings.seed,
+        keep_best=settings.select == "best",
+        published_order=settings.recipe is not None,
     )
 
 

@@ -1,7 +1,7 @@
 """prepare: cleans, de-duplicates, balances and splits a data set."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from spamgpt.errors import BadDataError, UsageError
 from spamgpt.reporting import SILENT, Reporter
@@ -10,12 +10,16 @@ from spamgpt.workspace import Artifact, Workspace
 if TYPE_CHECKING:
     import pandas as pd
 
+# "published": all as the published experiment did it (data/published.py).
+Recipe = Literal["published"]
+
 
 @dataclass(frozen=True)
 class PrepareSettings:
     """`dataset` is a reference such as `sms-spam-collection/v1`; None takes the newest.
 
-    `split` holds the training, validation and test shares in percent.
+    `split` holds the training, validation and test shares in percent. With `recipe` the data is
+    read with quotes, keeps its repeats, is balanced and not stratified.
     """
 
     dataset: str | None = None
@@ -26,6 +30,13 @@ class PrepareSettings:
     stratify: bool = True
     text_column: str = "text"
     label_column: str = "label"
+    recipe: Recipe | None = None
+
+    def __post_init__(self) -> None:
+        """Lets the settings say what the recipe does."""
+        if self.recipe:
+            for name, value in (("balance", True), ("keep_duplicates", True), ("stratify", False)):
+                object.__setattr__(self, name, value)
 
 
 def run(settings: PrepareSettings, workspace: Workspace, reporter: Reporter = SILENT) -> Artifact:
@@ -34,7 +45,7 @@ def run(settings: PrepareSettings, workspace: Workspace, reporter: Reporter = SI
     Repeats are dropped before anything is split, so that no test message was seen in training.
     Raises UsageError, MissingInputError, IntegrityError, or BadDataError naming file and line.
     """
-    from spamgpt.data import splits
+    from spamgpt.data import published, splits
     from spamgpt.data.labels import require_two_labels
     from spamgpt.data.rows import LABEL
     from spamgpt.data.tables import write_table
@@ -42,6 +53,8 @@ def run(settings: PrepareSettings, workspace: Workspace, reporter: Reporter = SI
     shares = splits.Shares.parse(settings.split)
     dataset = workspace.newest("datasets", settings.dataset)
     messages = _labelled_messages(dataset, settings)
+    if settings.recipe:
+        messages = published.read_with_quotes(messages)
     read = len(messages)
     conflicting = splits.conflicting_texts(messages)
     if conflicting:
@@ -53,9 +66,13 @@ def run(settings: PrepareSettings, workspace: Workspace, reporter: Reporter = SI
         messages = splits.drop_repeats(messages)
     repeats = read - len(messages)
     require_two_labels(messages, dataset.reference)
-    if settings.balance:
-        messages = splits.balance(messages, settings.seed)
-    parts = splits.split(messages, shares, settings.seed, settings.stratify)
+    if settings.recipe:
+        messages = published.balance_spam(messages, settings.seed)
+        parts = published.shuffle_and_cut(messages, shares, settings.seed)
+    else:
+        if settings.balance:
+            messages = splits.balance(messages, settings.seed)
+        parts = splits.split(messages, shares, settings.seed, settings.stratify)
     with workspace.new("prepared", settings, inputs=[dataset]) as draft:
         for name, part in parts.items():
             write_table(part, draft.folder / f"{name}.csv")

@@ -1,7 +1,7 @@
 """Fine-tuning: the cross-entropy of each message's logits, measured after every epoch."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import isfinite, nan
 from pathlib import Path
 from statistics import fmean
@@ -23,6 +23,7 @@ from spamgpt.training.cache import ArrayCache
 from spamgpt.training.hyperparameters import Hyperparameters
 from spamgpt.training.optimizer import AdamW
 from spamgpt.training.policy import TrainingPolicy
+from spamgpt.training.published import MEASURED_BATCHES, PeriodicRecord, published_order
 from spamgpt.training.schedule import learning_rate_factor
 from spamgpt.training.trainer import Bar, Trainer, TrainingInterrupted, TrainingState, diverged
 from spamgpt.training.trunk import Trunk, TrunkSpecification, run_trunk
@@ -77,8 +78,9 @@ def finetuning(
         embeddings = policy.name == "all" and policy.lora is None
         set_dropout(model.gpt2, hyperparameters.dropout, policy.frozen_blocks, embeddings)
     trained = policy.trained(model)
+    objective = Finetuning(model, hyperparameters, training, validation, device, bfloat16)
     return Trainer(
-        Finetuning(model, hyperparameters, training, validation, device, bfloat16),
+        objective,
         EpochRecord,
         trained,
         AdamW(list(trained.values()), hyperparameters.learning_rate, hyperparameters.weight_decay),
@@ -86,6 +88,7 @@ def finetuning(
         keep_best=(lambda record: record.validation_loss) if hyperparameters.keep_best else None,
         most_at_once=hyperparameters.batch_size,
         dropout_seed=hyperparameters.seed if hyperparameters.dropout else None,
+        after_step=objective.measure_as_published if hyperparameters.published_order else None,
     )
 
 
@@ -113,12 +116,24 @@ class Finetuning:
         # What a step is made of: the trainer computes it `batch_size` messages at a time.
         self._step_size = hyperparameters.batch_size * hyperparameters.accumulate
         self._batches = -(-len(training) // self._step_size)  # of an epoch
+        self._published = None
+        if hyperparameters.published_order and validation is not None:
+            self._published = published_order(
+                len(training),
+                len(validation),
+                self._step_size,
+                hyperparameters.epochs,
+                hyperparameters.seed,
+            )
+            self._batches = len(self._published.epochs[0])
         self._class_weights = None
         if hyperparameters.class_weights == "balanced":
             self._class_weights = balanced_class_weights(training.labels, model.head.out_features)
 
-    def batches(self, epoch: int) -> list[list[int]]:
+    def batches(self, epoch: int) -> Sequence[list[int]]:
         """Indices of messages of the training split, shuffled: those of each step."""
+        if self._published:
+            return self._published.epochs[epoch]
         return shuffled_batches(len(self._training), self._step_size, self._chosen.seed, epoch + 1)
 
     def tokens(self, batch: Sequence[int]) -> int:
@@ -196,6 +211,38 @@ class Finetuning:
             if not isfinite(loss):
                 raise diverged(loss, self.where(state))
         return record
+
+    def measure_as_published(self, state: TrainingState[EpochRecord]) -> None:
+        """Adds what the published experiment measured after this step, if anything."""
+        assert self._published
+        assert self._validation
+        steps = state.epoch * self._batches + state.batches_done
+        few = list(range(min(MEASURED_BATCHES * self._step_size, len(self._validation))))
+        for name, looks in (
+            ("loss", self._published.losses_on),
+            ("accuracy", self._published.accuracies_on),
+        ):
+            if steps in looks:
+                training = self._measure_few(name, self._training, looks[steps])
+                validation = self._measure_few(name, self._validation, few)
+                seen = steps * self._step_size
+                record = PeriodicRecord(name, steps, state.epoch + 1, seen, training, validation)
+                state.periodic.append(asdict(record))
+
+    @torch.inference_mode()
+    def _measure_few(self, measure: str, split: LabelledMessages, chosen: list[int]) -> float:
+        """The mean over batches of their loss, or the accuracy."""
+        self.model.eval()
+        values, size = [], self._step_size
+        for batch in (chosen[start : start + size] for start in range(0, len(chosen), size)):
+            logits = logits_of(self._classifier, split.messages, batch, self._device, split.trunk)
+            labels = split.labels[batch].to(self._device)
+            if measure == "loss":
+                values.append(F.cross_entropy(logits, labels).item())
+            else:
+                values += (logits.argmax(dim=1) == labels).double().tolist()
+        self.model.train()
+        return sum(values) / len(values)
 
     def bar(self, state: TrainingState[EpochRecord]) -> Bar:
         """The messages of the epoch that is or will be under way."""

@@ -46,6 +46,8 @@ class Hyperparameters:
     norm `clip`; 0 does not clip. `class_weights` "balanced" lets every label count the same.
     Training ends after `patience` epochs without a lower validation loss; 0 trains all of them.
     With `ngrams` a linear model on n-grams is fitted beside GPT-2, whose logits are added.
+    With `published_order` the batches are those of the published experiment, which leaves the last
+    messages of an epoch out where they fill no batch, and its measurements are made.
     """
 
     epochs: int
@@ -63,6 +65,7 @@ class Hyperparameters:
     label_smoothing: float = 0.0
     patience: int = 0
     ngrams: bool = False
+    published_order: bool = False
 
     def __str__(self) -> str:
         step = f", {self.accumulate} to a step," if self.accumulate > 1 else ""
@@ -89,6 +92,7 @@ def with_recommendations(
     recommended: Mapping[str, Any],
     seed: int,
     keep_best: bool,
+    published_order: bool = False,
 ) -> Hyperparameters:
     """The given values or, where one is missing or None, the recommended or else the published.
 
@@ -103,7 +107,9 @@ def with_recommendations(
         values["warmup"] = WARM_UP[values["schedule"]]
     for name in ("learning_rate", "weight_decay", "warmup", "clip", "dropout", "label_smoothing"):
         values[name] = float(values[name])
-    return Hyperparameters(**values, seed=seed, keep_best=keep_best)
+    return Hyperparameters(
+        **values, seed=seed, keep_best=keep_best, published_order=published_order
+    )
 
 
 def read_recommendations(path: Path, unfreeze: str) -> dict[str, Any]:

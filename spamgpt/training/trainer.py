@@ -37,7 +37,8 @@ class TrainingState(Generic[Record]):
 
     `epoch` counts from 0; `batches_done` are those of the epoch under way, `tokens` and `seconds`
     those of all steps. `history` has a record of each measurement; `losses` are those of the steps
-    since the last one, which was made after `measured_tokens`.
+    since the last one, which was made after `measured_tokens`. `periodic` is what is measured
+    between steps besides, as plain values.
     """
 
     epoch: int = 0
@@ -47,6 +48,7 @@ class TrainingState(Generic[Record]):
     measured_tokens: int = 0
     losses: list[float] = field(default_factory=list)
     history: list[Record] = field(default_factory=list)
+    periodic: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class Trainer(Generic[Record]):
         keep_best: Callable[[Record], float] | None = None,
         most_at_once: int | None = None,
         dropout_seed: int | None = None,
+        after_step: Callable[[TrainingState[Record]], None] | None = None,
     ) -> None:
         """`trained` are the parameters that training changes, by their names in the model.
 
@@ -129,6 +132,7 @@ class Trainer(Generic[Record]):
         With `keep_best`, the model ends as it was when this was lowest. Of a batch, `most_at_once`
         are computed at a time, and their gradients added up to the one of the whole batch. With
         `dropout_seed`, the random numbers of each step depend on it and on the step alone.
+        `after_step` may measure something and add it to the state.
         """
         self.objective = objective
         self.optimizer = optimizer
@@ -142,6 +146,7 @@ class Trainer(Generic[Record]):
         self._keep_best = keep_best
         self._most_at_once = most_at_once
         self._dropout_seed = dropout_seed
+        self._after_step = after_step
         self._epoch: tuple[int, Sequence[Sequence[int]]] | None = None
         self._shown_loss: float | None = None
 
@@ -256,6 +261,8 @@ class Trainer(Generic[Record]):
         shown = objective.bar(state)
         while not objective.is_finished(state):
             self._step(self._next_batch())
+            if self._after_step:
+                self._after_step(state)
             detail = f"loss {self._shown_loss:.3f}"
             if shown.unit == "seconds":
                 detail += f", {state.tokens / state.seconds:,.0f} tokens/s"

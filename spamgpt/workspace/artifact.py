@@ -17,6 +17,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "prepared": ("prepared data", "spamgpt prepare"),
     "classifiers": ("classifier", "spamgpt finetune"),
     "evaluations": ("evaluation", "spamgpt evaluate"),
+    "sweeps": ("sweep", "spamgpt sweep"),
     "predictions": ("saved predictions", "spamgpt predict --save"),
 }
 

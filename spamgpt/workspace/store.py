@@ -24,7 +24,7 @@ from spamgpt.workspace.manifest import (
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-_NAMED_KINDS = ("datasets", "models")
+_NAMED_KINDS = ("datasets", "models", "sweeps")
 
 
 class Workspace:

@@ -101,7 +101,7 @@ def test_an_error_cannot_steer_the_terminal(spamgpt, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", ["finetune", "pretrain", "evaluate", "compare", "predict", "run"]
+    "command", ["finetune", "pretrain", "evaluate", "compare", "sweep", "predict", "run"]
 )
 def test_every_command_that_computes_takes_the_number_of_threads(spamgpt, command):
     assert "--threads" in spamgpt(command, "--help").out

@@ -19,7 +19,7 @@ from spamgpt.errors import IntegrityError, Interrupted, MissingInputError, Usage
 from spamgpt.evaluation.calibration import calibration_error, fit_temperature
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.stages import fetch, finetune, prepare
-from spamgpt.stages.finetune import FinetuneSettings
+from spamgpt.stages.finetune import FinetuneSettings, as_published
 from spamgpt.training import checkpoint
 from spamgpt.training.trainer import Trainer
 from spamgpt.workspace import Artifact, Workspace
@@ -428,3 +428,46 @@ def test_hyper_parameters_that_cannot_be_are_refused_before_training(workspace):
     for change in ({"epochs": 0}, {"batch_size": 0.5}, {"learning_rate": -1.0}):
         with pytest.raises(UsageError, match=f"`{next(iter(change))}` is"):
             finetune.run(FinetuneSettings(**change), workspace)
+
+
+class Warnings(Reporter):
+    def __init__(self) -> None:
+        self.warned: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
+
+
+def test_the_published_recipe_reads_trains_and_measures_as_published(workspace):
+    prepare.run(prepare.PrepareSettings(recipe="published"), workspace)
+    settings = as_published(FinetuneSettings(epochs=2, device="cpu"), {"epochs"})
+    reporter = Warnings()
+    artifact = finetune.run(settings, workspace, reporter)
+    assert reporter.warned == []
+    config = ClassifierConfig.from_file(artifact.file("config.json"))
+    longest = max(
+        len(ids)
+        for ids in SpamClassifier.from_artifact(workspace, artifact).tokenizer.encode(
+            list(read_table(workspace.newest("prepared").file("train.csv"))["text"])
+        )
+    )
+    assert (config.pooling, config.padding, config.threshold) == ("last-position", longest, 0.5)
+    periodic = pd.read_csv(artifact.file("periodic.csv"))
+    assert list(periodic["measure"]) == ["loss", "accuracy", "accuracy"]
+    assert list(periodic["messages_seen"]) == [8, 56, 112]
+    assert artifact.file("periodic.png").stat().st_size > 10_000
+    assert artifact.metadata["kept_epoch"] == 2
+
+
+def test_what_is_given_goes_before_the_published_recipe():
+    settings = FinetuneSettings(pooling="last", padding="none", max_false_positive_rate="2%")
+    given = {"pooling", "padding", "max_false_positive_rate"}
+    made = as_published(settings, given)
+    assert (made.pooling, made.padding, made.threshold_for) == ("last", "none", None)
+    assert (made.recipe, made.select, made.precision) == ("published", "last", "fp32")
+
+
+def test_the_published_recipe_on_other_splits_is_warned_of(workspace):
+    reporter = Warnings()
+    finetune.run(as_published(FinetuneSettings(epochs=1), {"epochs"}), workspace, reporter)
+    assert any("not prepared with `recipe=published`" in text for text in reporter.warned)

@@ -6,7 +6,7 @@ import pytest
 
 from spamgpt.stages.evaluate import EvaluateSettings, read_evaluation
 from spamgpt.stages.fetch import FetchSettings
-from spamgpt.stages.finetune import FinetuneSettings
+from spamgpt.stages.finetune import FinetuneSettings, as_published
 from spamgpt.stages.pipeline import PipelineSettings, Step, run
 from spamgpt.stages.prepare import PrepareSettings
 from spamgpt.workspace import Workspace
@@ -121,3 +121,15 @@ def test_a_model_may_recommend_every_hyper_parameter(settings, workspace):
     file.write_text(json.dumps({"last-block": recommended}))
     made = steps(settings, workspace)[2].artifact.settings
     assert {name: made[name] for name in recommended} == recommended
+
+
+def test_the_published_recipe_goes_before_what_the_model_recommends(settings, workspace):
+    published = replace(
+        settings,
+        prepare=PrepareSettings(recipe="published"),
+        finetune=as_published(settings.finetune, set()),
+    )
+    classifier = steps(published, workspace)[2].artifact
+    assert (classifier.settings["epochs"], classifier.settings["learning_rate"]) == (5, 5e-5)
+    assert "periodic.png" in classifier.files
+    assert done(steps(published, workspace)) == []

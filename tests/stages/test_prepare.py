@@ -162,3 +162,20 @@ def test_a_damaged_data_set_is_not_read(trained_workspace):
     write_table(table.iloc[:-1], path)
     with pytest.raises(Exception, match=r"messages\.csv is damaged"):
         prepare.run(PrepareSettings(), Workspace(trained_workspace))
+
+
+def test_the_published_recipe_makes_the_published_splits(workspace, sms_collection, make_model):
+    with_dataset(workspace, sms_collection, make_model)
+    published = prepare.run(PrepareSettings(recipe="published"), workspace)
+    assert published.metadata["read"] == 5572
+    assert sizes(published) == [1045, 149, 300]
+
+
+def test_the_settings_tell_what_the_recipe_does(workspace, messages_file, make_model):
+    with_dataset(workspace, messages_file, make_model)
+    published = prepare.run(PrepareSettings(recipe="published"), workspace)
+    told = {name: published.settings[name] for name in ("balance", "keep_duplicates", "stratify")}
+    assert told == {"balance": True, "keep_duplicates": True, "stratify": False}
+    assert sizes(published) == [56, 8, 16]
+    plain = prepare.run(PrepareSettings(balance=True, stratify=False), workspace)
+    assert all_texts(plain) != all_texts(published)
