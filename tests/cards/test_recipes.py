@@ -1,13 +1,17 @@
 """The cards of what is bundled, as the recipes make them, of the same family."""
 
 import json
+import re
 
 from huggingface_hub import ModelCard
 
+from benchmarks.generalization import results, summary
 from recipes import classifier as classifier_recipe
 from recipes import mini as mini_recipe
-from spamgpt.stages import evaluate
+from recipes.labelled import sources
+from spamgpt.classifier.config import ClassifierConfig
 from spamgpt.workspace import Workspace
+from tests.test_generalization import left_out
 
 
 def test_the_card_of_mini_has_its_sources_and_its_command(tmp_path):
@@ -29,17 +33,20 @@ def test_the_card_of_mini_has_its_sources_and_its_command(tmp_path):
     assert "0.2% of the documents" in text
 
 
-def test_the_card_of_the_bundled_classifier_has_both_evaluations(trained_workspace):
-    workspace = Workspace(trained_workspace)
-    settings = evaluate.EvaluateSettings(split="validation", check_labels=False, device="cpu")
-    made, evaluation = evaluate.run(settings, workspace)
-    classifier = workspace.newest("classifiers")
-    text = classifier_recipe.card(classifier, [made, made])
+def test_the_card_of_the_bundled_classifier_has_its_sources_and_the_benchmarks_figures(
+    trained_workspace,
+):
+    classifier = Workspace(trained_workspace).newest("classifiers")
+    config = ClassifierConfig.from_file(classifier.file("config.json"))
+    by_fold = {0: left_out("thai_sms", 1), 3: left_out("turkish_sms", 2)}
+    text = classifier_recipe.card(classifier, config, by_fold)
     data = ModelCard(text).data
     assert (data.license, data.base_model) == ("mit", "mini")
-    assert data.metrics == ["accuracy", "precision", "recall", "f1"]
-    accuracy = f"{evaluation.scores.accuracy:.2%}"
-    for name in ("SMS Spam Collection", "bundled messages"):
-        assert f"| {name} | 12 | {accuracy} | " in text
-    assert f"Epoch {classifier.metadata['kept_epoch']} of 3 was kept" in text
-    assert "- ham taken for spam, by kind: none" in text
+    for source in sources().values():
+        assert f"| {source.name} | {source.kind} | " in text
+    assert "2 of 5 folds" in text
+    found = results(by_fold)
+    for _, row in found.iterrows():
+        assert f"| {row['left out']} | sms | 60 | {row['AUC, better linear']:.3f} | " in text
+    assert summary(found) in text
+    assert len(re.findall(r"\| (?:ham|spam) \| [01]\.\d{3} \|", text)) == 10

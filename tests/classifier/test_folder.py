@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from spamgpt import SpamClassifier
 from spamgpt.bundled import CLASSIFIER_FOLDER, MINI_FOLDER
+from spamgpt.classifier.config import ClassifierConfig
 from spamgpt.classifier.folder import TRAINED_FILE, read_trained
 from spamgpt.device import Precision
 from spamgpt.errors import BadDataError, MissingInputError, UsageError
@@ -143,8 +145,8 @@ def test_tensors_of_a_saved_folder_that_do_not_fit_are_named(saved, change, told
 def write_trained(folder: Path, names: list[str]) -> Path:
     """A classifier folder over mini with those of the bundled classifier's tensors."""
     folder.mkdir()
-    config = (CLASSIFIER_FOLDER / "config.json").read_bytes()
-    (folder / "config.json").write_bytes(config)
+    config = ClassifierConfig.from_file(CLASSIFIER_FOLDER / "config.json")
+    replace(config, ngrams=False).write(folder / "config.json")
     tensors = load_file(CLASSIFIER_FOLDER / TRAINED_FILE)
     save_file({name: tensors.get(name, torch.ones(2)) for name in names}, folder / TRAINED_FILE)
     return folder

@@ -90,6 +90,7 @@ def test_a_classifier_holds_what_training_changed_and_its_record(workspace):
         "attention": "causal",
         "padding": None,
         "lora": None,
+        "ngrams": False,
         "format_version": 1,
     }
     inputs = [entry["artifact"] for entry in artifact.manifest["inputs"]]
