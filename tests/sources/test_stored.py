@@ -6,6 +6,7 @@ from spamgpt.gpt2.folder import FINETUNING_FILE, MODEL_FILES
 from spamgpt.sources.stored import (
     DatasetSource,
     ModelSource,
+    find_model,
     newest_of,
     stored_dataset,
     stored_model,
@@ -66,3 +67,19 @@ def test_a_damaged_artifact_is_told(workspace):
         stored_dataset(MESSAGES_NAME, workspace)
     with pytest.raises(IntegrityError, match=r"messages\.csv is damaged"):
         newest_of("datasets", workspace)
+
+
+def test_a_model_is_found_by_name_and_by_where_its_weights_come_from(trained_workspace):
+    workspace = Workspace(trained_workspace)
+    assert find_model("tiny", "random", workspace) is None
+    source = workspace.newest("models").settings["source"]
+    with workspace.new("models", ModelSource(source, "random", 1), name="tiny") as draft:
+        (draft.folder / "config.json").write_text("{}")
+    for named in (None, "tiny", "tiny/v1", "models/tiny/v1"):
+        found = find_model(named, "pretrained", workspace)
+        assert found
+        assert found.reference == "models/tiny/v1"
+    drawn = find_model("tiny", "random", workspace)
+    assert drawn
+    assert drawn.reference == "models/tiny/v2"
+    assert find_model("other", "pretrained", workspace) is None
