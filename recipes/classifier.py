@@ -131,7 +131,7 @@ def main(labelled: str, collection: str, kept: str) -> None:
         config = replace(
             ClassifierConfig.from_file(classifier.file(CONFIG_FILE)),
             temperature=temperature,
-            threshold=float(np.round(threshold, 4)),
+            threshold=float(np.ceil(10_000 * threshold) / 10_000),
         )
         CLASSIFIER_FOLDER.mkdir(exist_ok=True)
         config.write(CLASSIFIER_FOLDER / CONFIG_FILE)

@@ -62,5 +62,7 @@ def decision(left_out: pd.DataFrame, column: str) -> tuple[float, float]:
     spam = (left_out[LABEL] == "spam").to_numpy()
     temperature = fit_temperature(logits, spam.astype(np.intp))
     ham = left_out[~spam].groupby(SOURCE)[column]
-    limit = max(ham.quantile(1 - LOST_IN_THE_MEDIAN).median(), ham.quantile(1 - LOST_AT_MOST).max())
-    return temperature, float(1 / (1 + np.exp(-limit / temperature)))
+    limits = [ham.quantile(1 - share, "higher") for share in (LOST_IN_THE_MEDIAN, LOST_AT_MOST)]
+    limit = max(limits[0].median(), limits[1].max())
+    # Of a message at the threshold it is said that it is spam.
+    return temperature, float(np.nextafter(1 / (1 + np.exp(-limit / temperature)), 1))
