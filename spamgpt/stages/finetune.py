@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING, Any
 from spamgpt.errors import IntegrityError, MissingInputError
 from spamgpt.evaluation.goals import MAX_FALSE_POSITIVE_RATE
 from spamgpt.reporting import SILENT, Reporter
+from spamgpt.stages.card import classifier_card
 from spamgpt.stages.plan import FinetuneSettings, Plan, Select, as_published, plan, show_plan
-from spamgpt.stages.start import Start, changed_tensors, keep_seen, load_start
-from spamgpt.workspace import Artifact, Workspace, library_versions, result_settings
+from spamgpt.stages.start import changed_tensors, keep_seen, load_start, read_splits
+from spamgpt.workspace import Artifact, Workspace, result_settings
 
 if TYPE_CHECKING:
-    import torch
-
-    from spamgpt.classifier.config import ClassifierConfig
-    from spamgpt.evaluation.decision import FittedDecision
     from spamgpt.training.checkpoint import Checkpoint
-    from spamgpt.training.finetuning import EpochRecord, LabelledMessages
-    from spamgpt.training.trainer import Trainer
 
 __all__ = ["FinetuneSettings", "Plan", "Select", "as_published", "plan", "run", "show_plan"]
 
@@ -130,7 +125,7 @@ def _train(
     device = resolve_device(settings.device)
     start = load_start(planned)
     model = start.model
-    splits, config = _read_splits(planned, start, device, workspace, reporter)
+    splits, config = read_splits(planned, start, device, workspace, reporter)
     validation = splits["validation"]
     planned.policy.apply(model, settings.seed)
     trainer = finetuning(
@@ -184,7 +179,7 @@ def _train(
         _warn_of_threshold(fitted.record, reporter)
         config.write(draft.folder / CONFIG_FILE)
         keep_seen(planned, draft.folder / SEEN_FILE)
-        card = _card(planned, trainer, fitted, model.gpt2.config.n_positions)
+        card = classifier_card(planned, trainer, fitted, model.gpt2.config.n_positions)
         (draft.folder / CARD_FILE).write_text(card, encoding="utf-8")
         scores = asdict(kept)
         draft.metadata.update(
@@ -208,126 +203,6 @@ def _warn_of_threshold(record: Mapping[str, Any], reporter: Reporter) -> None:
             f"since at most {record['max_false_positive_rate']} of the {record['other_label']} may "
             "be lost. Allow more with `max_false_positive_rate`, or give `threshold_for=f1`."
         )
-
-
-def _card(
-    planned: Plan,
-    trainer: "Trainer[EpochRecord]",
-    fitted: "FittedDecision",
-    context: int,
-) -> str:
-    """The classifier's model card, from what this run has recorded."""
-    from spamgpt.cards.classifier import ClassifierCard, license_of, render_card
-    from spamgpt.evaluation.goals import threshold_in_words
-    from spamgpt.gpt2.folder import CARD_FILE
-
-    model, prepared, config = planned.model, planned.prepared, fitted.config
-    licence = None
-    if CARD_FILE in model.files:
-        licence = license_of(model.file(CARD_FILE).read_text(encoding="utf-8", errors="replace"))
-    shape = model.metadata
-    return render_card(
-        ClassifierCard(
-            labels=config.labels,
-            positive_label=config.positive_label,
-            threshold=config.threshold,
-            threshold_choice=(
-                threshold_in_words(fitted.record) if len(config.labels) == 2 else None
-            ),
-            temperature=config.temperature,
-            model=model.reference,
-            model_origin=str(model.metadata.get("origin")),
-            model_digest=model.digest,
-            shape=f"{shape['n_layer']} blocks, {shape['n_head']} heads, width {shape['n_embd']}",
-            license=licence,
-            start=(planned.start.reference, planned.start.digest) if planned.start else None,
-            dataset=prepared.manifest["inputs"][0]["artifact"],
-            prepared=prepared.reference,
-            prepared_digest=prepared.digest,
-            splits=prepared.metadata["splits"],
-            settings={
-                name: value
-                for name, value in result_settings(planned.settings).items()
-                if name not in ("prepared", "model", "start_from")
-            },
-            trained_parameters=planned.trained_parameters,
-            all_parameters=planned.all_parameters,
-            history=trainer.history,
-            kept_epoch=trainer.kept.epoch,
-            validation=fitted.scores,
-            context=config.padding or context,
-            padded=config.pads,
-            ngrams=config.ngrams,
-            substitutions=list(
-                dict.fromkeys(text for each in planned.inputs for text in each.substitutions)
-            ),
-            versions=library_versions(),
-        )
-    )
-
-
-def _read_splits(
-    planned: Plan,
-    start: Start,
-    device: "torch.device",
-    workspace: Workspace,
-    reporter: Reporter,
-) -> "tuple[dict[str, LabelledMessages], ClassifierConfig]":
-    """What is trained on and validated on, with what the frozen blocks give for it.
-
-    Also what the classifier will be, its decisions not yet fitted: how it reads its messages.
-    """
-    from spamgpt.classifier.config import ClassifierConfig
-    from spamgpt.device import resolve_precision
-    from spamgpt.gpt2.folder import WEIGHTS_FILE
-    from spamgpt.training.cache import ArrayCache
-    from spamgpt.training.finetuning import read_split, with_trunks
-    from spamgpt.training.trunk import TrunkSpecification
-    from spamgpt.training.variants import padded_length
-
-    settings, gpt2, tokenizer = planned.settings, start.model.gpt2, start.tokenizer
-    context = gpt2.config.n_positions
-    splits = {
-        name: read_split(planned.prepared.file(f"{name}.csv"), planned.labels, tokenizer, context)
-        for name in ("train", "validation")
-    }
-    longest = max(map(len, splits["train"].messages.token_ids), default=1)
-    config = ClassifierConfig(
-        labels=planned.labels,
-        positive_label=planned.positive_label,
-        threshold=0.5,
-        unfreeze=planned.policy.name,
-        pooling=settings.pooling,
-        attention=settings.attention,
-        padding=padded_length(settings.padding, longest, context),
-        ngrams=planned.hyperparameters.ngrams,
-        # Adapters on a classifier that was trained before are merged into it.
-        lora=None if planned.start else planned.policy.lora,
-    )
-    limit = config.padding or context
-    if config.padding and not config.pads:
-        reporter.note(
-            f"Padding changes nothing: with `attention=causal` and `pooling={settings.pooling}` "
-            f"the head reads no token that can see it. Messages are cut to {limit:,} tokens and "
-            "not padded."
-        )
-    for name, split in splits.items():
-        messages = split.messages.cut(limit)
-        if cut := sum(messages.truncated):
-            of_model = "" if config.padding else "the model's context of "
-            reporter.warn(f"Messages of the {name} split cut to {of_model}{limit} tokens: {cut:,}.")
-        splits[name] = replace(split, messages=config.read(messages, tokenizer.end_of_text))
-    specification = TrunkSpecification(
-        start.trunk_digest,
-        planned.policy.frozen_blocks,
-        resolve_precision(settings.precision, device),
-        device,
-        settings.pooling,
-    )
-    cache_limit = None if settings.cache_limit is None else int(settings.cache_limit * 2**30)
-    cache = ArrayCache(workspace.cache, cache_limit)
-    weights = planned.model.file(WEIGHTS_FILE) if start.pretrained_trunk else None
-    return with_trunks(splits, gpt2, specification, cache, reporter, weights), config
 
 
 def _run_record(planned: Plan) -> dict[str, Any]:

@@ -1,17 +1,22 @@
-"""What a fine-tuning starts from: the pretrained model with a new head, or a classifier."""
+"""What a fine-tuning starts from: a pretrained model or a classifier, and the messages."""
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spamgpt.reporting import Reporter
 from spamgpt.stages.plan import Plan
+from spamgpt.workspace import Workspace
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
+    from spamgpt.classifier.config import ClassifierConfig
     from spamgpt.gpt2.classifier import GPT2Classifier
     from spamgpt.gpt2.tokenizer import Tokenizer
+    from spamgpt.training.finetuning import LabelledMessages
     from spamgpt.training.policy import TrainingPolicy
 
 
@@ -94,3 +99,67 @@ def keep_seen(planned: Plan, path: Path) -> None:
         write_seen(texts, bytes.fromhex(planned.prepared.digest)[:16], path)
     elif SEEN_FILE in planned.start.files:
         write_more_seen(texts, planned.start.file(SEEN_FILE), path)
+
+
+def read_splits(
+    planned: Plan,
+    start: Start,
+    device: "torch.device",
+    workspace: Workspace,
+    reporter: Reporter,
+) -> "tuple[dict[str, LabelledMessages], ClassifierConfig]":
+    """What is trained on and validated on, with what the frozen blocks give for it.
+
+    Also what the classifier will be, its decisions not yet fitted: how it reads its messages.
+    """
+    from spamgpt.classifier.config import ClassifierConfig
+    from spamgpt.device import resolve_precision
+    from spamgpt.gpt2.folder import WEIGHTS_FILE
+    from spamgpt.training.cache import ArrayCache
+    from spamgpt.training.finetuning import read_split, with_trunks
+    from spamgpt.training.trunk import TrunkSpecification
+    from spamgpt.training.variants import padded_length
+
+    settings, gpt2, tokenizer = planned.settings, start.model.gpt2, start.tokenizer
+    context = gpt2.config.n_positions
+    splits = {
+        name: read_split(planned.prepared.file(f"{name}.csv"), planned.labels, tokenizer, context)
+        for name in ("train", "validation")
+    }
+    longest = max(map(len, splits["train"].messages.token_ids), default=1)
+    config = ClassifierConfig(
+        labels=planned.labels,
+        positive_label=planned.positive_label,
+        threshold=0.5,
+        unfreeze=planned.policy.name,
+        pooling=settings.pooling,
+        attention=settings.attention,
+        padding=padded_length(settings.padding, longest, context),
+        ngrams=planned.hyperparameters.ngrams,
+        # Adapters on a classifier that was trained before are merged into it.
+        lora=None if planned.start else planned.policy.lora,
+    )
+    limit = config.padding or context
+    if config.padding and not config.pads:
+        reporter.note(
+            f"Padding changes nothing: with `attention=causal` and `pooling={settings.pooling}` "
+            f"the head reads no token that can see it. Messages are cut to {limit:,} tokens and "
+            "not padded."
+        )
+    for name, split in splits.items():
+        messages = split.messages.cut(limit)
+        if cut := sum(messages.truncated):
+            of_model = "" if config.padding else "the model's context of "
+            reporter.warn(f"Messages of the {name} split cut to {of_model}{limit} tokens: {cut:,}.")
+        splits[name] = replace(split, messages=config.read(messages, tokenizer.end_of_text))
+    specification = TrunkSpecification(
+        start.trunk_digest,
+        planned.policy.frozen_blocks,
+        resolve_precision(settings.precision, device),
+        device,
+        settings.pooling,
+    )
+    cache_limit = None if settings.cache_limit is None else int(settings.cache_limit * 2**30)
+    cache = ArrayCache(workspace.cache, cache_limit)
+    weights = planned.model.file(WEIGHTS_FILE) if start.pretrained_trunk else None
+    return with_trunks(splits, gpt2, specification, cache, reporter, weights), config
