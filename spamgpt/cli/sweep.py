@@ -89,9 +89,13 @@ def command(
     console = stdout_console()
     console.print(Text(artifact.reference, style="bold"))
     columns, cells = table.cells()
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(columns):
-        shown.add_column(column, justify="left" if index == 0 else "right", no_wrap=index > 0)
+    shown = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    for index, (column, *values) in enumerate(zip(columns, *cells, strict=True)):
+        # On a narrow screen the names and the headings are broken into lines, not the numbers.
+        longest = max(map(len, column.split() + (values if index else [])))
+        shown.add_column(
+            column, justify="right" if index else "left", min_width=max(longest, 0 if index else 12)
+        )
     for line in cells:
         shown.add_row(*map(Text, line))
     console.print(shown)
