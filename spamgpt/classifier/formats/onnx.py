@@ -66,7 +66,7 @@ def write_onnx(
     `onnx`, UsageError if there is something already or ONNX cannot express the classifier.
     """
     require("onnx", "onnx", "onnxruntime")
-    require_plain(config, "ONNX")
+    require_plain(config, "ONNX", ("last", "mean"))
     if path.suffix != SUFFIX:
         raise UsageError(f"{path} is no name for an ONNX file.", "Give one that ends in .onnx.")
     import onnx
@@ -75,7 +75,8 @@ def write_onnx(
 
     example, data = path.with_suffix(".py"), path.with_name(f"{path.name}.data")
     with new_files(path, example, data) as draft:
-        model = build(shape, sources.tensors, ngrams, config.temperature, int8)
+        mean = config.pooling == "mean"
+        model = build(shape, sources.tensors, ngrams, config.temperature, int8, mean)
         large = sum(len(tensor.raw_data) for tensor in model.graph.initializer) > MOST_BYTES
         onnx.save(model, draft / path.name, save_as_external_data=large, location=data.name)
         found = _probabilities(draft / path.name, messages, len(config.labels))

@@ -1,7 +1,7 @@
 """A classifier as an ONNX graph: GPT-2 and its head, in the order in which the data meets them.
 
-Messages are padded on the right, where causality keeps the padding unseen. Of the last block only
-the token that the head reads is computed; the others give keys and values.
+Messages are padded on the right, where causality keeps the padding unseen. Where the head reads one
+token, the last block computes only that; the others give keys and values.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,7 @@ from spamgpt.gpt2.ngrams import NGrams
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+_FLOAT = 1  # onnx.TensorProto.FLOAT
 # Added to the score of a token that is not seen.
 _UNSEEN = float(np.finfo(np.float32).min)
 
@@ -28,11 +29,13 @@ def build(
     ngrams: NGrams | None,
     temperature: float,
     int8: bool,
+    mean: bool = False,
 ) -> "ModelProto":
     """The model: `input_ids` and `attention_mask`, (messages, tokens) int64, to `logits` and
     `probabilities`, (messages, labels) float32; logits are divided by `temperature` already.
 
-    The logits of `ngrams`, if given, are added to those of the head.
+    The head reads the last token of a message or, with `mean`, the mean over its tokens. The logits
+    of `ngrams`, if given, are added to those of the head.
 
     With `int8` the projections of the blocks have 8-bit integer weights, one scale an output, and
     what they multiply is quantised as it comes. Processors that sum such products in 16 bits, those
@@ -46,15 +49,22 @@ def build(
     }
     x, mask, last = _read(graph, weights)
     for number in range(shape.n_layer):
-        is_last = number == shape.n_layer - 1
+        read_alone = number == shape.n_layer - 1 and not mean
         block = {
             name.removeprefix(f"h.{number}."): array
             for name, array in weights.items()
             if name.startswith(f"h.{number}.")
         }
-        x = _block(graph, shape, f"h.{number}.", block, x, mask, last if is_last else None)
+        x = _block(graph, shape, f"h.{number}.", block, x, mask, last if read_alone else None)
     x = _norm(graph, shape, x, weights, "ln_f")
-    x = graph("Squeeze", x, graph.constant(np.array([1])))
+    axis_1 = graph.constant(np.array([1]))
+    if mean:
+        own = graph("Cast", "attention_mask", to=_FLOAT)
+        own = graph("Unsqueeze", own, graph.constant(np.array([2])))
+        summed = graph("ReduceSum", graph("Mul", x, own), axis_1, keepdims=0)
+        x = graph("Div", summed, graph("ReduceSum", own, axis_1, keepdims=0))
+    else:
+        x = graph("Squeeze", x, axis_1)
     head = graph.constant((weights["head.weight"] / temperature).T, "head.weight")
     bias = graph.constant(weights["head.bias"] / temperature, "head.bias")
     if ngrams is None:

@@ -47,6 +47,7 @@ def train(make_model) -> Train:
         classifier = estimator.fit(texts, names * 3).classifier_
         values = {"temperature": 1.3, "threshold": 0.6} | settings
         classifier.config = replace(classifier.config, **values)
+        classifier.model.pooling = classifier.config.pooling
         return classifier
 
     return trained

@@ -42,7 +42,7 @@ def test_the_bundled_classifier_keeps_its_card_and_its_size(tmp_path):
     bundled = SpamClassifier.bundled("cpu", "fp32")
     bundled.to_bundle(tmp_path / "mini.spamgpt")
     # Its weights have 16 bits, and stay so.
-    assert (tmp_path / "mini.spamgpt").stat().st_size < 12e6
+    assert (tmp_path / "mini.spamgpt").stat().st_size < 16e6
     loaded = SpamClassifier.from_pretrained(tmp_path / "mini.spamgpt", device="cpu")
     loaded.save_pretrained(tmp_path / "saved")
     bundled.save_pretrained(tmp_path / "expected")

@@ -101,17 +101,17 @@ def test_the_tokenizer_cuts_texts_as_ours_and_takes_none_for_padding(train, load
     assert tokenizer.model_max_length == classifier.context
 
 
-def test_the_threshold_and_the_use_stand_in_the_card_and_in_spamgpt_json(tmp_path):
+def test_the_threshold_and_the_use_stand_in_the_card_and_in_spamgpt_json(train, tmp_path):
     from huggingface_hub import ModelCard
 
-    bundled = SpamClassifier.bundled("cpu", "fp32")
-    bundled.to_huggingface(tmp_path / "out")
+    classifier = train(threshold=0.7)
+    classifier.to_huggingface(tmp_path / "out")
     card = ModelCard.load(tmp_path / "out" / "README.md")
     assert card.data.library_name == "transformers"
     assert card.data.pipeline_tag == "text-classification"
-    assert f"**{bundled.config.threshold:.4f}**" in card.text
+    assert "**0.7000**" in card.text
     config = ClassifierConfig.from_file(tmp_path / "out" / "spamgpt.json")
-    assert config == replace(bundled.config, temperature=1.0)
+    assert config == replace(classifier.config, temperature=1.0)
 
 
 def test_the_head_without_a_bias_gives_the_logits_of_the_one_with(train, tmp_path):
