@@ -19,6 +19,7 @@ OF_ONE_COMMAND = {
     "predict": {"files", "format", "only", "exit_code", "add_header", "watch"},
     "pretrain": {"resume", "weight", "size"},
     "run": {"spam", "ham"},
+    "sweep": {"dry_run"},
 }
 
 
