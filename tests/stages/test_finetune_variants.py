@@ -107,9 +107,15 @@ def test_the_cache_changes_nothing_but_the_time(workspace, name):
     ]
     without, computed, kept = made
     assert without.keys() == computed.keys() == kept.keys()
-    for tensor, other, again in zip(*(each.values() for each in made), strict=True):
-        torch.testing.assert_close(other, tensor, atol=1e-4, rtol=1e-3)
+    for tensor_name, tensor in without.items():
+        other, again = computed[tensor_name], kept[tensor_name]
         assert torch.equal(other, again)
+        if tensor_name.endswith("c_attn.bias"):
+            # A key's bias changes no attention: its gradient is nothing but rounding.
+            query, _, value = tensor.chunk(3)
+            other_query, _, other_value = other.chunk(3)
+            tensor, other = torch.cat([query, value]), torch.cat([other_query, other_value])
+        torch.testing.assert_close(other, tensor, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["cut short", "full, padded", "lora"])
