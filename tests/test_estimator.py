@@ -285,7 +285,7 @@ def test_it_keeps_the_rules_of_scikit_learn(tiny):
     failed = {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"}
     assert failed == {}
     excepted = {result["check_name"] for result in results if result["status"] == "xfail"}
-    assert excepted == EXCEPTIONS.keys()
+    assert excepted <= EXCEPTIONS.keys()  # by chance all checks may pass
     assert sum(result["status"] == "passed" for result in results) > 45
 
 
