@@ -1,6 +1,6 @@
 """How good classifiers are on messages of sources that they were not trained on.
 
-    python -m benchmarks.generalization LABELLED COLLECTION --workspace W [--folds 5] [--seeds 1]
+    python -m benchmarks.generalization LABELLED COLLECTION --workspace W [--folds 5] [--seed 1]
 
 LABELLED is a folder with the sources of `recipes/labelled.csv`, COLLECTION the raw
 SMSSpamCollection. The origins of the sources are dealt into folds; for each fold, a classifier is
@@ -22,10 +22,10 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from benchmarks.disguise import disguised
-from recipes.labelled import SOURCE, folds, read_messages, sample, sources
+from recipes.labelled import folds, read_messages, sample, sources
 from recipes.many_sources import CHARACTERS, MOST, decision, train
 from spamgpt.classifier.model import SpamClassifier
-from spamgpt.data.rows import LABEL, TEXT
+from spamgpt.data.rows import LABEL, SOURCE, TEXT
 from spamgpt.evaluation.baselines import LINEAR_SVM, LOGISTIC, baselines
 from spamgpt.evaluation.calibration import calibration_error
 from spamgpt.workspace import Workspace

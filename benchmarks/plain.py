@@ -11,7 +11,7 @@ from benchmarks.world import pad
 from spamgpt.classifier.inference import predict_logits
 from spamgpt.classifier.model import SpamClassifier, load_model
 from spamgpt.data.batches import shuffled_batches, tokenize
-from spamgpt.data.rows import LABEL, TEXT
+from spamgpt.data.rows import LABEL, SPLITS, TEXT
 from spamgpt.data.tables import read_table
 from spamgpt.device import Precision
 from spamgpt.gpt2.classifier import GPT2Classifier
@@ -58,7 +58,7 @@ def plain_logits(classifier: Artifact, workspace: Workspace) -> tuple[Tensor, Te
     """The same of one trained the plain way with the same settings, head and batches."""
     model, tokenizer = _untrained(classifier, workspace)
     splits = {}
-    for name in ("train", "validation", "test"):
+    for name in SPLITS:
         texts, truth = _split(classifier, workspace, name)
         messages = tokenize(texts, tokenizer, model.gpt2.config.n_positions)
         splits[name] = messages.token_ids, truth

@@ -12,12 +12,11 @@ from pathlib import Path
 import pandas as pd
 
 from spamgpt.bundled import MESSAGES_FILE, MESSAGES_NAME
-from spamgpt.data.rows import LABEL, TEXT
+from spamgpt.data.rows import LABEL, SOURCE, TEXT
 from spamgpt.data.tables import read_labelled_file
 
 ABOUT = Path(__file__).with_suffix(".csv")
 COLLECTION = "sms-spam-collection"
-SOURCE = "source"
 
 
 @dataclass(frozen=True)

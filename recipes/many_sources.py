@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from recipes.labelled import SOURCE, sample
-from spamgpt.data.rows import LABEL, TEXT
+from recipes.labelled import sample
+from spamgpt.data.rows import LABEL, SOURCE, TEXT
 from spamgpt.data.tables import write_table
 from spamgpt.evaluation.calibration import fit_temperature
 from spamgpt.reporting import SILENT, Reporter

@@ -4,7 +4,6 @@ A classifier of a workspace holds what training changed and stands on a pretrain
 `SpamClassifier.save_pretrained` wrote holds everything.
 """
 
-import json
 import re
 import secrets
 import shutil
@@ -197,8 +196,7 @@ def write_saved(
         write_weights(
             {name: tensor.float() for name, tensor in weights.items()}, draft / WEIGHTS_FILE
         )
-        text = json.dumps(shape.to_dict(), indent=2) + "\n"
-        (draft / model_folder.CONFIG_FILE).write_text(text, encoding="utf-8")
+        shape.write(draft / model_folder.CONFIG_FILE)
         config.write(draft / SAVED_CONFIG_FILE)
         for name in TOKENIZER_FILES:
             (draft / name).write_bytes(sources.tokenizer_file(name))

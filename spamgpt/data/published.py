@@ -8,8 +8,8 @@ import io
 
 import pandas as pd
 
-from spamgpt.data.rows import LABEL, TEXT
-from spamgpt.data.splits import SPLITS, Shares
+from spamgpt.data.rows import LABEL, SPLITS, TEXT
+from spamgpt.data.splits import Shares
 from spamgpt.errors import BadDataError
 
 

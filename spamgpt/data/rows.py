@@ -17,6 +17,7 @@ LINES, TSV, CSV, JSONL = "lines", "tsv", "csv", "jsonl"
 TEXT, LABEL = "text", "label"
 # The column that says where a message came from.
 SOURCE = "source"
+SPLITS = ("train", "validation", "test")
 
 # A field longer than this is a forgotten closing quote, not a message.
 _LONGEST_CSV_FIELD = 10_000_000

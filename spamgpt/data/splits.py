@@ -6,10 +6,8 @@ from dataclasses import dataclass
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from spamgpt.data.rows import LABEL, TEXT
+from spamgpt.data.rows import LABEL, SPLITS, TEXT
 from spamgpt.errors import BadDataError, UsageError
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)

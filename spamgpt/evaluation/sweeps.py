@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from spamgpt.data.rows import SPLITS
 from spamgpt.evaluation.intervals import LEVEL, mcnemar
 from spamgpt.evaluation.paired import holm, paired_t_test
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)

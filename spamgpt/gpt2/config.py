@@ -69,6 +69,10 @@ class GPT2Config:
             "bos_token_id": self.eos_token_id,
         }
 
+    def write(self, path: Path) -> None:
+        """Writes the `config.json`."""
+        path.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+
 
 @dataclass(frozen=True)
 class LoraConfig:

@@ -9,6 +9,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from spamgpt.bundled import SWEEPS_FOLDER
+from spamgpt.data.rows import SPLITS
 from spamgpt.errors import BadDataError, MissingInputError
 from spamgpt.stages.fetch import Weights
 from spamgpt.stages.plan import FinetuneSettings, as_published
@@ -18,7 +19,6 @@ _EXAMPLE = 'Such as: seeds = [1, 2, 3], unfreeze = ["head", "last-block"]'
 # What a row may not choose: seeds are the file's, data is shared, and how it is computed changes
 # no result.
 _NOT_OF_A_ROW = {"seed", "prepared", "device", "cache_limit"}
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)

@@ -146,8 +146,6 @@ def _write_model(
     files: "ClassifierFiles", origin: str, settings: ImportSettings, workspace: Workspace
 ) -> Artifact:
     """The GPT-2, as a model folder like any other."""
-    import json
-
     from spamgpt.classifier.folder import ON_TOP, named_as_in_files
     from spamgpt.classifier.formats.bundle import SUFFIX as BUNDLE_SUFFIX
     from spamgpt.classifier.formats.notebook import SUFFIXES
@@ -162,8 +160,7 @@ def _write_model(
     name = artifact_name(f"imported-{name}")
     with workspace.new("models", settings, name=name, stage=STAGE, reuse=True) as draft:
         write_weights(named_as_in_files(weights), draft.folder / WEIGHTS_FILE)
-        text = json.dumps(shape.to_dict(), indent=2) + "\n"
-        (draft.folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+        shape.write(draft.folder / CONFIG_FILE)
         for file in TOKENIZER_FILES:
             (draft.folder / file).write_bytes(files.sources.tokenizer_file(file))
         draft.metadata.update(

@@ -165,8 +165,7 @@ def _train(
             history_rows(reporter),
             "Go on with the same command and `resume`.",
         )
-        written = replace(config, eos_token_id=tokenizer.end_of_text).to_dict()
-        (draft.folder / CONFIG_FILE).write_text(json.dumps(written, indent=2) + "\n")
+        replace(config, eos_token_id=tokenizer.end_of_text).write(draft.folder / CONFIG_FILE)
         _write_model(settings, run, draft.folder)
         described = describe_sources(sources, training_part, held_out)
         draft.metadata.update(

@@ -33,6 +33,7 @@ def fit_ngrams(
     # As scikit-learn has it; what no message has weighs nothing.
     model.idf.copy_((1 + ((1 + len(messages)) / (1 + documents)).log()) * (documents > 0))
     rows = []
+    # Counted again: what is kept of all messages are the features alone.
     for packed in _batches(messages):
         message, bucket, value = model.features(packed)
         # scikit-learn takes 32-bit indices only.

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from spamgpt.data.splits import SPLITS
+from spamgpt.data.rows import SPLITS
 from spamgpt.data.tables import read_table, write_table
 from spamgpt.errors import BadDataError, MissingInputError, UsageError
 from spamgpt.reporting import Reporter
