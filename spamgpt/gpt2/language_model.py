@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spamgpt.gpt2.backends.shapes import with_recurring_rows
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.packing import PackedTokens
 
@@ -50,7 +51,8 @@ class _TiedOutputLoss(torch.autograd.Function):
     ) -> Tensor:
         """(tokens, n_embd), (vocab_size, n_embd), (tokens,) -> ()."""
         with torch.autocast(hidden_states.device.type, enabled=False):
-            low, matrix = hidden_states.to(dtype), embedding.to(dtype)
+            # The rows of zeros behind take part in the products and add nothing.
+            low, matrix = with_recurring_rows(hidden_states, dtype), embedding.to(dtype)
             loss = hidden_states.new_zeros((), dtype=torch.float32)
             gradient = any(ctx.needs_input_grad)
             if gradient:
@@ -60,17 +62,19 @@ class _TiedOutputLoss(torch.autograd.Function):
                 target = targets[chunk, None]
                 # In float32, whose range no score of a model that has not diverged leaves.
                 probabilities = torch.softmax(low[chunk] @ matrix.T, 1, dtype=torch.float32)
-                loss -= probabilities.gather(1, target).log().sum()
+                loss -= probabilities[: len(target)].gather(1, target).log().sum()
                 if gradient:
                     # The gradient with respect to the scores is softmax - one-hot.
                     one_hot = probabilities.new_ones(target.shape)
-                    to_scores = probabilities.scatter_add_(1, target, -one_hot).to(dtype)
+                    probabilities[: len(target)].scatter_add_(1, target, -one_hot)
+                    to_scores = probabilities.to(dtype)
                     to_hidden[chunk] = to_scores @ matrix
                     to_embedding += to_scores.T @ low[chunk]
             if gradient:
-                ctx.save_for_backward(to_hidden.to(hidden_states.dtype), to_embedding)
-            ctx.tokens = len(low)
-            return loss / len(low)
+                of_hidden = to_hidden[: len(targets)].to(hidden_states.dtype)
+                ctx.save_for_backward(of_hidden, to_embedding)
+            ctx.tokens = len(targets)
+            return loss / len(targets)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:

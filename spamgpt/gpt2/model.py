@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spamgpt.gpt2.backends.attention import causal_attention, compiled_by_shape, full_attention
+from spamgpt.gpt2.backends.attention import causal_attention, full_attention
 from spamgpt.gpt2.backends.products import linear
+from spamgpt.gpt2.backends.shapes import compiled_by_shape
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.packing import PackedTokens
 from spamgpt.gpt2.pooling import AttentionPattern

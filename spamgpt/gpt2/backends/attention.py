@@ -1,4 +1,4 @@
-"""Attention over padded messages, and the shapes that suit the processor that computes it."""
+"""Attention over padded messages, as it suits the processor that computes it."""
 
 import math
 
@@ -6,14 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-def compiled_by_shape(x: Tensor) -> bool:
-    """Whether products with x are compiled for each new shape, which takes time and memory.
-
-    oneDNN does so for bfloat16 on the CPU and keeps half a megabyte for each. Packed messages
-    hardly ever have the same shape twice; rounded up, shapes recur.
-    """
-    return x.dtype == torch.bfloat16 and x.device.type == "cpu"
+from spamgpt.gpt2.backends.shapes import compiled_by_shape
 
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float = 0.0) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from spamgpt.gpt2.backends.selfcheck import agrees
+from spamgpt.gpt2.backends.shapes import with_recurring_rows
 
 # Up to so many rows, reading the weight takes longer than computing with it.
 _THIN = 32
@@ -17,8 +18,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x weight + bias: (n, inputs), (inputs, outputs), (outputs,) -> (n, outputs).
 
     In training, oneDNN computes a product of few rows in float32 on the CPU: it reads the weight up
-    to twice as fast as the library that torch calls by itself.
+    to twice as fast as the library that torch calls by itself. Under autocast on the CPU the
+    product and its gradients have shapes that recur.
     """
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        low: Tensor = _LowProduct.apply(  # type: ignore[no-untyped-call]
+            x, weight, bias, torch.get_autocast_dtype("cpu")
+        )
+        return low
     thin = (
         torch.is_grad_enabled()
         and len(x) <= _THIN
@@ -58,6 +65,31 @@ class _ThinProduct(torch.autograd.Function):
             _product(grad, weight) if of_x else None,
             _product(x.t(), grad.t()) if of_weight else None,
             grad.sum(0) if of_bias else None,
+        )
+
+
+class _LowProduct(torch.autograd.Function):
+    """x weight + bias and its gradients, computed and given in a lower precision."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
+        rows, low = with_recurring_rows(x, dtype), weight.to(dtype)
+        ctx.save_for_backward(rows, low)
+        ctx.dtypes = x.dtype, weight.dtype, bias.dtype
+        return torch.addmm(bias.to(dtype), rows, low)[: len(x)]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows, low = ctx.saved_tensors
+        of_x, of_weight, of_bias, _ = ctx.needs_input_grad
+        x_dtype, weight_dtype, bias_dtype = ctx.dtypes
+        grads = with_recurring_rows(grad)
+        return (
+            (grads @ low.t())[: len(grad)].to(x_dtype) if of_x else None,
+            (rows.t() @ grads).to(weight_dtype) if of_weight else None,
+            grad.sum(0, dtype=bias_dtype) if of_bias else None,
+            None,
         )
 
 

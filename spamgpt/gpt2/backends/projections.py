@@ -10,17 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spamgpt.gpt2.backends.selfcheck import agrees
-
-# Rows of a product that is compiled for its shape are rounded up to a multiple of this.
-_ROWS = 64
-
-
-def _with_recurring_rows(x: Tensor) -> Tensor:
-    """(n, channels) -> the same with rows of zeros behind, up to a number that recurs.
-
-    See `compiled_by_shape`.
-    """
-    return F.pad(x, (0, 0, 0, -len(x) % _ROWS))
+from spamgpt.gpt2.backends.shapes import with_recurring_rows
 
 
 class LowProjection(nn.Module):
@@ -52,7 +42,7 @@ class FusedProjection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs) -> (n, outputs)."""
-        rows = _with_recurring_rows(x.to(torch.bfloat16))
+        rows = with_recurring_rows(x, torch.bfloat16)
         return torch.ops.mkldnn._linear_pointwise(
             rows, self._weight, self._bias, self._activation, [], "tanh"
         )[: len(x)]
@@ -95,7 +85,7 @@ class QuantizedProjection(nn.Module):
         x = x.to(torch.bfloat16)
         # Not 127: bfloat16 rounds the scale, and beyond 127 a number would wrap round.
         scale = 126.5 / x.abs().amax(1, keepdim=True).clamp_(min=1e-6)
-        rounded = _with_recurring_rows((x * scale).round_().add_(128).to(torch.uint8))
+        rounded = with_recurring_rows((x * scale).round_().add_(128).to(torch.uint8))
         product = torch.ops.onednn.qlinear_pointwise(
             *(rounded, 1.0, 128, self._packed, self._scales, self._zeros),
             *(None, 1.0, 0, torch.bfloat16, "none", [], ""),

@@ -50,3 +50,28 @@ def test_plain_torch_takes_the_place_of_an_operator_that_is_not_usable(broken, m
     assert torch.equal(found, torch.addmm(bias, x, weight))
     (gradient,) = torch.autograd.grad(found.sum(), x)
     assert_close(gradient, weight.sum(1).expand(8, -1))
+
+
+@pytest.mark.parametrize("rows", [1, 64, 70])
+def test_under_autocast_shapes_recur_and_products_stay_the_usual_ones(rows):
+    projection = Projection(48, 40)
+    torch.nn.init.normal_(projection.weight)
+    torch.nn.init.normal_(projection.bias)
+    x = torch.randn(rows, 48, requires_grad=True)
+    tensors = [x, projection.weight, projection.bias]
+    wanted = torch.rand(rows, 40)
+
+    def outcome(product):
+        with torch.autocast("cpu", torch.bfloat16):
+            found = product()
+        return found, torch.autograd.grad((found * wanted).sum(), tensors, retain_graph=True)
+
+    found, gradients = outcome(lambda: projection(x))
+    computed, _ = found.grad_fn.saved_tensors
+    assert (len(computed) % 64, computed.dtype, found.dtype) == (0, torch.bfloat16, torch.bfloat16)
+    expected = outcome(lambda: torch.addmm(projection.bias, x, projection.weight))
+    assert_close((found, gradients), expected, atol=0.1, rtol=0.02)
+    projection.requires_grad_(False)  # then only the input has a gradient
+    with torch.autocast("cpu", torch.bfloat16):
+        (of_input,) = torch.autograd.grad((projection(x) * wanted).sum(), x)
+    assert_close(of_input, gradients[0])

@@ -1,0 +1,27 @@
+"""Shapes that recur, for products that are compiled for each new one."""
+
+import torch
+from torch import Tensor
+
+# Rows are rounded up to a multiple of this.
+_ROWS = 64
+
+
+def compiled_by_shape(x: Tensor) -> bool:
+    """Whether products with x are compiled for each new shape, which takes time and memory.
+
+    oneDNN does so for bfloat16 on the CPU and keeps half a megabyte for each. Packed messages
+    hardly ever have the same shape twice; rounded up, shapes recur.
+    """
+    return x.dtype == torch.bfloat16 and x.device.type == "cpu"
+
+
+def with_recurring_rows(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """(n, channels) -> the same with rows of zeros behind, up to a number that recurs.
+
+    `dtype` is by default that of x.
+    """
+    rows = x.new_empty(len(x) + -len(x) % _ROWS, x.shape[1], dtype=dtype or x.dtype)
+    rows[: len(x)] = x
+    rows[len(x) :] = 0
+    return rows
