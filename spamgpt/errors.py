@@ -2,18 +2,25 @@
 
 import errno
 
+from spamgpt.addresses import without_secrets
 from spamgpt.gpt2.config import ModelFormatError
 
 
 class SpamgptError(Exception):
-    """An error with one line for the user and one hint; `exit_status` is the command's."""
+    """An error with one line for the user and one hint; `exit_status` is the command's.
+
+    Neither tells the secrets of an address, whoever wrote them.
+    """
 
     exit_status = 1
 
     def __init__(self, message: str, hint: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = without_secrets(message)
+        self.hint = without_secrets(hint)
+        super().__init__(self.message, self.hint)
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class UsageError(SpamgptError):

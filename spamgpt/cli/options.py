@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
+from spamgpt.addresses import without_secrets
 from spamgpt.device import Device, Precision, TrainingPrecision
 from spamgpt.errors import as_user_error
 from spamgpt.evaluation.goals import ThresholdGoal
@@ -337,7 +338,7 @@ def reports_errors(command: Callable[Parameters, None]) -> Callable[Parameters, 
                 raise typer.Exit(NO_ANSWER) from None
         except Exception as error:
             if kwargs.get("debug"):
-                traceback.print_exc()
+                print(without_secrets(traceback.format_exc()), end="", file=sys.stderr)
             status = _show_error(error)
             raise typer.Exit(NO_ANSWER if kwargs.get("exit_code") else status) from error
 

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import pooch
 import requests
 
+from spamgpt.addresses import without_secrets
 from spamgpt.bundled import MESSAGES_FILE, MESSAGES_NAME
 from spamgpt.data.files import is_binary, plain_name
 from spamgpt.data.rows import LINES, format_of
@@ -89,7 +90,7 @@ def obtain_dataset(
         return _from_hub(source, folder, reporter)
     if "://" in source:
         file = _download(source, folder, reporter)
-        origin = source
+        origin = without_secrets(source)
     else:
         file = Path(source)
         origin = source
@@ -180,7 +181,7 @@ def _check_published(published: PublishedDataset, file: Path, origin: str) -> No
 
 def _download(url: str, folder: Path, reporter: Reporter) -> Path:
     pooch.get_logger().setLevel(logging.WARNING)
-    reporter.note(f"Downloading {url}")
+    reporter.note(f"Downloading {without_secrets(url)}")
     try:
         path = pooch.retrieve(
             url,

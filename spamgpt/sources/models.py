@@ -27,6 +27,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
+from spamgpt.addresses import without_secrets
 from spamgpt.bundled import MINI_FOLDER, MINI_NAME
 from spamgpt.errors import IntegrityError, MissingInputError, NetworkError, UsageError
 from spamgpt.gpt2.config import GPT2Config, ModelFormatError
@@ -245,7 +246,7 @@ class _Notes(logging.Handler):
         self._reporter = reporter
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._reporter.note(" ".join(record.getMessage().split()))
+        self._reporter.note(without_secrets(" ".join(record.getMessage().split())))
 
 
 def download(model: HubModel, name: str) -> Path:

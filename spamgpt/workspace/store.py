@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spamgpt.addresses import without_secrets
 from spamgpt.errors import MissingInputError
 from spamgpt.version import __version__
 from spamgpt.workspace.artifact import KINDS, Artifact
@@ -61,7 +62,7 @@ class Workspace:
             manifest: dict[str, Any] = {
                 "schema": SCHEMA,
                 "stage": stage or KINDS[kind][1].split()[1],
-                "settings": asdict(settings),
+                "settings": _without_secrets(asdict(settings)),
                 "inputs": [artifact.as_input for artifact in inputs],
                 "substitutions": _all_substitutions(draft, inputs),
                 "counts": draft.metadata,
@@ -187,6 +188,15 @@ class Workspace:
 def _all_substitutions(draft: Draft, inputs: Sequence[Artifact]) -> list[str]:
     found = [text for artifact in inputs for text in artifact.substitutions]
     return list(dict.fromkeys([*found, *draft.substitutions]))
+
+
+def _without_secrets(value: Any) -> Any:
+    """Settings as they may be kept: in every text the secrets of addresses are hidden."""
+    if isinstance(value, dict):
+        return {name: _without_secrets(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_secrets(each) for each in value]
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def _creation(artifact: Artifact) -> tuple[str, str]:

@@ -183,7 +183,7 @@ def test_a_data_set_comes_from_a_url_in_any_format(fetch, hub, workspace, addres
     assert fetch("--dataset", url, "--model", "small") == (0, [])
     data = workspace.newest("datasets")
     assert data.reference == "datasets/data/v1"
-    assert data.metadata["origin"] == url
+    assert data.metadata["origin"] == url.replace("download=1", "download=***")
     rows = data.file("messages.csv").read_text()
     assert rows == '"label","text"\n"ham","see ""you"" at 5"\n"spam","WIN a prize"\n'
 
@@ -357,3 +357,29 @@ def test_the_installed_command_uses_the_mirrors_it_is_told(
     assert fetched["model"]["artifact"] == "models/me--tiny/v1"
     (cached,) = (tmp_path / "hf").rglob("model.safetensors")
     assert (tmp_path / "ws/models/me--tiny/v1/model.safetensors").samefile(cached)
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_a_password_and_a_key_in_an_address_are_used_and_neither_kept_nor_shown(
+    workspace, hub, monkeypatch, capfd, served
+):
+    path = "/data.csv?token=geheim&v=1"
+    hub.put(path, CSV, status=200 if served else 403)
+    url = f"{hub.url.replace('//', '//user:geheim@')}{path}#geheim"
+    command = ["spamgpt", "fetch", "-w", workspace.root, "--debug", "--dataset", url]
+    monkeypatch.setattr(sys, "argv", [*map(str, command), "--model", "small"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert bool(caught.value.code) == (not served)
+    out, err = capfd.readouterr()
+    shown = f"{hub.url.replace('//', '//***@')}/data.csv?token=***&v=***#***"
+    assert f"Downloading {shown}" in err
+    assert hub.gets("/data.csv?token=geheim&v=1")
+    assert "geheim" not in out + err
+    if served:
+        found = workspace.newest("datasets")
+        assert found.settings == {"source": shown}
+        assert found.metadata["origin"] == shown
+    else:
+        assert f"{shown} could not be downloaded: the server answered 403" in err
+    assert not [file for file in workspace.root.rglob("*.*") if b"geheim" in file.read_bytes()]
