@@ -24,6 +24,10 @@ _STATE_FILE, _RUN_FILE, _LOCK_FILE = "state.pt", "run.json", ".lock"
 _INTERVAL, _TIMES_COST = 10.0, 50.0
 
 
+class CheckpointError(SpamgptError):
+    """A state could not be saved; what was saved before is as it was."""
+
+
 class Checkpoint:
     """The place of one run: a folder with the run's record and its last saved state.
 
@@ -48,7 +52,7 @@ class Checkpoint:
         for number in count(1):
             suffix = "" if number == 1 else f"-{number}"
             folder = workspace_root / _FOLDER / f"{stage}-{key}{suffix}"
-            if (folder / _STATE_FILE).exists():
+            if cls(folder, record).is_resumable:
                 continue
             folder.mkdir(parents=True, exist_ok=True)
             with suppress(Timeout), FileLock(folder / _LOCK_FILE, timeout=0):
@@ -56,7 +60,7 @@ class Checkpoint:
                 try:
                     yield checkpoint
                 finally:
-                    if not (folder / _STATE_FILE).exists():
+                    if not checkpoint.is_resumable:
                         checkpoint.remove()
                 return
 
@@ -114,22 +118,28 @@ class Checkpoint:
                 found.append(cls(path.parent, record))
         return found
 
+    @property
+    def is_resumable(self) -> bool:
+        """Whether a state has been saved."""
+        return (self.folder / _STATE_FILE).exists()
+
     def save(self, state: Mapping[str, Any]) -> None:
-        """Replaces what was saved before; what was saved stays if the disk is full."""
+        """Replaces what was saved before; raises CheckpointError, as where the disk is full."""
         import torch
 
         unfinished = self.folder / f"{_STATE_FILE}.new"
-        if not (self.folder / _RUN_FILE).exists():
-            unfinished.write_text(json.dumps(self.record), encoding="utf-8")
-            unfinished.replace(self.folder / _RUN_FILE)
         try:
+            if not (self.folder / _RUN_FILE).exists():
+                unfinished.write_text(json.dumps(self.record), encoding="utf-8")
+                unfinished.replace(self.folder / _RUN_FILE)
             torch.save(dict(state), unfinished)
             unfinished.replace(self.folder / _STATE_FILE)
-        except RuntimeError as error:  # how torch reports a failed write
-            unfinished.unlink(missing_ok=True)
-            raise SpamgptError(
+        except (OSError, RuntimeError) as error:  # how torch reports a failed write
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise CheckpointError(
                 f"The checkpoint could not be written to {self.folder}.",
-                "Is the disk full? Free some space and continue with `resume`.",
+                "Is the disk full? Free some space.",
             ) from error
 
     def load(self) -> dict[str, Any]:

@@ -2,36 +2,45 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
+
+_AT_ONCE_THE_SECOND_TIME = (signal.SIGINT, signal.SIGTERM)
+# A terminal that closes may send it twice, through its shell as well. Windows has none.
+_HANG_UP = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
 
 
 @contextmanager
 def stop_on_interrupt(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """Within the block the first SIGINT or SIGTERM only makes the yielded function return True.
+    """Within the block SIGINT, SIGTERM or SIGHUP only makes the yielded function return True.
 
-    A second one acts at once. Outside the main thread, where Python handles no signals, nothing is
-    changed.
+    A second SIGINT or SIGTERM acts at once; a SIGHUP that is ignored, as under nohup, stays so.
+    Outside the main thread, where Python handles no signals, nothing is changed.
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
         return
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {
+        number: signal.getsignal(number) for number in (*_AT_ONCE_THE_SECOND_TIME, *_HANG_UP)
+    }
 
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    def restore(numbers: Iterable[signal.Signals]) -> None:
+        for number in numbers:
+            signal.signal(number, previous[number])
 
     def ask(number: int, frame: FrameType | None) -> None:
         asked.set()
-        restore()
-        say("Stopping after this step; once more to stop at once.")
+        if number in _AT_ONCE_THE_SECOND_TIME:
+            restore(_AT_ONCE_THE_SECOND_TIME)
+        with suppress(OSError):  # the terminal may be gone
+            say("Stopping after this step; once more to stop at once.")
 
     for number in previous:
-        signal.signal(number, ask)
+        if number not in _HANG_UP or previous[number] != signal.SIG_IGN:
+            signal.signal(number, ask)
     try:
         yield asked.is_set
     finally:
-        restore()
+        restore(previous)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from spamgpt.errors import Interrupted, SpamgptError
 from spamgpt.reporting import Reporter, Task
 from spamgpt.training import distributed
-from spamgpt.training.checkpoint import Checkpoint, Saving
+from spamgpt.training.checkpoint import Checkpoint, CheckpointError, Saving
 from spamgpt.training.interruption import stop_on_interrupt
 from spamgpt.training.optimizer import Optimizer
 
@@ -175,24 +175,50 @@ class Trainer(Generic[Record]):
     ) -> None:
         """Trains to the end, saving on the way; the first Ctrl-C saves and ends it.
 
-        `after_record` is given every measurement, those before an interruption first. Raises
-        Interrupted on Ctrl-C, with the hint `go_on`.
+        A checkpoint that cannot be written is warned of, and training goes on. `after_record` is
+        given every measurement, those before an interruption first. Raises Interrupted on Ctrl-C,
+        with the hint `go_on`.
         """
         for record in self.history:
             after_record(record)
+        warned = False
 
         def save() -> None:
-            checkpoint.save(self.state_dict())
+            nonlocal warned
+            try:
+                checkpoint.save(self.state_dict())
+            except CheckpointError as error:
+                if not warned:
+                    reporter.warn(f"{error.message} Is the disk full? Training goes on.")
+                warned = True
 
         with stop_on_interrupt(reporter.warn) as should_stop:
             try:
                 self.run(reporter, after_record, save, should_stop)
-            except TrainingInterrupted:
-                if distributed.is_main():
-                    save()
-                raise Interrupted(
-                    f"Stopped {self.objective.where(self.state)}; what was learnt is kept.", go_on
-                ) from None
+            except (TrainingInterrupted, OSError) as error:
+                # Where a terminal was closed, also what would be shown on it fails; no step does.
+                if isinstance(error, OSError) and not should_stop():
+                    raise
+                raise self._interrupted(checkpoint, go_on) from None
+
+    def _interrupted(self, checkpoint: Checkpoint, go_on: str) -> Interrupted:
+        """Saves what was learnt; returns the error that tells whether that was possible."""
+        where = self.objective.where(self.state)
+        if distributed.is_main():
+            try:
+                checkpoint.save(self.state_dict())
+            except CheckpointError as error:
+                if checkpoint.is_resumable:
+                    return Interrupted(
+                        f"Stopped {where}; what was learnt since the last checkpoint is lost. "
+                        f"{error.message}",
+                        go_on,
+                    )
+                return Interrupted(
+                    f"Stopped {where}; what was learnt is lost. {error.message}",
+                    f"{error.hint} Start again without `resume`.",
+                )
+        return Interrupted(f"Stopped {where}; what was learnt is kept.", go_on)
 
     def run(
         self,

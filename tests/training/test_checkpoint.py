@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from spamgpt.errors import IntegrityError, MissingInputError
-from spamgpt.training.checkpoint import Checkpoint, Saving, clear_places, places
+from spamgpt.training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    Saving,
+    clear_places,
+    places,
+)
 
 RECORD = {"settings": {"epochs": 3}}
 STATE = {"trained": {"head.weight": torch.arange(3.0)}, "history": [{"epoch": 1}], "best": None}
@@ -183,3 +189,13 @@ def test_a_large_model_is_saved_less_often(monkeypatch):
             saving.after_step()
             now += 0.5
         assert np.diff(saved) == pytest.approx(wait + cost, abs=1)
+
+
+def test_what_was_saved_stays_where_the_disk_is_full(tmp_path, monkeypatch):
+    checkpoint = interrupted(tmp_path)
+    save = torch.save
+    monkeypatch.setattr(torch, "save", lambda state, path: save(state, "/dev/full"))
+    with pytest.raises(CheckpointError, match="could not be written"):
+        checkpoint.save({"trained": {}})
+    assert not (checkpoint.folder / "state.pt.new").exists()
+    assert checkpoint.load()["history"] == STATE["history"]

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import threading
@@ -7,7 +8,7 @@ import pytest
 from spamgpt.training.interruption import stop_on_interrupt
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_only_asks_to_stop(number):
     said = []
     with stop_on_interrupt(said.append) as should_stop:
@@ -41,3 +42,25 @@ def test_a_thread_of_a_larger_program_is_left_alone():
     thread.start()
     thread.join()
     assert seen == [False]
+
+
+def test_a_terminal_that_closes_may_hang_up_twice_and_show_nothing():
+    def gone(text: str) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    before = signal.getsignal(signal.SIGHUP)
+    with stop_on_interrupt(gone) as should_stop:
+        for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        assert should_stop()
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
+def test_under_nohup_training_goes_on_without_a_terminal():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_interrupt(lambda text: None) as should_stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not should_stop()
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -148,6 +149,75 @@ def test_being_stopped_saves_and_says_how_to_go_on(tmp_path, monkeypatch):
     run(whole)
     assert again.history == whole.history
     assert torch.equal(again.objective.model.weight, whole.objective.model.weight)
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Lets nothing more be saved."""
+    save = torch.save
+    monkeypatch.setattr(torch, "save", lambda state, path: save(state, "/dev/full"))
+
+
+class Warnings(Reporter):
+    """Remembers them."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.told.append(text)
+
+
+def test_a_checkpoint_that_does_not_fit_is_warned_of_once_and_training_goes_on(tmp_path, full_disk):
+    one, whole, reporter = trainer(), trainer(), Warnings()
+    run(whole)
+    with Checkpoint.start(tmp_path, "toy", {}) as checkpoint:
+        one.train(checkpoint, reporter, lambda record: None, "Do go on.")
+    assert one.history == whole.history
+    assert torch.equal(one.objective.model.weight, whole.objective.model.weight)
+    (told,) = reporter.told
+    assert "could not be written" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("saved_before", [False, True])
+def test_being_stopped_on_a_full_disk_says_what_is_lost(
+    tmp_path, monkeypatch, saved_before, request
+):
+    one = trainer()
+    with Checkpoint.start(tmp_path, "toy", {}) as checkpoint:
+        if saved_before:
+            checkpoint.save(one.state_dict())
+        request.getfixturevalue("full_disk")
+        original = Trainer._step
+
+        def step(self, batch):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return original(self, batch)
+
+        monkeypatch.setattr(Trainer, "_step", step)
+        with pytest.raises(Interrupted) as caught:
+            one.train(checkpoint, SILENT, lambda record: None, "Do go on.")
+        if saved_before:
+            assert "since the last checkpoint is lost" in caught.value.message
+            assert caught.value.hint == "Do go on."
+            assert checkpoint.load()["state"]["tokens"] == 0
+        else:
+            assert "what was learnt is lost" in caught.value.message
+            assert "Start again" in caught.value.hint
+
+
+def test_a_terminal_that_closes_saves_what_was_learnt(tmp_path):
+    class Closed(Reporter):
+        def task(self, description, total, unit):
+            os.kill(os.getpid(), signal.SIGHUP)
+            raise OSError(errno.EIO, "Input/output error")
+
+    one = trainer()
+    with Checkpoint.start(tmp_path, "toy", {}) as checkpoint:
+        with pytest.raises(Interrupted, match="is kept"):
+            one.train(checkpoint, Closed(), lambda record: None, "Do go on.")
+        assert checkpoint.is_resumable
 
 
 def test_a_loss_that_is_no_number_is_told_with_its_place():
