@@ -28,7 +28,11 @@ from spamgpt.workspace import Workspace
 def command(
     split: SplitNameOption = EvaluateSettings.split,
     classifier: Annotated[
-        str | None, typer.Option(help="Classifier to score, such as v1.", show_default="newest")
+        str | None,
+        typer.Option(
+            help="Classifier to score: a version such as v1, bundled, a folder, or a file.",
+            show_default="newest",
+        ),
     ] = None,
     prepared: PreparedOption = None,
     baseline: Annotated[

@@ -107,7 +107,7 @@ def run(settings: CompareSettings, workspace: Workspace, reporter: Reporter = SI
         classifier = SpamClassifier.from_artifact(
             workspace, artifact, settings.device, settings.precision, settings.max_batch_tokens
         )
-        outcome = answer(classifier, artifact, prepared, table, reporter)
+        outcome = answer(classifier, artifact.reference, prepared, table, reporter)
         scores = compute_metrics(outcome)
         outcomes[artifact.reference] = outcome
         scored.append(

@@ -3,11 +3,12 @@
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
 from spamgpt.device import Device, Precision
 from spamgpt.errors import BadDataError, MissingInputError
 from spamgpt.reporting import SILENT, Reporter
+from spamgpt.stages.classifiers import find_classifier
 from spamgpt.workspace import NO_EFFECT, Artifact, Workspace, library_versions
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ Split = Literal["test", "validation", "train"]
 class EvaluateSettings:
     """What to score, and how much to find out about it.
 
-    `classifier` is a reference; None takes the newest. `prepared` None takes the data that the
-    classifier was trained on, whose test split it has not seen. `split` is train, validation or
+    `classifier` is what `find_classifier` takes; None takes the newest. `prepared` None takes the
+    data that the classifier was trained on, whose test split it has not seen, or the newest for one
+    that was trained elsewhere. `split` is train, validation or
     test. `baseline` also trains simple models on the classifier's training split and scores them.
     `explain_mistakes` works out which words drove the wrong answers that the report shows, and
     `check_labels` looks for wrong labels in the training data: both take a while and change nothing
@@ -55,7 +57,6 @@ def run(
     import pandas as pd
 
     from spamgpt.classifier.explanation import METHOD
-    from spamgpt.classifier.model import SpamClassifier
     from spamgpt.data.rows import SOURCE, TEXT
     from spamgpt.evaluation.evaluation import Evaluation
     from spamgpt.evaluation.mistakes import explained, surest_mistakes
@@ -64,14 +65,15 @@ def run(
     from spamgpt.evaluation.report.record import Report
     from spamgpt.version import __version__
 
-    artifact = workspace.newest("classifiers", settings.classifier)
-    prepared = prepared_for(artifact, settings.prepared, workspace)
+    named = settings.classifier
+    if named is None:
+        named = workspace.newest("classifiers", None, reporter).reference
+    chosen = settings.device, settings.precision, settings.max_batch_tokens
+    name, artifact, classifier = find_classifier(named, workspace, *chosen)
+    prepared = prepared_for(artifact, settings.prepared, workspace, reporter)
     table = read_split(prepared, settings.split)
     texts = list(table[TEXT])
-    classifier = SpamClassifier.from_artifact(
-        workspace, artifact, settings.device, settings.precision, settings.max_batch_tokens
-    )
-    outcome = answer(classifier, artifact, prepared, table, reporter)
+    outcome = answer(classifier, name, prepared, table, reporter)
     evaluation = Evaluation.of(
         outcome,
         texts,
@@ -82,13 +84,14 @@ def run(
         seen_in_training=seen_in_training(artifact, table),
     )
     if settings.baseline:
-        own = prepared if is_imported(artifact) else workspace.input_of(artifact, "prepared")
+        own = prepared_for(artifact, None, workspace) if is_from_here(artifact) else prepared
         evaluation = _with_baselines(evaluation, outcome, texts, own, reporter)
+    inputs = [artifact] if artifact else []
     mistakes = surest_mistakes(texts, outcome)
     if settings.explain_mistakes:
         mistakes = explained(mistakes, classifier, reporter)
     report = Report(
-        classifier=artifact.reference,
+        classifier=name,
         prepared=prepared.reference,
         evaluation=evaluation,
         outcome=outcome,
@@ -96,20 +99,25 @@ def run(
         explained_by=METHOD if settings.explain_mistakes else None,
         label_check=_label_check(settings, artifact, workspace),
         history=(
-            pd.read_csv(artifact.file("history.csv")) if "history.csv" in artifact.files else None
+            pd.read_csv(artifact.file("history.csv"))
+            if artifact and "history.csv" in artifact.files
+            else None
         ),
-        kept_epoch=artifact.metadata.get("kept_epoch"),
-        lineage=lineage_of([prepared, artifact], workspace),
+        kept_epoch=artifact.metadata.get("kept_epoch") if artifact else None,
+        lineage=lineage_of([prepared, *inputs], workspace),
         versions={"spamgpt": __version__, **library_versions()},
-        substitutions=list(dict.fromkeys([*artifact.substitutions, *prepared.substitutions])),
+        substitutions=list(
+            dict.fromkeys(text for each in (*inputs, prepared) for text in each.substitutions)
+        ),
     )
-    with workspace.new("evaluations", settings, inputs=[artifact, prepared]) as draft:
+    with workspace.new("evaluations", settings, inputs=[*inputs, prepared]) as draft:
         (draft.folder / REPORT_FILE).write_text(render(report), encoding="utf-8")
         (draft.folder / METRICS_FILE).write_text(
             json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
         _write_predictions(outcome, table, draft.folder / "predictions.csv")
         draft.metadata.update(
+            classifier=name,
             split=settings.split,
             messages=len(table),
             accuracy=evaluation.scores.accuracy,
@@ -126,19 +134,21 @@ def read_evaluation(artifact: Artifact) -> "Evaluation":
     return Evaluation.from_dict(json.loads(path.read_bytes()), str(path))
 
 
-def prepared_for(artifact: Artifact, named: str | None, workspace: Workspace) -> Artifact:
+def prepared_for(
+    artifact: Artifact | None, named: str | None, workspace: Workspace, reporter: Reporter = SILENT
+) -> Artifact:
     """The prepared data a user named, or else that which a classifier was trained on.
 
-    For an imported classifier that is the newest: its own is elsewhere.
+    For one that was trained elsewhere that is the newest: its own is not here.
     """
-    if named is None and not is_imported(artifact):
+    if named is None and is_from_here(artifact):
         return workspace.input_of(artifact, "prepared")
-    return workspace.newest("prepared", named)
+    return workspace.newest("prepared", named, reporter)
 
 
-def is_imported(artifact: Artifact) -> bool:
-    """Whether a classifier was trained elsewhere, on data that the workspace does not hold."""
-    return bool(artifact.manifest["stage"] == "import")
+def is_from_here(artifact: Artifact | None) -> TypeGuard[Artifact]:
+    """Whether a classifier was trained in the workspace: one from elsewhere was imported."""
+    return artifact is not None and artifact.manifest["stage"] != "import"
 
 
 def read_split(prepared: Artifact, split: Split) -> "pd.DataFrame":
@@ -150,7 +160,7 @@ def read_split(prepared: Artifact, split: Split) -> "pd.DataFrame":
 
 def answer(
     classifier: "SpamClassifier",
-    artifact: Artifact,
+    name: str,
     prepared: Artifact,
     table: "pd.DataFrame",
     reporter: Reporter,
@@ -162,8 +172,7 @@ def answer(
     unknown = sorted(set(table[LABEL]) - set(classifier.labels))
     if unknown:
         raise BadDataError(
-            f"{prepared.reference} has labels that {artifact.reference} does not know: "
-            f"{', '.join(unknown)}.",
+            f"{prepared.reference} has labels that {name} does not know: {', '.join(unknown)}.",
             f"Evaluate on messages labelled {', '.join(classifier.labels)}.",
         )
     scores = classifier.predictions(list(table[TEXT]), reporter)
@@ -183,12 +192,12 @@ def answer(
     )
 
 
-def seen_in_training(artifact: Artifact, table: "pd.DataFrame") -> int | None:
+def seen_in_training(artifact: Artifact | None, table: "pd.DataFrame") -> int | None:
     """How many of the messages a classifier was trained on; None if it keeps no record of that."""
     from spamgpt.data.rows import TEXT
     from spamgpt.data.seen import SEEN_FILE, seen
 
-    if SEEN_FILE not in artifact.files:
+    if artifact is None or SEEN_FILE not in artifact.files:
         return None
     return int(seen(table[TEXT], artifact.file(SEEN_FILE)).sum())
 
@@ -210,7 +219,7 @@ def _with_baselines(
 
 
 def _label_check(
-    settings: EvaluateSettings, artifact: Artifact, workspace: Workspace
+    settings: EvaluateSettings, artifact: Artifact | None, workspace: Workspace
 ) -> "LabelCheck":
     """The doubtful labels of a classifier's training data, or why they were not looked for."""
     from spamgpt.data.rows import LABEL, TEXT
@@ -218,13 +227,13 @@ def _label_check(
 
     if not settings.check_labels:
         return LabelCheck(not_checked="that was turned off")
-    if is_imported(artifact):
+    if not is_from_here(artifact):
         return LabelCheck(not_checked="the classifier was trained elsewhere")
     try:
         own = workspace.input_of(artifact, "prepared")
     except MissingInputError:
         inputs = [entry["artifact"] for entry in artifact.manifest["inputs"]]
-        gone = next(name for name in inputs if name.startswith("prepared/"))
+        gone = next((name for name in inputs if name.startswith("prepared/")), "its data")
         return LabelCheck(not_checked=f"the workspace no longer holds {gone} as it was")
     train = read_split(own, "train")
     return check_labels(list(train[TEXT]), list(train[LABEL]))

@@ -38,7 +38,7 @@ def run(
     if resume:
         names = asdict(settings).keys() if given is None else given
         return _resume(settings, names, workspace, reporter)
-    planned = plan(settings, workspace)
+    planned = plan(settings, workspace, reporter)
     with Checkpoint.start(workspace.root, STAGE, _run_record(planned)) as checkpoint:
         return _train(planned, workspace, reporter, checkpoint, None)
 

@@ -8,7 +8,7 @@ from spamgpt.device import Device, TrainingPrecision
 from spamgpt.errors import UsageError
 from spamgpt.evaluation.goals import MAX_FALSE_POSITIVE_RATE, ThresholdGoal
 from spamgpt.gpt2.pooling import AttentionPattern, Pooling
-from spamgpt.reporting import Reporter
+from spamgpt.reporting import SILENT, Reporter
 from spamgpt.stages.prepare import Recipe
 from spamgpt.training.hyperparameters import (
     PUBLISHED_RECIPE,
@@ -204,7 +204,7 @@ class Plan:
         return sum(part.parameters for part in self.parts)
 
 
-def plan(settings: FinetuneSettings, workspace: Workspace) -> Plan:
+def plan(settings: FinetuneSettings, workspace: Workspace, reporter: Reporter = SILENT) -> Plan:
     """Finds the inputs and what would be trained, without reading the weights.
 
     Raises UsageError, MissingInputError, IntegrityError or BadDataError.
@@ -218,9 +218,9 @@ def plan(settings: FinetuneSettings, workspace: Workspace) -> Plan:
     from spamgpt.gpt2.model import GPT2
     from spamgpt.training.policy import TrainingPolicy
 
-    prepared = workspace.newest("prepared", settings.prepared)
+    prepared = workspace.newest("prepared", settings.prepared, reporter)
     if settings.start_from is None:
-        start, model = None, workspace.newest("models", settings.model)
+        start, model = None, workspace.newest("models", settings.model, reporter)
         labels = list(prepared.metadata["labels"])
         usual = positive_label(labels)
     else:

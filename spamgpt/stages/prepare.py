@@ -51,7 +51,7 @@ def run(settings: PrepareSettings, workspace: Workspace, reporter: Reporter = SI
     from spamgpt.data.tables import write_table
 
     shares = splits.Shares.parse(settings.split)
-    dataset = workspace.newest("datasets", settings.dataset)
+    dataset = workspace.newest("datasets", settings.dataset, reporter)
     messages = _labelled_messages(dataset, settings)
     if settings.recipe:
         messages = published.read_with_quotes(messages)

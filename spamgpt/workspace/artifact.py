@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from spamgpt.errors import IntegrityError
-from spamgpt.workspace.manifest import sha256
+from spamgpt.workspace.manifest import MANIFEST, sha256
 
 # What each kind of artifact is called in messages, and the command that makes it.
 KINDS: Mapping[str, tuple[str, str]] = {
@@ -37,13 +38,13 @@ class Artifact:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings of the stage that made it."""
-        return dict(self.manifest["settings"])
+        """The settings of the stage that made it; IntegrityError for one that is not recorded."""
+        return _Recorded(self.manifest["settings"], self)
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What is worth knowing of it without opening its files, by name."""
-        return dict(self.manifest["counts"])
+        """What is worth knowing of it without opening its files, by name; as `settings`."""
+        return _Recorded(self.manifest["counts"], self)
 
     @property
     def name(self) -> str:
@@ -85,22 +86,31 @@ class Artifact:
         recorded = self.manifest["files"].get(name)
         path = self.folder / name
         if recorded is None:
-            raise IntegrityError(f"{path} is not part of {self.reference}.", self._remedy)
+            raise IntegrityError(f"{path} is not part of {self.reference}.", self.remedy)
         try:
-            found = path.stat()
+            self._check(path, recorded, always_hash)
         except FileNotFoundError:
-            raise IntegrityError(f"{path} is missing.", self._remedy) from None
+            raise IntegrityError(f"{path} is missing.", self.remedy) from None
+        except OSError as error:
+            raise IntegrityError(
+                f"{path} cannot be read: {error.strerror}.", self.remedy
+            ) from error
+
+    def _check(self, path: Path, recorded: Mapping[str, Any], always_hash: bool) -> None:
+        found = path.stat()
+        if not S_ISREG(found.st_mode):
+            raise IntegrityError(f"{path} is damaged: it is no file.", self.remedy)
         if found.st_size != recorded["size"]:
             raise IntegrityError(
                 f"{path} is damaged: it has {found.st_size:,} bytes, not {recorded['size']:,}.",
-                self._remedy,
+                self.remedy,
             )
         untouched = found.st_mtime_ns == recorded["mtime_ns"]
         if untouched and not always_hash:
             return
         if sha256(path) != recorded["sha256"]:
             raise IntegrityError(
-                f"{path} is damaged: its SHA-256 is not the recorded one.", self._remedy
+                f"{path} is damaged: its SHA-256 is not the recorded one.", self.remedy
             )
         if not untouched:
             # Copied with new times: put back the recorded time so that it is hashed only once.
@@ -108,6 +118,20 @@ class Artifact:
                 os.utime(path, ns=(found.st_atime_ns, recorded["mtime_ns"]))
 
     @property
-    def _remedy(self) -> str:
+    def remedy(self) -> str:
+        """What to do about it if it is damaged."""
         kind = self.reference.split("/")[0]
         return f"Delete {self.folder} and make it again: {KINDS[kind][1]}."
+
+
+class _Recorded(dict[str, Any]):
+    """What a manifest records by name; what it does not is told as damage of the artifact."""
+
+    def __init__(self, values: Mapping[str, Any], of: Artifact) -> None:
+        super().__init__(values)
+        self._of = of
+
+    def __missing__(self, name: str) -> Any:
+        raise IntegrityError(
+            f"{self._of.folder / MANIFEST} does not record {name!r}.", self._of.remedy
+        )

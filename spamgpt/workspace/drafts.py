@@ -7,15 +7,16 @@ leaves nothing half-made.
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from spamgpt.workspace.artifact import Artifact
-from spamgpt.workspace.manifest import MANIFEST, manifest_bytes, version_number
+from spamgpt.errors import IntegrityError
+from spamgpt.workspace.artifact import KINDS, Artifact
+from spamgpt.workspace.manifest import MANIFEST, manifest_bytes, read_manifest, version_number
 
 _DRAFT = ".draft-"
 _LOCK = ".lock"
@@ -68,13 +69,15 @@ def draft_folder(root: Path, parent: Path) -> Iterator[Path]:
 def give_version(root: Path, folder: Path, manifest: dict[str, Any]) -> Path:
     """Renames a draft folder to the next version, which its manifest records; returns the new path.
 
-    Two runs at once get two numbers.
+    Two runs at once get two numbers. The manifest's `sequence` counts through all artifacts of the
+    workspace: it says which of two is newer, whatever the clock was set to.
     """
     parent = folder.parent
     with _lock(root):
         taken = [version_number(path.name) for path in parent.glob("v*") if path.is_dir()]
         number = max([_last_version(parent), *taken]) + 1
         manifest["version"] = number
+        manifest["sequence"] = max(_newest_sequences(root), default=0) + 1
         (folder / MANIFEST).write_bytes(manifest_bytes(manifest))
         target = parent / f"v{number}"
         _write_last_version(parent, number)
@@ -118,6 +121,17 @@ def _last_version(parent: Path) -> int:
         return int((parent / _LAST_VERSION).read_text())
     except (OSError, ValueError):
         return 0
+
+
+def _newest_sequences(root: Path) -> Iterator[int]:
+    """The sequence numbers of the newest version under each name."""
+    for kind in KINDS:
+        versions = [*(root / kind).glob("v*"), *(root / kind).glob("*/v*")]
+        versions.sort(key=lambda path: version_number(path.name))
+        newest = {path.parent: path for path in versions if version_number(path.name)}
+        for folder in newest.values():
+            with suppress(IntegrityError):
+                yield read_manifest(folder, kind).get("sequence", 0)
 
 
 def _write_last_version(parent: Path, number: int) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spamgpt.errors import IntegrityError
+from spamgpt.workspace.schema import problem_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -92,24 +93,34 @@ def manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode()
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of the artifact in a folder; raises IntegrityError if it is not as written."""
+def read_manifest(folder: Path, kind: str) -> dict[str, Any]:
+    """The manifest of the artifact of a kind in a folder.
+
+    Raises IntegrityError if it is not as it was written, or lacks what every manifest holds.
+    """
     path = folder / MANIFEST
     remedy = f"Delete {folder} and make it again."
     try:
         text = path.read_bytes()
     except FileNotFoundError:
         raise IntegrityError(f"{path} is missing.", remedy) from None
+    except OSError as error:
+        raise IntegrityError(f"{path} cannot be read: {error.strerror}.", remedy) from error
     try:
         manifest = json.loads(text)
         intact = isinstance(manifest, dict) and text == manifest_bytes(manifest)
-    except ValueError:
+    except (ValueError, RecursionError):
         intact = False
     if not intact:
         raise IntegrityError(f"{path} is damaged: it is not as it was written.", remedy)
-    if manifest["schema"] != SCHEMA:
+    if manifest.get("schema") != SCHEMA:
         raise IntegrityError(
-            f"{path} has schema {manifest['schema']}, this spamgpt reads {SCHEMA}.",
+            f"{path} has schema {manifest.get('schema')}, this spamgpt reads {SCHEMA}.",
             "Use the version of spamgpt that made it.",
         )
+    problem = problem_of(manifest, kind)
+    if not problem and digest_of_files(manifest["files"]) != manifest["digest"]:
+        problem = "its digest is not that of its files"
+    if problem:
+        raise IntegrityError(f"{path} is no manifest of an artifact: {problem}.", remedy)
     return dict(manifest)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from spamgpt.addresses import without_secrets
 from spamgpt.errors import MissingInputError
+from spamgpt.reporting import SILENT, Reporter
 from spamgpt.version import __version__
 from spamgpt.workspace.artifact import KINDS, Artifact
 from spamgpt.workspace.drafts import Draft, draft_folder, give_version
@@ -78,7 +79,7 @@ class Workspace:
 
     def artifacts(self, kind: str | None = None) -> list[Artifact]:
         """All artifacts (of a kind), oldest first; raises IntegrityError for a damaged one."""
-        return sorted(map(self.read, self.folders(kind)), key=_creation)
+        return sorted(map(self.read, self.folders(kind)), key=_age)
 
     def folders(self, kind: str | None = None) -> list[Path]:
         """The folders of the artifacts (of a kind), whole or damaged, in the order of stages."""
@@ -93,8 +94,8 @@ class Workspace:
             found += sorted(versions, key=lambda path: (path.parent, version_number(path.name)))
         return found
 
-    def newest(self, kind: str, named: str | None = None) -> Artifact:
-        """The newest artifact of a kind, or the one a user named.
+    def newest(self, kind: str, named: str | None = None, reporter: Reporter = SILENT) -> Artifact:
+        """The newest artifact of a kind, or the one a user named; a choice is reported.
 
         `named` may be a version (`v3`), a name (`gpt2`, its newest version), a name and version
         (`gpt2/v3`), or a whole reference (`models/gpt2/v3`). What came along with an imported
@@ -120,7 +121,13 @@ class Workspace:
         found = [self.read(folder) for folder in newest_of_name.values()]
         if not wanted and kind == "models":
             found = [each for each in found if each.manifest["stage"] != "import"] or found
-        return max(found, key=_creation)
+        newest = max(found, key=_age)
+        if not wanted and len(folders) > 1:
+            reporter.note(
+                f"Taking {newest.reference}, the newest of {len(folders)}; to take another: "
+                f"`{kind.removesuffix('s')}=NAME`"
+            )
+        return newest
 
     def up_to_date(
         self, kind: str, settings: Mapping[str, Any], inputs: Sequence[Artifact]
@@ -165,14 +172,15 @@ class Workspace:
 
     def read(self, folder: Path) -> Artifact:
         """The artifact in a folder; raises IntegrityError if its manifest is not as written."""
-        return Artifact(folder, self._reference(folder), read_manifest(folder))
+        reference = self._reference(folder)
+        return Artifact(folder, reference, read_manifest(folder, reference.split("/")[0]))
 
     def _reference(self, folder: Path) -> str:
         return folder.relative_to(self.root).as_posix()
 
     def _equal(self, parent: Path, manifest: dict[str, Any]) -> Artifact | None:
         folders = self.folders(parent.relative_to(self.root).parts[0])
-        newest = max(map(self.read, folders), key=_creation) if folders else None
+        newest = max(map(self.read, folders), key=_age) if folders else None
         if (
             newest
             and newest.folder.parent == parent
@@ -199,5 +207,7 @@ def _without_secrets(value: Any) -> Any:
     return without_secrets(value) if isinstance(value, str) else value
 
 
-def _creation(artifact: Artifact) -> tuple[str, str]:
-    return artifact.manifest["created"], artifact.reference
+def _age(artifact: Artifact) -> tuple[int, str, str]:
+    """Sorts by the order of making; by the clock only what is from before that was recorded."""
+    manifest = artifact.manifest
+    return manifest.get("sequence", 0), manifest["created"], artifact.reference

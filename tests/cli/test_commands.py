@@ -8,6 +8,7 @@ import pytest
 
 from spamgpt import cli
 from spamgpt.cli import SUMMARIES
+from spamgpt.workspace.manifest import manifest_bytes
 
 HEAVY = ("torch", "pandas", "sklearn", "matplotlib", "tiktoken", "huggingface_hub", "transformers")
 
@@ -339,3 +340,29 @@ def test_an_empty_cache_is_shown_and_cleared_without_a_word_too_many(spamgpt, tm
     assert "0.0 MB" in spamgpt("cache", "-w", tmp_path / "none").out
     assert spamgpt("cache", "--clear", "-w", tmp_path / "none").status == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_manifest_written_by_something_else_does_not_hide_the_others(spamgpt, trained_workspace):
+    path = trained_workspace / "models" / "tiny" / "v1" / "artifact.json"
+    values = json.loads(path.read_bytes())
+    path.write_bytes(manifest_bytes(values | {"files": None, "inputs": None, "created": None}))
+    found = spamgpt("artifacts", "--verify", "-w", trained_workspace)
+    assert found.status == 5
+    for reference in ("datasets/chat/v1", "prepared/v1", "classifiers/v1"):
+        assert re.search(rf"^{reference} .* verified$", found.out, re.MULTILINE)
+    assert f"{path} is no manifest of an artifact" in " ".join(found.err.split())
+    found = spamgpt("finetune", "-w", trained_workspace)
+    assert (found.status, found.err.count("\n")) == (5, 2)
+
+
+def test_a_choice_between_data_sets_is_told_once_and_quietly(spamgpt, trained_workspace, tmp_path):
+    more = tmp_path / "more.tsv"
+    more.write_text("".join(f"ham\tsee you {n}\nspam\tWIN {n}\n" for n in range(30)))
+    spamgpt("fetch", "--dataset", more, "-w", trained_workspace)
+    found = spamgpt("prepare", "-w", trained_workspace)
+    assert found.err == (
+        "Taking datasets/more/v1, the newest of 2; to take another: --dataset NAME\n"
+    )
+    assert "from   datasets/more/v1" in re.sub(" +", "   ", found.out)
+    assert spamgpt("prepare", "-w", trained_workspace, "--quiet").err == ""
+    assert "prepared/v3" in spamgpt("finetune", "-w", trained_workspace, "--epochs", 1).err

@@ -258,3 +258,26 @@ def test_the_report_marks_the_words_that_drove_the_mistakes(workspace, tmp_path)
     strongest = max(explain(classifier, text, predicted), key=lambda span: abs(span.weight))
     word = text[strongest.start : strongest.end].strip()
     assert re.search(rf'style="--weight:1.00">{re.escape(word)}</mark>', page)
+
+
+def test_the_bundled_classifier_and_one_in_a_folder_are_scored_like_any_other(workspace, tmp_path):
+    artifact, evaluation = evaluate.run(EvaluateSettings("bundled", baseline=True), workspace)
+    assert [entry["artifact"] for entry in artifact.manifest["inputs"]] == ["prepared/v1"]
+    assert artifact.metadata["classifier"] == "bundled"
+    assert evaluation.scores.messages == 24
+    assert evaluation.seen_in_training is None
+    assert evaluation.baselines
+    report = (artifact.folder / "report.html").read_text()
+    assert "bundled on the test split" in report
+    assert "the classifier was trained elsewhere" in report
+    folder = tmp_path / "own"
+    SpamClassifier.from_pretrained(workspace.root).save_pretrained(folder)
+    _, alone = evaluate.run(EvaluateSettings(str(folder)), workspace)
+    _, inside = evaluate.run(EvaluateSettings("v1"), workspace)
+    assert alone.scores == inside.scores
+
+
+def test_without_a_classifier_the_bundled_one_is_not_scored_unasked(workspace):
+    shutil.rmtree(workspace.root / "classifiers")
+    with pytest.raises(MissingInputError, match="no classifier"):
+        evaluate.run(EvaluateSettings(), workspace)

@@ -1,9 +1,12 @@
 import shutil
 from dataclasses import dataclass
+from datetime import datetime
 
 import pytest
 
 from spamgpt.errors import IntegrityError, MissingInputError
+from spamgpt.reporting import Reporter
+from spamgpt.workspace.manifest import manifest_bytes
 
 
 @dataclass(frozen=True)
@@ -94,3 +97,49 @@ def test_what_is_up_to_date_is_found_by_its_settings_and_the_content_of_its_inpu
     (made.folder / "file.txt").write_text("damaged")
     with pytest.raises(IntegrityError):
         workspace.up_to_date("prepared", {"shape": "round"}, [inputs[0]])
+
+
+def set_clock(monkeypatch, moment: str) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, zone=None):
+            return datetime.fromisoformat(moment)
+
+    monkeypatch.setattr("spamgpt.workspace.store.datetime", Clock)
+
+
+def test_what_was_made_after_the_clock_was_set_back_is_newer(workspace, make, monkeypatch):
+    make(workspace, "datasets", name="a")
+    set_clock(monkeypatch, "1999-01-01T00:00:00+00:00")
+    made = make(workspace, "datasets", name="b", content="other")
+    assert workspace.newest("datasets") == made
+    assert workspace.artifacts("datasets")[-1] == made
+    assert make(workspace, "datasets", name="b", content="other", reuse=True) == made
+
+
+def test_what_was_made_before_the_order_was_recorded_is_older(workspace, make, monkeypatch):
+    set_clock(monkeypatch, "2027-01-01T00:00:00+00:00")
+    old = [make(workspace, "datasets", name=name) for name in "ab"]
+    for artifact in old:
+        values = {k: v for k, v in artifact.manifest.items() if k != "sequence"}
+        (artifact.folder / "artifact.json").write_bytes(manifest_bytes(values))
+    assert workspace.newest("datasets").reference == "datasets/b/v1"
+    set_clock(monkeypatch, "1999-01-01T00:00:00+00:00")
+    assert make(workspace, "datasets", name="0") == workspace.newest("datasets")
+
+
+def test_a_choice_among_inputs_is_told_and_none_where_there_is_one(workspace, make):
+    told = []
+
+    class Notes(Reporter):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    make(workspace, "datasets", name="a")
+    workspace.newest("datasets", None, Notes())
+    assert told == []
+    make(workspace, "datasets", name="b")
+    workspace.newest("datasets", "a", Notes())
+    assert told == []
+    workspace.newest("datasets", None, Notes())
+    assert told == ["Taking datasets/b/v1, the newest of 2; to take another: `dataset=NAME`"]

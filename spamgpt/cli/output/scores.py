@@ -27,7 +27,7 @@ def show_metrics(artifact: Artifact, evaluation: "Evaluation") -> None:
     from spamgpt.cli.output.screen import stdout_console
 
     console, scores = stdout_console(), evaluation.scores
-    judged = artifact.manifest["inputs"][0]["artifact"]
+    judged = artifact.metadata.get("classifier") or artifact.manifest["inputs"][0]["artifact"]
     title = (
         f"{artifact.reference}: {judged} on the {evaluation.split} split, "
         f"{scores.messages:,} messages"
