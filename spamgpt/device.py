@@ -108,6 +108,29 @@ def _cpu_quota() -> float | None:
         return None
 
 
+def machine_memory() -> int | None:
+    """The bytes of memory of this machine or of its container (cgroup version 2); None: unknown."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return None
+    try:
+        return min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # none, or "max"
+        return memory
+
+
+def memory_problem(parameters: int, bytes_each: int) -> str | None:
+    """What so many parameters would take if that is more than the machine has; None if not."""
+    needed, memory = parameters * bytes_each, machine_memory()
+    if memory is None or needed <= memory:
+        return None
+    return (
+        f"{parameters:,} parameters take at least {needed / 1e9:,.0f} GB of memory; "
+        f"this machine has {memory / 1e9:,.0f} GB"
+    )
+
+
 def _bfloat16_is_fast(device: "torch.device") -> bool:
     """Whether a device has instructions for bfloat16 matrix products."""
     import torch

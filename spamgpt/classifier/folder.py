@@ -31,6 +31,7 @@ from spamgpt.gpt2.folder import (
 )
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.ngrams import NGrams
+from spamgpt.gpt2.paths import utf8_path
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.gpt2.weights import differences, read_tensors, write_weights
 
@@ -91,7 +92,8 @@ def read_trained(
     model = _model(gpt2, tokenizer, config, folder / CONFIG_FILE)
     path, weights = folder / TRAINED_FILE, pretrained_folder / WEIGHTS_FILE
     try:
-        trained = load_file(path)
+        with utf8_path(path) as reachable:
+            trained = load_file(reachable)
     except SafetensorError as error:
         raise IntegrityError(f"{path} is damaged: {error}.", _REMEDY) from error
     everything = {_HERE + name: t for name, t in read_tensors(weights).items()} | trained

@@ -21,14 +21,22 @@ class Shares:
     @classmethod
     def parse(cls, text: str) -> "Shares":
         """Reads `70/10/20`; raises UsageError unless there are three shares that add up to 100."""
-        match = re.fullmatch(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{1,2})", text)
-        shares = cls(*map(int, match.groups())) if match else cls(0, 0, 0)
-        if 0 in (parts := (shares.train, shares.validation, shares.test)) or sum(parts) != 100:
+        match = re.fullmatch(r"([0-9]{1,3})/([0-9]{1,3})/([0-9]{1,3})", text)
+        parts = [int(part) for part in match.groups()] if match else []
+        empty = [name for name, part in zip(SPLITS, parts, strict=False) if not part]
+        problem = None
+        if not parts:
+            problem = "is not three shares"
+        elif sum(parts) != 100:
+            problem = f"adds up to {sum(parts)}, not 100"
+        elif empty:
+            problem = f"leaves nothing for {' and '.join(empty)}"
+        if problem:
             raise UsageError(
-                f"`split={text}` is not three shares that add up to 100.",
+                f"`split={text}` {problem}.",
                 "Give training, validation and test in percent: `split=70/10/20`",
             )
-        return shares
+        return cls(*parts)
 
 
 def drop_repeats(messages: pd.DataFrame) -> pd.DataFrame:
@@ -82,8 +90,9 @@ def split(
         except ValueError as error:
             counts = messages[LABEL].value_counts()
             raise BadDataError(
-                f"The messages cannot be split in proportion ({error}). The rarest label is "
-                f"{counts.index[-1]!r} with {counts.iloc[-1]}.",
+                f"{len(messages):,} messages cannot be split so that every part has each of the "
+                f"{len(counts)} labels in proportion. The rarest label, {counts.index[-1]!r}, has "
+                f"{counts.iloc[-1]}.",
                 "Use `stratify=False`, or give more messages of that label.",
             ) from error
     return {name: part.reset_index(drop=True) for name, part in zip(SPLITS, parts, strict=True)}

@@ -23,6 +23,23 @@ def read_labelled_file(path: Path, source: str | None = None) -> pd.DataFrame:
     return _read(path, TSV if format == LINES else format, source or str(path))
 
 
+def require_columns(table: pd.DataFrame, source: str) -> None:
+    """Raises BadDataError for a table in which no column can hold labels beside the texts."""
+    if len(table.columns) > 1:
+        return
+    (only,) = table.columns
+    separator = next((each for each in ";\t|" if each in only), None)
+    if separator:
+        raise BadDataError(
+            f"{source} is separated by {separator!r}, not by commas: {only[:60]!r} is one column.",
+            "Save it with commas, or with tabs as a .tsv file.",
+        )
+    raise BadDataError(
+        f"{source} has one column, {only[:60]!r}: there are no labels.",
+        f"Give a file with the columns {LABEL!r} and {TEXT!r}.",
+    )
+
+
 def read_table(path: Path) -> pd.DataFrame:
     """A table that `write_table` wrote; every cell is the string that was written."""
     return _read(path, CSV, str(path))

@@ -60,6 +60,13 @@ class GPT2Config:
             )
         return config
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model has."""
+        block = 12 * self.n_embd**2 + 13 * self.n_embd
+        embeddings = (self.vocab_size + self.n_positions) * self.n_embd
+        return embeddings + self.n_layer * block + 2 * self.n_embd
+
     def to_dict(self) -> dict[str, object]:
         """The values of a `config.json` that `transformers` reads as the same model."""
         return {

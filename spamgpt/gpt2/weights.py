@@ -13,6 +13,7 @@ from torch import Tensor
 
 from spamgpt.gpt2.config import GPT2Config, ModelFormatError
 from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.paths import utf8_path
 
 # What a weight file may hold beside the parameters: the causal masks that old files keep as
 # buffers, and output layers, which a classifier replaces.
@@ -72,7 +73,8 @@ def write_weights(
     """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     try:
-        save_file(contiguous, path, metadata=dict([metadata or ("format", "pt")]))
+        with utf8_path(path) as reachable:
+            save_file(contiguous, reachable, metadata=dict([metadata or ("format", "pt")]))
         # The library makes the file private; it gets the access rights of its folder.
         path.chmod(path.parent.stat().st_mode & 0o666)
     except SafetensorError as error:
@@ -92,7 +94,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     path.open("rb").close()
     weights: dict[str, Tensor] = {}
     try:
-        with safe_open(path, framework="pt") as file:
+        with utf8_path(path) as reachable, safe_open(reachable, framework="pt") as file:
             for stored_name in file.keys():  # noqa: SIM118 - the file is no mapping
                 name = stored_name.removeprefix("transformer.")
                 if _NOT_PARAMETERS.fullmatch(name):
@@ -103,6 +105,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise ModelFormatError(f"{path} is not a whole safetensors file: {error}") from error
     return weights
+
+
+def not_finite(model: torch.nn.Module) -> list[str]:
+    """The names of the parameters that hold NaN or infinity, which no training gets rid of."""
+    return [name for name, tensor in model.named_parameters() if not tensor.isfinite().all()]
 
 
 def differences(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]) -> list[str]:

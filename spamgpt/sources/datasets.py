@@ -5,6 +5,7 @@ import gzip
 import logging
 import shutil
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -15,21 +16,28 @@ from urllib.parse import unquote, urlsplit
 
 import pooch
 import requests
+import urllib3
 
 from spamgpt.addresses import without_secrets
 from spamgpt.bundled import MESSAGES_FILE, MESSAGES_NAME
 from spamgpt.data.files import is_binary, plain_name
 from spamgpt.data.rows import LINES, format_of
-from spamgpt.errors import IntegrityError, MissingInputError, NetworkError
+from spamgpt.errors import BadDataError, IntegrityError, MissingInputError, NetworkError
 from spamgpt.reporting import Reporter
 from spamgpt.sources.labelled import label_folders, write_labelled
 from spamgpt.workspace import artifact_name, sha256
 
 # An archive that unpacks to more is taken for an attack ("zip bomb").
 LARGEST_UNPACKED = 100_000_000
+# What does not end before is not a data set.
+LARGEST_DOWNLOAD = 2_000_000_000
 # Seconds to connect and to wait for the next bytes.
 _TIMEOUT = (5, 10)
+# Bytes a second that have come on average after so many seconds, or it is given up.
+_LEAST_RATE, _PATIENCE = 1_000, 60
 _LONGEST_NAME = 100
+# Of a line that is looked at to tell a format.
+_LONGEST_HEADER = 10_000
 # The file of a data set that does not come as one.
 _GATHERED = "messages.jsonl"
 _OTHER_ARCHIVE = "Use another mirror, or give a copy that you trust: `dataset=FILE`"
@@ -97,7 +105,9 @@ def obtain_dataset(
         if file.is_dir():
             name = artifact_name(file.resolve().name)
             return _labelled(label_folders(file), name, origin, folder, reporter)
-        if not file.is_file():
+        if file.exists() and not file.is_file():
+            file = _take_down(file, folder)
+        elif not file.is_file():
             raise MissingInputError(
                 f"There is no data set {source!r}.",
                 f"Give {published.name}, {MESSAGES_NAME}, a CSV, TSV, JSONL, Parquet or Excel "
@@ -113,6 +123,28 @@ def obtain_dataset(
     if sha256(file) == published.sha256:
         return FetchedDataset(published.name, file, origin)
     return FetchedDataset(artifact_name(file.stem), file, origin)
+
+
+def _take_down(stream: Path, folder: Path) -> Path:
+    """Writes what comes from a pipe, such as `<(command)`, into a file that tells its format."""
+    named = stream.parent.name != "fd"  # of /dev/fd/63
+    target = Path(tempfile.mkdtemp(dir=folder)) / (_file_name(stream.name) if named else "stream")
+    with stream.open("rb") as source, target.open("wb") as file:
+        first = source.readline(_LONGEST_HEADER)
+        file.write(first)
+        while part := source.read(1 << 20):
+            file.write(part)
+            if file.tell() > LARGEST_DOWNLOAD:
+                raise BadDataError(
+                    f"{stream} gives more than the {LARGEST_DOWNLOAD:,} bytes allowed.",
+                    "Give the part of it that you need, or a file.",
+                )
+    if not target.suffix:
+        if first.lstrip().startswith(b"{"):
+            return target.rename(target.with_suffix(".jsonl"))
+        if b"," in first and b"\t" not in first:
+            return target.rename(target.with_suffix(".csv"))
+    return target
 
 
 def obtain_labelled(
@@ -189,14 +221,35 @@ def _download(url: str, folder: Path, reporter: Reporter) -> Path:
             fname=_file_name(unquote(urlsplit(url).path)),
             # A folder of its own: pooch would take a file of the same name for the one wanted.
             path=tempfile.mkdtemp(dir=folder),
-            downloader=pooch.HTTPDownloader(timeout=_TIMEOUT),
+            downloader=_receive,
         )
-    except (requests.RequestException, ValueError) as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
         raise NetworkError(
             f"{url} could not be downloaded: {_reason(error)}.",
             "Check the network and the address, or give a local file: `dataset=FILE`",
         ) from error
     return Path(path)
+
+
+def _receive(url: str, output_file: str, pooch: object) -> None:
+    """Downloads for pooch, but neither without end nor a byte a second.
+
+    Raises what requests and urllib3 raise, or ValueError.
+    """
+    began = time.monotonic()
+    with (
+        requests.get(url, stream=True, timeout=_TIMEOUT) as response,
+        Path(output_file).open("wb") as file,
+    ):
+        response.raise_for_status()
+        # What has come, be it a byte: iter_content would wait for more, however long.
+        while part := response.raw.read1(1 << 16, decode_content=True):
+            file.write(part)
+            if file.tell() > LARGEST_DOWNLOAD:
+                raise ValueError(f"it is larger than the {LARGEST_DOWNLOAD:,} bytes allowed")
+            seconds = time.monotonic() - began
+            if seconds > _PATIENCE and file.tell() < _LEAST_RATE * seconds:
+                raise ValueError(f"only {file.tell():,} bytes came in {seconds:.0f} seconds")
 
 
 def _file_name(path: str) -> str:
@@ -210,7 +263,9 @@ def _reason(error: Exception) -> str:
         return f"the server answered {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout) or "timed out" in str(error):
         return f"the server did not answer within {max(_TIMEOUT)} seconds"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+    if isinstance(
+        error, requests.exceptions.ChunkedEncodingError | urllib3.exceptions.ProtocolError
+    ):
         return "the connection ended before the whole file had come"
     if isinstance(error, requests.ConnectionError):
         return "the server cannot be reached"

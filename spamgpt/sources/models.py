@@ -155,9 +155,19 @@ def obtain_model(
 
 
 def check_model(folder: Path, origin: str) -> None:
-    """Tries to load a model; raises ModelFormatError, which names its origin, if it is no GPT-2."""
+    """Tries to load a model; raises ModelFormatError, which names its origin, if it is no GPT-2.
+
+    So it does for weights that are not finite: training would only fail later.
+    """
+    from spamgpt.gpt2.weights import not_finite
+
     try:
-        load_folder(folder)
+        model, _ = load_folder(folder)
+        if damaged := not_finite(model):
+            raise ModelFormatError(
+                f"{folder / WEIGHTS_FILE} holds NaN or infinity in {damaged[0]}"
+                + (f" and {len(damaged) - 1} more tensors" if damaged[1:] else "")
+            )
     except ModelFormatError as error:
         # The folder is a draft that will be gone: the message names where the files came from.
         raise ModelFormatError(str(error).replace(str(folder), origin)) from error

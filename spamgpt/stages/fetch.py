@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from spamgpt.bundled import MESSAGES_NAME, MINI_NAME
+from spamgpt.device import memory_problem
+from spamgpt.errors import BadDataError
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.workspace import Artifact, Workspace, artifact_name, sha256
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 Weights = Literal["pretrained", "random"]
 
+# The bytes of a random weight.
+_FLOAT32 = 4
 # Of the name of an artifact that several data sets went into.
 _LONGEST_NAME = 100
 
@@ -117,7 +121,7 @@ def _fetch_dataset(
 
     with tempfile.TemporaryDirectory(prefix="spamgpt-") as downloads:
         found, substitution = _obtain_datasets(settings, Path(downloads), reporter, network)
-        messages = _read(found)
+        messages = _read(found, reporter)
         sources = [*settings.datasets, *(f"{label}={path}" for label, path in settings.labelled)]
         if not sources:
             sources = [substitution.used if substitution else _dataset_source(settings)]
@@ -171,15 +175,22 @@ def _obtain_datasets(
     return found, None
 
 
-def _read(found: "Mapping[str, FetchedDataset]") -> "pd.DataFrame":
+def _read(found: "Mapping[str, FetchedDataset]", reporter: Reporter) -> "pd.DataFrame":
     """The messages of all data sets. Raises BadDataError."""
     from spamgpt.data.labels import require_labels, require_two_labels
-    from spamgpt.data.rows import LABEL
-    from spamgpt.data.tables import join_tables, read_labelled_file
+    from spamgpt.data.rows import LABEL, TEXT
+    from spamgpt.data.tables import join_tables, read_labelled_file, require_columns
 
     tables = {}
     for name, each in found.items():
         tables[name] = read_labelled_file(each.file, source=each.origin)
+        require_columns(tables[name], each.origin)
+        for column in (LABEL, TEXT):
+            if column not in tables[name]:
+                reporter.note(
+                    f"{each.origin} has no column {column!r}: say which one it is when you prepare "
+                    f"it, with `{column}_column=NAME`"
+                )
         if LABEL in tables[name]:
             require_labels(tables[name], LABEL, each.origin)
     messages = join_tables(tables) if len(tables) > 1 else next(iter(tables.values()))
@@ -222,6 +233,8 @@ def _store_model(
         if source.seed is not None:
             from spamgpt.gpt2.weights import random_weights, write_weights
 
+            if problem := memory_problem(config.parameters, _FLOAT32):
+                raise BadDataError(f"{found.origin}: {problem}.", "Take a smaller model.")
             write_weights(random_weights(config, source.seed), draft.folder / WEIGHTS_FILE)
         if source.seed is not None or not is_published(source.source):
             # Published files are known by their hashes; any others are tried now, not at training.

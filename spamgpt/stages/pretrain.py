@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from spamgpt.device import Device, TrainingPrecision
+from spamgpt.device import Device, TrainingPrecision, memory_problem
 from spamgpt.errors import UsageError
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.training.hyperparameters import PRETRAINING_RATES, PretrainingOptimizer
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from spamgpt.training.trainer import Trainer
 
 STAGE = "pretrain"
+# The bytes that training takes at least for a parameter: weight, gradient, momentum.
+_TRAINED = 12
 StoredAs = Literal["float32", "float16"]
 
 
@@ -89,10 +91,12 @@ def run(
             f"`n_embd` {settings.n_embd} is not a multiple of `n_head` {settings.n_head}.",
             "Choose others.",
         )
+    base = workspace.newest("models", settings.model) if settings.model else None
+    if not base and (problem := memory_problem(_shape(settings).parameters, _TRAINED)):
+        raise UsageError(f"{problem}.", "Lower `n_embd`, `n_layer`, `vocab_size` or `n_positions`.")
     rate = settings.learning_rate or PRETRAINING_RATES[settings.optimizer]
     settings = replace(settings, learning_rate=rate)
     sources = find_sources([Path(text) for text in settings.texts], dict(settings.weights))
-    base = workspace.newest("models", settings.model) if settings.model else None
     record = _run_record(settings, sources, base)
     if not resume:
         with Checkpoint.start(workspace.root, STAGE, record) as checkpoint:
@@ -196,7 +200,6 @@ def _begin(
     """The model to begin with and its tokenizer, whose files are put into a folder."""
     from spamgpt.classifier.model import load_model
     from spamgpt.data.corpus import weighted_documents
-    from spamgpt.gpt2.config import GPT2Config
     from spamgpt.gpt2.folder import TOKENIZER_FILES
     from spamgpt.training.pretraining import new_model
 
@@ -205,14 +208,21 @@ def _begin(
             (folder / file).write_bytes((base.folder / file).read_bytes())
         return load_model(base)
     reporter.note(f"Learning a vocabulary of {settings.vocab_size:,} tokens")
-    shape = GPT2Config(
+    documents = weighted_documents(sources)
+    return new_model(documents, _shape(settings), settings.seed, folder)
+
+
+def _shape(settings: PretrainSettings) -> "GPT2Config":
+    """That of a new model; its vocabulary may turn out smaller."""
+    from spamgpt.gpt2.config import GPT2Config
+
+    return GPT2Config(
         n_layer=settings.n_layer,
         n_head=settings.n_head,
         n_embd=settings.n_embd,
         n_positions=settings.n_positions,
         vocab_size=settings.vocab_size,
     )
-    return new_model(weighted_documents(sources), shape, settings.seed, folder)
 
 
 def _check_budget(run: "Trainer[PretrainingRecord]", state: Mapping[str, Any]) -> None:

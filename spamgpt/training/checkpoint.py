@@ -132,7 +132,8 @@ class Checkpoint:
             if not (self.folder / _RUN_FILE).exists():
                 unfinished.write_text(json.dumps(self.record), encoding="utf-8")
                 unfinished.replace(self.folder / _RUN_FILE)
-            torch.save(dict(state), unfinished)
+            with unfinished.open("wb") as file:  # torch takes no path that is not UTF-8
+                torch.save(dict(state), file)
             unfinished.replace(self.folder / _STATE_FILE)
         except (OSError, RuntimeError) as error:  # how torch reports a failed write
             with suppress(OSError):

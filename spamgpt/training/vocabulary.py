@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spamgpt.errors import MissingInputError
+from spamgpt.gpt2.paths import utf8_path
 from spamgpt.gpt2.tokenizer import END_OF_TEXT
 
 
@@ -32,4 +33,5 @@ def learn_vocabulary(texts: Iterator[str], size: int, folder: Path) -> None:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.model.save(str(folder))
+    with utf8_path(folder) as reachable:
+        tokenizer.model.save(str(reachable))

@@ -86,11 +86,15 @@ def digest_of_files(files: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
-    """The one way a manifest is written; its own checksum comes last."""
+    """The one way a manifest is written; its own checksum comes last.
+
+    Bytes of a path that are not UTF-8 are spelled out, as JSON can.
+    """
     content = {key: value for key, value in manifest.items() if key != "checksum"}
     text = json.dumps(content, ensure_ascii=False, sort_keys=True)
-    content["checksum"] = hashlib.sha256(text.encode()).hexdigest()
-    return (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode()
+    content["checksum"] = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()
+    text = json.dumps(content, ensure_ascii=False, indent=2)
+    return f"{text}\n".encode(errors="backslashreplace")
 
 
 def read_manifest(folder: Path, kind: str) -> dict[str, Any]:

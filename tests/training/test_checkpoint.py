@@ -194,7 +194,7 @@ def test_a_large_model_is_saved_less_often(monkeypatch):
 def test_what_was_saved_stays_where_the_disk_is_full(tmp_path, monkeypatch):
     checkpoint = interrupted(tmp_path)
     save = torch.save
-    monkeypatch.setattr(torch, "save", lambda state, path: save(state, "/dev/full"))
+    monkeypatch.setattr(torch, "save", lambda state, file: save(state, "/dev/full"))
     with pytest.raises(CheckpointError, match="could not be written"):
         checkpoint.save({"trained": {}})
     assert not (checkpoint.folder / "state.pt.new").exists()

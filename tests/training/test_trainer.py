@@ -155,7 +155,7 @@ def test_being_stopped_saves_and_says_how_to_go_on(tmp_path, monkeypatch):
 def full_disk(monkeypatch):
     """Lets nothing more be saved."""
     save = torch.save
-    monkeypatch.setattr(torch, "save", lambda state, path: save(state, "/dev/full"))
+    monkeypatch.setattr(torch, "save", lambda state, file: save(state, "/dev/full"))
 
 
 class Warnings(Reporter):

@@ -31,6 +31,7 @@ from spamgpt.classifier.formats.huggingface_card import with_transformers
 from spamgpt.errors import BadDataError, MissingInputError, UsageError
 from spamgpt.gpt2.config import GPT2Config, read_json_object
 from spamgpt.gpt2.folder import CARD_FILE, CONFIG_FILE, TOKENIZER_FILES, WEIGHTS_FILE
+from spamgpt.gpt2.paths import utf8_path
 from spamgpt.gpt2.tokenizer import END_OF_TEXT
 from spamgpt.gpt2.weights import read_tensors, write_weights
 
@@ -201,7 +202,10 @@ def read_huggingface(folder: Path, labels: Sequence[str] | None = None) -> Class
         )
     values = read_json_object(folder / CONFIG_FILE)
     GPT2Config.from_file(folder / CONFIG_FILE)
-    with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
+    with (
+        utf8_path(folder / WEIGHTS_FILE) as reachable,
+        safe_open(reachable, framework="pt") as file,
+    ):
         if "score.weight" not in file.keys():  # noqa: SIM118 - the file is no mapping
             raise BadDataError(
                 f"{folder / WEIGHTS_FILE} has no score.weight: it is no sequence classifier.",

@@ -78,7 +78,9 @@ def local_time(moment: datetime) -> str:
 
 def show_json(value: Any) -> None:
     """Prints a value as JSON on one line of standard output."""
-    print(json.dumps(value, ensure_ascii=False))
+    text = json.dumps(value, ensure_ascii=False)
+    # The bytes of a path that are not UTF-8 are spelled out, as JSON can.
+    print(text.encode(errors="backslashreplace").decode())
 
 
 class ScreenReporter(Reporter):

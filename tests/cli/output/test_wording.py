@@ -41,7 +41,7 @@ def test_an_error_of_a_stage_names_the_option(spamgpt, trained_workspace):
     result = spamgpt("prepare", "--split", "50/50", "-w", trained_workspace)
     assert result.status == 2
     assert result.err.splitlines() == [
-        "error: --split 50/50 is not three shares that add up to 100.",
+        "error: --split 50/50 is not three shares.",
         " hint: Give training, validation and test in percent: --split 70/10/20",
     ]
 
