@@ -84,7 +84,7 @@ def test_shares_are_read():
 
 
 def test_too_few_messages_of_a_label_are_named():
-    with pytest.raises(BadDataError, match="'spam' with 1") as caught:
+    with pytest.raises(BadDataError, match="'spam', has 1") as caught:
         split(messages(50, 1), SHARES, 123, stratify=True)
     assert "`stratify=False`" in caught.value.hint
 
@@ -92,3 +92,28 @@ def test_too_few_messages_of_a_label_are_named():
 def test_too_few_messages_are_refused():
     with pytest.raises(BadDataError, match="too few"):
         split(messages(2, 1), SHARES, 123, stratify=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("0/0/100", "leaves nothing for train and validation"),
+        ("100/0/0", "leaves nothing for validation and test"),
+        ("70/10/30", "adds up to 110, not 100"),
+        ("70/30", "is not three shares"),
+        ("999/1/1", "adds up to 1001, not 100"),
+    ],
+)
+def test_shares_that_cannot_be_are_told_what_is_wrong_with_them(text, problem):
+    with pytest.raises(UsageError, match=rf"`split={text}` {problem}\."):
+        Shares.parse(text)
+
+
+@pytest.mark.parametrize("rare", [1, 2])
+def test_a_label_with_too_few_messages_is_named_in_our_own_words(rare):
+    with pytest.raises(BadDataError) as caught:
+        split(messages(97, rare), SHARES, 1, stratify=True)
+    assert caught.value.message == (
+        f"{97 + rare} messages cannot be split so that every part has each of the 2 labels in "
+        f"proportion. The rarest label, 'spam', has {rare}."
+    )

@@ -1,13 +1,16 @@
 import collections
 import gzip
 import json
+import os
 import socket
 import tempfile
+import threading
 import zipfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from safetensors.torch import load_file, save_file
 
 from spamgpt.data.tables import read_table
 from spamgpt.errors import (
@@ -18,6 +21,7 @@ from spamgpt.errors import (
     as_user_error,
 )
 from spamgpt.gpt2.config import ModelFormatError
+from spamgpt.reporting import Reporter
 from spamgpt.stages import fetch, prepare
 from spamgpt.stages.fetch import FetchSettings
 from spamgpt.workspace import Workspace
@@ -332,3 +336,93 @@ def test_a_damaged_artifact_is_not_taken_for_what_was_fetched(
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(IntegrityError, match=r"messages\.csv is damaged"):
         fetch.run(settings("sms-spam-collection", model), workspace)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "ham\tsee you\nspam\tWIN\n",
+        "label,text\nham,see you\nspam,WIN\n",
+        '{"label": "ham", "text": "see you"}\n{"label": "spam", "text": "WIN"}\n',
+    ],
+)
+@pytest.mark.parametrize("named", ["/dev/fd/{}", "{}/messages"])
+def test_a_pipe_is_a_data_set(workspace, tmp_path, make_model, content, named):
+    model = make_model()
+    if named.startswith("/dev"):
+        reading, writing = os.pipe()
+        path = named.format(reading)
+        os.write(writing, content.encode())
+        os.close(writing)
+    else:
+        path = named.format(tmp_path)
+        os.mkfifo(path)
+        threading.Thread(target=Path(path).write_text, args=[content]).start()
+    dataset, _ = fetch.run(settings(path, model), workspace)
+    if named.startswith("/dev"):
+        os.close(reading)
+    name = "stream" if named.startswith("/dev") else "messages"
+    assert dataset.reference == f"datasets/{name}/v1"
+    rows = dataset.file("messages.csv").read_text()
+    assert rows == '"label","text"\n"ham","see you"\n"spam","WIN"\n'
+
+
+def test_a_pipe_without_end_is_refused(workspace, make_model, monkeypatch):
+    monkeypatch.setattr("spamgpt.sources.datasets.LARGEST_DOWNLOAD", 10_000_000)
+    with pytest.raises(BadDataError, match="/dev/zero gives more than the 10,000,000 bytes"):
+        fetch.run(settings("/dev/zero", make_model()), workspace)
+    assert not workspace.root.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("label;text\nham;see you\nspam;WIN\n", "separated by ';', not by commas"),
+        ("label\ttext\nham\tsee you\n", r"separated by '\\t', not by commas"),
+        ("text\nsee you\nWIN\n", "has one column, 'text': there are no labels"),
+    ],
+)
+def test_a_table_that_can_have_no_labels_is_refused_when_fetched(
+    workspace, tmp_path, make_model, content, message
+):
+    (tmp_path / "data.csv").write_text(content)
+    with pytest.raises(BadDataError, match=rf"data\.csv .*{message}"):
+        fetch.run(settings(tmp_path / "data.csv", make_model()), workspace)
+    assert not workspace.root.exists()
+
+
+def test_columns_to_be_named_later_are_told(workspace, tmp_path, make_model):
+    told = []
+
+    class Notes(Reporter):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    (tmp_path / "data.csv").write_text("kind,text\nham,see you\nspam,WIN\n")
+    fetch.run(settings(tmp_path / "data.csv", make_model()), workspace, Notes())
+    assert [text.rpartition("data.csv ")[2] for text in told] == [
+        "has no column 'label': say which one it is when you prepare it, with `label_column=NAME`"
+    ]
+
+
+def test_random_weights_that_no_memory_holds_are_refused_with_their_size(
+    workspace, messages_file, make_model
+):
+    model = make_model(weights=False)
+    change_config(model, n_embd=2_000_000, n_head=2, n_layer=12)
+    with pytest.raises(BadDataError, match=r"576,[\d,]+ parameters take at least 2,304,\d+ GB"):
+        fetch.run(settings(messages_file, model, weights="random"), workspace)
+    assert not workspace.root.exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_when_fetched(
+    workspace, messages_file, make_model, value
+):
+    model = make_model()
+    tensors = load_file(model / "model.safetensors")
+    tensors["h.1.mlp.c_fc.weight"][3, 5] = value
+    save_file(tensors, model / "model.safetensors")
+    with pytest.raises(ModelFormatError, match=r"holds NaN or infinity in h\.1\.mlp\.c_fc\.weight"):
+        fetch.run(settings(messages_file, model), workspace)
+    assert not workspace.root.exists()

@@ -205,3 +205,9 @@ def test_a_width_that_the_heads_do_not_share_evenly_is_refused(workspace, texts)
     with pytest.raises(UsageError, match="`n_embd` 33 is not a multiple of `n_head` 2"):
         pretrain.run(settings(texts, n_embd=33), workspace)
     assert not workspace.root.exists()
+
+
+def test_a_model_that_no_memory_holds_is_refused_with_its_size(workspace, texts):
+    with pytest.raises(UsageError, match=r"parameters take at least 1,440,\d+,\d+ GB of memory"):
+        pretrain.run(settings(texts, n_embd=10_000_000, n_layer=100), workspace)
+    assert not workspace.root.exists()

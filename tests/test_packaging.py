@@ -1,0 +1,82 @@
+"""What is installed and what is shipped: pinned, hashed, reproducible, and nothing but the package."""
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EPOCH = "1700000000"  # any moment that is the same for both builds
+
+
+def pinned(text: str) -> dict[str, str]:
+    """Versions by names as the registry compares them."""
+    found = re.findall(r"^([\w.-]+)==([\w.+-]+)", text, re.MULTILINE)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
+
+
+def test_the_lock_has_a_hash_for_each_version_that_the_tests_pass_with():
+    constraints = (ROOT / "constraints.txt").read_text()
+    lock = (ROOT / "requirements.lock").read_text()
+    assert pinned(lock) == pinned(constraints)
+    requirements = re.split(r"^(?=[\w.-]+==)", lock, flags=re.MULTILINE)[1:]
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}\b", each) for each in requirements)
+    assert "--require-hashes" in (ROOT / ".ci" / "run").read_text()
+
+
+def build(folder: Path) -> Path:
+    """A wheel from a copy of what is shipped, in a folder of any name."""
+    source = folder / "source"
+    for name in ("spamgpt", "README.md", "LICENSE", "pyproject.toml"):
+        kind = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
+        source.mkdir(parents=True, exist_ok=True)
+        kind(ROOT / name, source / name)
+    # What a working copy has besides is not shipped.
+    (source / "spamgpt" / "__pycache__").mkdir(exist_ok=True)
+    (source / "spamgpt" / "__pycache__" / "left.pyc").write_bytes(b"left")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder]
+    environment = {"PATH": "/usr/bin:/bin", "SOURCE_DATE_EPOCH": EPOCH, "HOME": str(folder)}
+    subprocess.run(
+        [*map(str, command), str(source)], check=True, capture_output=True, env=environment
+    )
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory) -> list[Path]:
+    pytest.importorskip("hatchling")
+    pytest.importorskip("build")
+    return [build(tmp_path_factory.mktemp(name)) for name in ("one", "another")]
+
+
+def test_two_builds_of_the_wheel_are_the_same_bytes(wheels):
+    one, another = wheels
+    assert one.name == another.name
+    assert one.read_bytes() == another.read_bytes()
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheels):
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        names = set(wheel.namelist())
+        assert wheel.testzip() is None
+        assert all(not name.startswith("/") and ".." not in name for name in names)
+    package = {name for name in names if name.startswith("spamgpt/")}
+    kinds = {".py", ".typed", ".md", ".json", ".safetensors", ".csv", ".txt", ".toml", ".jinja"}
+    assert {PurePosixPath(name).suffix for name in package} == {*kinds, ".css"}
+    here = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "spamgpt").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert package == here
+    assert {re.sub(r"^spamgpt-[^/]+", "", name) for name in names - package} == {
+        ".dist-info/METADATA",
+        ".dist-info/RECORD",
+        ".dist-info/WHEEL",
+        ".dist-info/entry_points.txt",
+        ".dist-info/licenses/LICENSE",
+    }
