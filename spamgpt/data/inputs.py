@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
 
 from spamgpt.data.encodings import in_utf8
 from spamgpt.data.files import format_of
@@ -16,15 +15,11 @@ from spamgpt.data.mail import (
     looks_like_mail,
     read_mails,
 )
-from spamgpt.data.records import Excerpt, Record, left_out, pieces
+from spamgpt.data.records import Excerpt, Oversized, Record, left_out, pieces
 from spamgpt.data.rows import LINES, TEXT, Row, bad_row, missing_field, not_utf_8, read_rows
 from spamgpt.errors import BadDataError
 
 AUTO = "auto"
-
-
-# What becomes of a message beyond the limit: judged by its beginning and its end, or an error.
-Oversized = Literal["cut", "error"]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from email.message import Message
 from html.parser import HTMLParser
 from typing import Any
 
-from spamgpt.data.records import Record, pieces
+from spamgpt.data.records import Excerpt, Record, pieces
 from spamgpt.data.rows import TEXT, Row
 
 EML, MBOX = "eml", "mbox"
@@ -46,9 +46,7 @@ def _one_mail(lines: Iterable[bytes], record: Record) -> Iterator[tuple[int, byt
     yield 1, record.take()
 
 
-def split_mbox(
-    lines: Iterable[bytes], record: Record | None = None
-) -> Iterator[tuple[int, bytes]]:
+def split_mbox(lines: Iterable[bytes], record: Record | None = None) -> Iterator[tuple[int, bytes]]:
     """The mails of an mbox and the lines they begin at, reading no further than each mail's end.
 
     A mail begins at every line that starts with `From `, as for Python's mailbox.mbox and as
@@ -105,8 +103,17 @@ def with_header(mail: bytes, name: str, value: str) -> bytes:
 
     Headers of that name which it came with are left out, so that none can be forged. First comes
     the new header so that no damaged line stands before it, at which readers might stop. Its line
-    end is that of the mail.
+    end is that of the mail. Where an excerpt's headers go on into what it leaves out, in which one
+    could be forged, they become a part of the text.
     """
+    if isinstance(mail, Excerpt):
+        begin, end = mail.parts
+        headed = _with_header(begin, name, value, sealed=not _HEAD_END.search(begin))
+        return Excerpt.of(headed, end, mail.length, mail.middle)
+    return _with_header(mail, name, value)
+
+
+def _with_header(mail: bytes, name: str, value: str, sealed: bool = False) -> bytes:
     match = _FROM_LINE.match(mail)
     start = match.end() if match else 0
     head, body = _split_head(mail[start:])
@@ -121,7 +128,7 @@ def with_header(mail: bytes, name: str, value: str) -> bytes:
         _ONE_HEADER.replace(b"%s", re.escape(name.encode())), re.IGNORECASE | re.VERBOSE
     )
     header = f"{name}: {value}".encode("ascii", "replace") + line_end
-    if head and not any(map(_HEADER_LINE.match, head.splitlines())):
+    if sealed or (head and not any(map(_HEADER_LINE.match, head.splitlines()))):
         header += line_end  # a text without headers begins here
     return opening + header + forged.sub(b"", head) + body
 
@@ -154,8 +161,8 @@ def fields_of(mail: bytes) -> dict[str, str]:
     match = _FROM_LINE.match(mail)
     mail = mail[match.end() :] if match else mail
     try:
-        if len(_MULTIPART.findall(mail)) > _MOST_MULTIPARTS:
-            raise ValueError("too deep")
+        if len(_MULTIPART.findall(mail)) * mail.count(b"\n") > _MOST_LOOKS:
+            raise ValueError("as many lines in as many multiparts would take minutes")
         message = message_from_bytes(mail, _Mail)
         headers = {name: value for name in _FIELDS if (value := _header(message, name))}
         text = _body(message)
@@ -166,9 +173,9 @@ def fields_of(mail: bytes) -> dict[str, str]:
     return {**headers, TEXT: "\n".join(part for part in parts if part)}
 
 
-# Python looks at each line once for each multipart that it stands in.
+# Python looks at each line once for each multipart that it stands in. So many take seconds.
 _MULTIPART = re.compile(rb"multipart/", re.IGNORECASE)
-_MOST_MULTIPARTS = 100
+_MOST_LOOKS = 20_000_000
 # Python takes time that grows with the square of a header's parameters.
 _LONGEST_STRUCTURAL_HEADER = 10_000
 

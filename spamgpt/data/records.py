@@ -7,7 +7,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from tempfile import SpooledTemporaryFile
-from typing import IO, Self
+from typing import IO, Literal, Self
+
+# What becomes of a message beyond the limit: judged by its beginning and its end, or an error.
+Oversized = Literal["cut", "error"]
 
 # A longer line is read in pieces of so many bytes.
 _PIECE = 1 << 16
@@ -85,7 +88,7 @@ class Record:
         """Adds a piece; a limit leaves out whole pieces, so that lines of base64 stay whole."""
         size = len(piece)
         self.length += size
-        if self.limit is None or not self._end and 2 * (self._begin_size + size) <= self.limit:
+        if self.limit is None or (not self._end and 2 * (self._begin_size + size) <= self.limit):
             self._begin.append(piece)
             self._begin_size += size
             return

@@ -14,7 +14,7 @@ from pathlib import PurePath
 
 from spamgpt.data.encodings import guessed_encoding
 from spamgpt.data.records import Excerpt, Record, pieces
-from spamgpt.errors import BadDataError
+from spamgpt.errors import BadDataError, SpamgptError
 
 LINES, TSV, CSV, JSONL = "lines", "tsv", "csv", "jsonl"
 TEXT, LABEL = "text", "label"
@@ -51,7 +51,7 @@ class Row:
     end: bytes = b"\n"
     header: bytes | None = None
     values: Mapping[str, object] = field(default_factory=dict)
-    error: BadDataError | None = None
+    error: SpamgptError | None = None
 
 
 def format_of(name: str) -> str:
@@ -163,10 +163,6 @@ class _Source:
 def _without_mark(raw: bytes) -> bytes:
     """A first line without the byte order mark of UTF-8."""
     return raw if isinstance(raw, Excerpt) else raw.removeprefix(b"\xef\xbb\xbf")
-
-
-def bad_row(self, line: int, reason: str) -> BadDataError:
-        return bad_row(self.name, line, reason)
 
 
 def bad_row(source: str, line: int, reason: str) -> BadDataError:
@@ -333,7 +329,9 @@ _REASONS = {
 
 def _reason(error: csv.Error) -> str:
     said = str(error)
-    return next((ours for theirs, ours in _REASONS.items() if theirs in said), f"is not CSV ({said})")
+    return next(
+        (ours for theirs, ours in _REASONS.items() if theirs in said), f"is not CSV ({said})"
+    )
 
 
 def _read_jsonl(source: _Source) -> Iterator[Row]:
