@@ -17,7 +17,7 @@ _UNSAFE = re.compile(
 
 
 def printable(text: str) -> str:
-    r"""The text with what could steer a terminal or is not to be seen spelled out, as in `\u001b`."""
+    r"""The text with what could steer a terminal or is unseen spelled out, as in `\u001b`."""
     return _UNSAFE.sub(_spelled_out, text)
 
 

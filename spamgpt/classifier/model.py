@@ -294,7 +294,8 @@ class SpamClassifier:
         """The probability of each label for each message, in the order of `labels`.
 
         A message longer than the context is read in windows that overlap by half
-        (`ClassifierConfig.combine`), of which at most MOST_WINDOWS are read. Raises TypeError for one string.
+        (`ClassifierConfig.combine`), of which at most MOST_WINDOWS are read. Raises TypeError for
+        one string.
         """
         if isinstance(texts, str):
             raise TypeError("texts is one string; give a list of messages")

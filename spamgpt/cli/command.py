@@ -1,4 +1,4 @@
-"""What every command has besides its options: how errors of usage end, help that fits the screen."""
+"""What every command has besides its options: how errors of usage end, help as wide as fits."""
 
 import shutil
 from collections.abc import Sequence

@@ -68,9 +68,10 @@ def _transcoded(
             # Its lines; the last one has no line end if the chunk has none there.
             yield from io.BytesIO(decoder.decode(chunk).encode("utf-8", "replace"))
         yield decoder.decode(b"", True).encode("utf-8", "replace")
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:  # also where UTF-16 needs a byte order mark and has none
+        reason = getattr(error, "reason", error)
         raise BadDataError(
-            f"{source} is not {encoding} ({error.reason}).", "Name another `encoding`."
+            f"{source} is not {encoding} ({reason}).", "Name another `encoding`."
         ) from error
 
 

@@ -43,8 +43,9 @@ class Message:
 class Limits:
     """What is done with messages that are too long or cannot be read.
 
-    A message beyond `message_size` bytes (None: no limit) is `oversized`. With `whole` its middle is
-    kept on the disk, to be passed on. Unless `strict`, what cannot be read is a row with an error.
+    A message beyond `message_size` bytes (None: no limit) is `oversized`. With `whole` its middle
+    is kept on the disk, to be passed on. Unless `strict`, what cannot be read is a row with an
+    error.
     """
 
     message_size: int | None = None

@@ -28,7 +28,7 @@ class Excerpt(bytes):
 
     begin: int
     length: int
-    middle: IO[bytes] | None
+    middle: IO[bytes] | None = None
 
     @classmethod
     def of(cls, begin: bytes, end: bytes, length: int, middle: IO[bytes] | None = None) -> Self:
@@ -36,6 +36,10 @@ class Excerpt(bytes):
         excerpt = cls(begin + end)
         excerpt.begin, excerpt.length, excerpt.middle = len(begin), length, middle
         return excerpt
+
+    def __del__(self) -> None:
+        if self.middle is not None:
+            self.middle.close()
 
     @property
     def parts(self) -> tuple[bytes, bytes]:

@@ -320,7 +320,7 @@ class _CsvLines:
 _TOO_LONG = "a quote is not closed, or the record is too long"
 # What the csv module says, for people who read no Python.
 _REASONS = {
-    "new-line character seen in unquoted field": "is not CSV (a lone carriage return stands outside quotes)",
+    "new-line character seen in unquoted field": "is not CSV (a lone carriage return)",
     "unexpected end of data": "is not CSV (a quote is not closed)",
     "field larger than field limit": f"is not CSV ({_TOO_LONG})",
     "expected after": "is not CSV (a quote within a quoted field is not doubled)",
@@ -329,9 +329,8 @@ _REASONS = {
 
 def _reason(error: csv.Error) -> str:
     said = str(error)
-    return next(
-        (ours for theirs, ours in _REASONS.items() if theirs in said), f"is not CSV ({said})"
-    )
+    known = (ours for theirs, ours in _REASONS.items() if theirs in said)
+    return next(known, f"is not CSV ({said})")
 
 
 def _read_jsonl(source: _Source) -> Iterator[Row]:

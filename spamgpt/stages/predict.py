@@ -209,7 +209,7 @@ def run(
                         if found.errors <= MOST_ERRORS_TOLD:
                             reporter.warn(answer.error.message)
                         if found.errors == 1:
-                            reporter.note(answer.error.hint)
+                            reporter.note(f" hint: {answer.error.hint}")
                 if settings.on_error == "skip":
                     batch = [answer for answer in batch if isinstance(answer, Answer)]
                 yield batch

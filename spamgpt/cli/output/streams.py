@@ -28,9 +28,9 @@ def safe_streams() -> Iterator[None]:
 class _BestEffort(io.FileIO):
     """A file that takes everything and loses what cannot be written."""
 
-    def write(self, data: Any, /) -> int | None:
+    def write(self, data: Any, /) -> int:
         try:
-            return super().write(data)
+            return super().write(data) or 0
         except OSError:
             return len(memoryview(data).cast("B"))
 
@@ -68,7 +68,7 @@ _UNREAD: list[object] = []
 
 
 def give_up_stdout() -> None:
-    """Lets what still waits to be written vanish: Python would try once more at exit and complain."""
+    """Lets what still waits to be written vanish, which Python would try once more at exit."""
     with suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
