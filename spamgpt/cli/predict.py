@@ -267,7 +267,7 @@ def _tell(
         )
     if summary.cut:
         reporter.note(
-            f"Messages of more than {settings.max_message_size / MIB:g} MiB, judged by their "
+            f"Messages of more than {round(settings.max_message_size / MIB, 2):g} MiB, judged by their "
             f"beginning and end: {summary.cut:,}."
         )
     if summary.undecoded:

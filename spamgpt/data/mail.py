@@ -108,7 +108,7 @@ def with_header(mail: bytes, name: str, value: str) -> bytes:
     """
     if isinstance(mail, Excerpt):
         begin, end = mail.parts
-        headed = _with_header(begin, name, value, sealed=not _HEAD_END.search(begin))
+        headed = _with_header(begin, name, value, sealed=not _split_head(begin)[1])
         return Excerpt.of(headed, end, mail.length, mail.middle)
     return _with_header(mail, name, value)
 
