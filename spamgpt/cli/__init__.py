@@ -109,6 +109,8 @@ class _Group(TyperGroup):
             formatter.write_dl(
                 [
                     ("--version", "Show the version."),
+                    ("--install-completion", "Let the shell complete commands and options."),
+                    ("--show-completion", "Show what that would add to the shell."),
                     ("-h, --help", "Show this help; for a command: spamgpt COMMAND --help."),
                 ]
             )
@@ -121,7 +123,6 @@ app = typer.Typer(
     name="spamgpt",
     cls=_Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings=_SETTINGS,

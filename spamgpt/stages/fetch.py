@@ -29,7 +29,8 @@ class FetchSettings:
 
     Several data sets are joined; the column `source` keeps their names. `labelled` are paths of
     messages, each with the label of all that is there, such as `("spam", "junk.mbox")`; together
-    they are one more data set.
+    they are one more data set. `encoding` is that of data files (None: UTF-8, or what a byte order
+    mark says).
 
     None takes the preferred ones or, where these cannot be reached, the bundled ones; with
     `offline` the bundled ones at once. If only one of the two is named and the workspace has the
@@ -43,6 +44,7 @@ class FetchSettings:
     seed: int = 123
     offline: bool = False
     labelled: Sequence[tuple[str, str]] = ()
+    encoding: str | None = None
 
     @property
     def datasets(self) -> Sequence[str]:
@@ -117,7 +119,7 @@ def _fetch_dataset(
 
     with tempfile.TemporaryDirectory(prefix="spamgpt-") as downloads:
         found, substitution = _obtain_datasets(settings, Path(downloads), reporter, network)
-        messages = _read(found)
+        messages = _read(found, settings.encoding)
         sources = [*settings.datasets, *(f"{label}={path}" for label, path in settings.labelled)]
         if not sources:
             sources = [substitution.used if substitution else _dataset_source(settings)]
@@ -171,7 +173,7 @@ def _obtain_datasets(
     return found, None
 
 
-def _read(found: "Mapping[str, FetchedDataset]") -> "pd.DataFrame":
+def _read(found: "Mapping[str, FetchedDataset]", encoding: str | None) -> "pd.DataFrame":
     """The messages of all data sets. Raises BadDataError."""
     from spamgpt.data.labels import require_labels, require_two_labels
     from spamgpt.data.rows import LABEL
@@ -179,7 +181,7 @@ def _read(found: "Mapping[str, FetchedDataset]") -> "pd.DataFrame":
 
     tables = {}
     for name, each in found.items():
-        tables[name] = read_labelled_file(each.file, source=each.origin)
+        tables[name] = read_labelled_file(each.file, each.origin, encoding)
         if LABEL in tables[name]:
             require_labels(tables[name], LABEL, each.origin)
     messages = join_tables(tables) if len(tables) > 1 else next(iter(tables.values()))

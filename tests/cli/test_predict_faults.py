@@ -185,3 +185,13 @@ def test_help_is_no_wider_than_the_terminal(spamgpt, monkeypatch, command):
         size = os.terminal_size((columns, 9))
         monkeypatch.setattr(shutil, "get_terminal_size", lambda *_, size=size: size)
         assert max(map(len, spamgpt(*command, "--help").out.splitlines())) <= columns
+
+
+def test_the_shell_completes_commands_and_choices(spamgpt, monkeypatch):
+    monkeypatch.setenv("_SPAMGPT_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "spamgpt pred")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert spamgpt().out.split() == ["predict"]
+    monkeypatch.setenv("COMP_WORDS", "spamgpt predict --on-error s")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    assert spamgpt().out.split() == ["skip"]

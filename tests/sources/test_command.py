@@ -357,3 +357,16 @@ def test_the_installed_command_uses_the_mirrors_it_is_told(
     assert fetched["model"]["artifact"] == "models/me--tiny/v1"
     (cached,) = (tmp_path / "hf").rglob("model.safetensors")
     assert (tmp_path / "ws/models/me--tiny/v1/model.safetensors").samefile(cached)
+
+
+def test_the_encoding_of_a_data_file_is_guessed_in_the_error_and_can_be_named(
+    fetch, workspace, tmp_path
+):
+    file = tmp_path / "a.csv"
+    file.write_bytes("label,text\nham,see you at the café\nspam,WIN a prize\n".encode("cp1252"))
+    status, err = fetch("--dataset", file, "--model", "mini")
+    assert status == 4
+    assert "--encoding cp1252" in err[-1]
+    assert fetch("--dataset", file, "--model", "mini", "--encoding", "cp1252") == (0, [])
+    messages = workspace.newest("datasets").file("messages.csv").read_text(encoding="utf-8")
+    assert "café" in messages
