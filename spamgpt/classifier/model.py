@@ -53,10 +53,14 @@ def load_model(artifact: Artifact) -> tuple[GPT2, Tokenizer]:
 
 @dataclass(frozen=True)
 class Predictions:
-    """(messages, labels) probabilities, and in how many windows each message was read."""
+    """(messages, labels) probabilities, and in how many windows each message was read.
+
+    `windows_left_out` is how many more windows some long messages have, which are not read.
+    """
 
     probabilities: npt.NDArray[np.float64]
     windows: list[int]
+    windows_left_out: list[int]
 
 
 class SpamClassifier:
@@ -290,19 +294,24 @@ class SpamClassifier:
         """The probability of each label for each message, in the order of `labels`.
 
         A message longer than the context is read in windows that overlap by half
-        (`ClassifierConfig.combine`). Raises TypeError for one string.
+        (`ClassifierConfig.combine`), of which at most MOST_WINDOWS are read. Raises TypeError for
+        one string.
         """
         if isinstance(texts, str):
             raise TypeError("texts is one string; give a list of messages")
         if not texts:
-            return Predictions(np.empty((0, len(self.labels))), [])
+            return Predictions(np.empty((0, len(self.labels))), [], [])
         # The same text is computed once.
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         cut = tokenize_in_windows(list(places), self.tokenizer, self.context)
         of_windows = self.window_probabilities(cut.messages, reporter)
         probabilities = self.config.combine(of_windows, cut.offsets)
         wanted, counts = [places[text] for text in texts], cut.counts
-        return Predictions(probabilities[wanted], [counts[place] for place in wanted])
+        return Predictions(
+            probabilities[wanted],
+            [counts[place] for place in wanted],
+            [cut.left_out[place] for place in wanted],
+        )
 
     def window_probabilities(
         self, windows: TokenizedMessages, reporter: Reporter = SILENT

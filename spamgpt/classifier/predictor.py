@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from spamgpt.classifier.explanation import Span
-    from spamgpt.classifier.model import SpamClassifier
+    from spamgpt.classifier.model import Predictions, SpamClassifier
 
 # The third answer, where one is asked for.
 UNSURE = "unsure"
@@ -26,7 +26,8 @@ class Prediction:
     """One answer: the text, the label it gets, and the probability of every label.
 
     `probability` is that of the label given; of the positive label, if that is UNSURE. `windows` is
-    in how many overlapping pieces a long text was read; 1 for most. `explanation`, where asked for,
+    in how many overlapping pieces a long text was read; 1 for most. A very long text has more of
+    them, `windows_left_out`, that were not read. `explanation`, where asked for,
     tells what each part of the text adds to the answer (of UNSURE: to the positive label).
     """
 
@@ -36,6 +37,7 @@ class Prediction:
     probability: float
     windows: int
     explanation: "list[Span] | None" = None
+    windows_left_out: int = 0
 
 
 class Predictor:
@@ -62,7 +64,7 @@ class Predictor:
         self.threshold = classifier.config.threshold if threshold is None else threshold
         self.unsure = unsure
         self.explain = explain
-        self._recent: dict[bytes, tuple[list[float], int]] = {}
+        self._recent: dict[bytes, tuple[list[float], int, int]] = {}
 
     @property
     def labels(self) -> list[str]:
@@ -80,17 +82,24 @@ class Predictor:
             raise TypeError("texts is one string; give a list of messages")
         if not texts:
             return []
-        probabilities, windows = self._probabilities(texts)
+        found = self._scored(texts)
         return [
             self._prediction(*answered)
             for answered in zip(
-                texts, self._decide(probabilities), probabilities.tolist(), windows, strict=True
+                texts,
+                self._decide(found.probabilities),
+                found.probabilities.tolist(),
+                found.windows,
+                found.windows_left_out,
+                strict=True,
             )
         ]
 
-    def _probabilities(self, texts: Sequence[str]) -> "tuple[npt.NDArray[np.float64], list[int]]":
-        """(texts, labels), and in how many windows each was read; only new texts are computed."""
+    def _scored(self, texts: Sequence[str]) -> "Predictions":
+        """The probabilities and windows of each text; only new texts are computed."""
         import numpy as np
+
+        from spamgpt.classifier.model import Predictions
 
         keys = [
             blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
@@ -98,13 +107,13 @@ class Predictor:
         ]
         new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._recent}
         found = self.classifier.predictions(list(new.values()))
-        self._recent.update(
-            zip(new, zip(found.probabilities.tolist(), found.windows, strict=True), strict=True)
-        )
+        rows = zip(found.probabilities.tolist(), found.windows, found.windows_left_out, strict=True)
+        self._recent.update(zip(new, rows, strict=True))
         known = [self._recent[key] for key in keys]
         for key in list(islice(self._recent, max(0, len(self._recent) - MOST_REMEMBERED))):
             del self._recent[key]
-        return np.array([probabilities for probabilities, _ in known]), [w for _, w in known]
+        probabilities, windows, left_out = zip(*known, strict=True)
+        return Predictions(np.array(probabilities), list(windows), list(left_out))
 
     def _decide(self, probabilities: "npt.NDArray[np.float64]") -> list[str]:
         config = self.classifier.config
@@ -121,7 +130,12 @@ class Predictor:
         ]
 
     def _prediction(
-        self, text: str, label: str, probabilities: list[float], windows: int
+        self,
+        text: str,
+        label: str,
+        probabilities: list[float],
+        windows: int,
+        windows_left_out: int,
     ) -> Prediction:
         of_label = dict(zip(self.classifier.labels, probabilities, strict=True))
         # What UNSURE is told with.
@@ -133,6 +147,7 @@ class Predictor:
             of_label[told],
             windows,
             self.classifier.explain(text, told) if self.explain else None,
+            windows_left_out,
         )
 
 

@@ -5,7 +5,6 @@ A command's file is imported when the command is called: the others cost nothing
 
 import importlib
 import keyword
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from types import ModuleType
@@ -14,7 +13,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from spamgpt.cli.command import NO_ANSWER, Command, fit_help
+from spamgpt.cli.output.streams import give_up_stdout, safe_streams
 from spamgpt.cli.output.wording import speak_of
+from spamgpt.errors import as_user_error
 from spamgpt.version import __version__
 
 # Each command's file and what it does, in the order in which one meets them.
@@ -55,7 +57,7 @@ class _Commands(Mapping[str, Any]):
         )
         app.command(
             name,
-            cls=getattr(module, "Command", None),
+            cls=Command,
             help=_paragraphs(command.__doc__),
             context_settings=_SETTINGS,
         )(command)
@@ -82,6 +84,10 @@ class _Group(TyperGroup):
             speak_of(command.params)
         return name, command, rest
 
+    def get_help(self, ctx: Any) -> str:
+        """The help, no wider than the terminal."""
+        return fit_help(super().get_help, ctx)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Written plainly: what draws boxes takes longer to import than all the rest."""
         formatter.write_usage(ctx.command_path, "COMMAND [OPTIONS] [ARGUMENTS]")
@@ -103,17 +109,20 @@ class _Group(TyperGroup):
             formatter.write_dl(
                 [
                     ("--version", "Show the version."),
+                    ("--install-completion", "Let the shell complete commands and options."),
+                    ("--show-completion", "Show what that would add to the shell."),
                     ("-h, --help", "Show this help; for a command: spamgpt COMMAND --help."),
                 ]
             )
 
 
+# The status of a command that Ctrl-C ended.
+INTERRUPTED = 130
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="spamgpt",
     cls=_Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings=_SETTINGS,
@@ -143,28 +152,19 @@ def _paragraphs(docstring: str | None) -> str:
 
 def main() -> None:
     """Runs the command line; ends with SystemExit."""
-    _open_closed_streams()
-    app(prog_name="spamgpt")
-
-
-def _open_closed_streams() -> None:
-    """Lets what is written to a closed standard stream vanish, instead of hitting another file.
-
-    Standard input stays None, so that a command can tell that there is nothing to read.
-    """
-    for number, mode in ((0, "r"), (1, "w"), (2, "w")):
+    with safe_streams():
         try:
-            os.fstat(number)
-        except OSError:
-            # The lowest free number is taken, which is this one.
-            stream = open(os.devnull, mode)  # noqa: SIM115, PTH123
-            if number == 1:
-                sys.stdout = stream
-            elif number == 2:
-                sys.stderr = stream
-            else:
-                _UNREAD.append(stream)
-
-
-# Keeps the place of a closed standard input from being taken by another file.
-_UNREAD: list[object] = []
+            try:
+                app(prog_name="spamgpt")
+            finally:
+                sys.stdout.flush()
+        # Outside of a command, such as of --help or a damaged installation: commands have their
+        # own (`reports_errors`).
+        except Exception as error:
+            give_up_stdout()
+            status = as_user_error(error).exit_status
+            print(f"error: {as_user_error(error).message}", file=sys.stderr)
+            sys.exit(NO_ANSWER if "--exit-code" in sys.argv else status)
+        except KeyboardInterrupt:
+            give_up_stdout()
+            sys.exit(INTERRUPTED)

@@ -48,6 +48,15 @@ LabelledOption = Annotated[
         show_default=False,
     ),
 ]
+EncodingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        metavar="NAME",
+        help="Encoding of a data file, such as utf-16 or cp1252.",
+        show_default="utf-8, or what a byte order mark says",
+    ),
+]
 
 
 def labelled_from(

@@ -2,6 +2,7 @@
 
 from spamgpt.cli.dataset_options import (
     DatasetOption,
+    EncodingOption,
     HamOption,
     LabelledOption,
     SpamOption,
@@ -30,6 +31,7 @@ def command(
     spam: SpamOption = None,
     ham: HamOption = None,
     labelled: LabelledOption = None,
+    encoding: EncodingOption = FetchSettings.encoding,
     model: ModelOption = None,
     weights: WeightsOption = FetchSettings.weights,
     seed: SeedOption = FetchSettings.seed,

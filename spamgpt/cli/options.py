@@ -1,7 +1,6 @@
 """The options that commands share, and what happens to the errors of all of them."""
 
 import functools
-import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 import typer
 
 from spamgpt.addresses import without_secrets
+from spamgpt.cli.command import NO_ANSWER
+from spamgpt.cli.output.streams import give_up_stdout, print_error_object
 from spamgpt.device import Device, Precision, TrainingPrecision
-from spamgpt.errors import as_user_error
+from spamgpt.errors import SpamgptError, as_user_error
 from spamgpt.evaluation.goals import ThresholdGoal
 from spamgpt.gpt2.pooling import AttentionPattern, Pooling
 from spamgpt.stages.evaluate import Split
@@ -313,15 +314,12 @@ def settings_from(kind: type[Settings], options: Mapping[str, Any], **instead: o
     return kind(**{name: values[name] for name in names})
 
 
-# The status of a command whose other ones (0, 1, 2) are answers.
-NO_ANSWER = 3
-
-
 def reports_errors(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
     """Lets a command end as users expect: a line and a hint for an error, its exit status.
 
-    A closed pipe (`| head`) is no error; Ctrl-C ends with 130 (typer sees to that). Where
-    --exit-code makes the status an answer, everything that is none has the status 3.
+    With --json the error is an object on standard output, too. A closed pipe (`| head`) is no
+    error; Ctrl-C ends with 130 (typer sees to that). Where --exit-code makes the status an answer,
+    everything that is none has the status 3.
     """
 
     @functools.wraps(command)
@@ -332,30 +330,32 @@ def reports_errors(command: Callable[Parameters, None]) -> Callable[Parameters, 
         except typer.Exit:
             raise
         except BrokenPipeError:
-            # Python would try to flush once more at exit and complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            give_up_stdout()
             if kwargs.get("exit_code"):
                 raise typer.Exit(NO_ANSWER) from None
         except Exception as error:
             if kwargs.get("debug"):
                 print(without_secrets(traceback.format_exc()), end="", file=sys.stderr)
-            status = _show_error(error)
-            raise typer.Exit(NO_ANSWER if kwargs.get("exit_code") else status) from error
+            status = NO_ANSWER if kwargs.get("exit_code") else as_user_error(error).exit_status
+            _show_error(as_user_error(error), status, bool(kwargs.get("json")))
+            raise typer.Exit(status) from error
 
     return wrapped
 
 
-def _show_error(error: Exception) -> int:
+def _show_error(error: SpamgptError, status: int, json: bool) -> None:
     from spamgpt.cli.output.screen import stderr_console
     from spamgpt.cli.output.wording import in_options
     from spamgpt.printable import printable
 
-    shown = as_user_error(error)
+    message, hint = (printable(in_options(text)) for text in (error.message, error.hint))
     console = stderr_console()
-    for name, style, text in (
-        ("error:", "bold red", shown.message),
-        (" hint:", "bold", shown.hint),
-    ):
+    for name, style, text in (("error:", "bold red", message), (" hint:", "bold", hint)):
         console.print(name, style=style, end=" ")
-        console.print(printable(in_options(text)), markup=False, highlight=False, soft_wrap=True)
-    return shown.exit_status
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    if json:
+        print_error_object(message, hint, status)
+    try:
+        sys.stdout.flush()
+    except OSError:  # what cannot be written is the error that was shown
+        give_up_stdout()

@@ -4,15 +4,13 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from spamgpt.classifier.predictor import UNSURE
 from spamgpt.cli.options import (
     DEFAULT_WORKSPACE,
-    NO_ANSWER,
     DebugOption,
     DeviceOption,
     MaxBatchTokensOption,
@@ -24,28 +22,23 @@ from spamgpt.cli.options import (
     settings_from,
 )
 from spamgpt.cli.output.answers import OutputFormat, Shape, Summary, shape_of, write_answers
+from spamgpt.data.records import Oversized
 from spamgpt.device import set_threads
-from spamgpt.errors import MissingInputError, UsageError
+from spamgpt.errors import BadDataError, MissingInputError, UsageError
 from spamgpt.reporting import Reporter
 from spamgpt.stages.classifiers import BUNDLED
-from spamgpt.stages.predict import InputFormat, PredictSettings, run
+from spamgpt.stages.predict import (
+    MAX_MESSAGE_SIZE,
+    Answers,
+    InputFormat,
+    OnError,
+    PredictSettings,
+    run,
+)
 from spamgpt.workspace import Workspace
 
 STANDARD_INPUT = "standard input"
-
-
-class Command(TyperCommand):
-    """Options that do not exist must not look like an answer where the exit status is one."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As every command, but for the exit status of an error."""
-        exit_code = "--exit-code" in args
-        try:
-            return super().parse_args(ctx, args)
-        except Exception as error:
-            if exit_code and hasattr(error, "exit_code") and error.exit_code:
-                error.exit_code = NO_ANSWER
-            raise
+MIB = 1024 * 1024
 
 
 @reports_errors
@@ -81,6 +74,35 @@ def command(
     text_column: Annotated[
         str, typer.Option(help="Column or field that holds the messages.")
     ] = PredictSettings.text_column,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Encoding of the input, such as utf-16 or cp1252; emails name their own.",
+            show_default="utf-8, or what a byte order mark says",
+        ),
+    ] = PredictSettings.encoding,
+    on_error: Annotated[
+        OnError,
+        typer.Option(
+            help="What a record does that cannot be read. answer: it gets the label error, and the "
+            "exit status is 4 after all others are answered; skip: it is left out; fail: it ends "
+            "the command."
+        ),
+    ] = PredictSettings.on_error,
+    max_message_size: Annotated[
+        float,
+        typer.Option(
+            min=0.01, max=1024, metavar="MIB", help="Longest message that is read as a whole."
+        ),
+    ] = MAX_MESSAGE_SIZE / MIB,
+    oversized: Annotated[
+        Oversized,
+        typer.Option(
+            help="What a longer message does. cut: it is judged by its beginning and its end; "
+            "error: it cannot be read (--on-error)."
+        ),
+    ] = PredictSettings.oversized,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -112,6 +134,13 @@ def command(
             "--add-header",
             help="Pass an email or mbox through with an X-Spam-Status header added. Standard input "
             "is read as one email; for an mbox, use --input-format mbox.",
+        ),
+    ] = False,
+    escape_formulas: Annotated[
+        bool,
+        typer.Option(
+            "--escape-formulas",
+            help="In CSV and TSV, put ' before cells that a spreadsheet would take for a formula.",
         ),
     ] = False,
     watch: Annotated[
@@ -184,10 +213,16 @@ def command(
     if add_header and paths == [Path("-")] and input_format == "auto":
         input_format = "eml"
     settings = settings_from(
-        PredictSettings, locals(), whole=exit_code, untold="eml" if add_header else "lines"
+        PredictSettings,
+        locals(),
+        whole=exit_code,
+        untold="eml" if add_header else "lines",
+        on_error="fail" if exit_code else on_error,
+        max_message_size=int(max_message_size * MIB),
+        pass_on=shape in ("headed", "unchanged"),
     )
     _check_options(settings, paths, shape, format, exit_code)
-    answers = run(settings, Workspace(workspace), inputs)
+    answers = run(settings, Workspace(workspace), inputs, reporter)
     predictor = answers.predictor
     _check_labels(predictor.labels, only, exit_code, add_header)
     if answers.classifier == BUNDLED:
@@ -201,7 +236,7 @@ def command(
     try:
         # Closed, and what was answered saved, also where Ctrl-C hits between two answers.
         with closing(answers.batches):
-            write_answers(answers, shape, only, summary)
+            write_answers(answers, shape, only, summary, escape_formulas)
     except KeyboardInterrupt:
         if watch is not None or answers.saved:  # the way to end it
             reporter.note(str(summary))
@@ -209,22 +244,45 @@ def command(
     finally:
         if answers.saved:
             reporter.note(f"Saved: {answers.saved.reference}")
-    if summary.long:
-        reporter.note(
-            f"Messages of more than {predictor.classifier.context:,} tokens, read in overlapping "
-            f"windows: {summary.long:,}."
-        )
-    if summary.left_out:
-        reporter.warn(
-            f"The columns {', '.join(summary.left_out)} are left out because the first message "
-            "does not have them; --format jsonl keeps them."
-        )
+    _tell(summary, answers, settings, reporter)
     if summary.counts.total() != 1:
         reporter.note(str(summary))
     if exit_code:
         (label,) = summary.counts
         status = {predictor.positive_label: 0, UNSURE: 2}.get(label, 1)
         raise typer.Exit(status)
+    if answers.errors and on_error == "answer":
+        raise typer.Exit(BadDataError.exit_status)
+
+
+def _tell(
+    summary: Summary, answers: Answers, settings: PredictSettings, reporter: Reporter
+) -> None:
+    """Says at the end what is worth knowing of some messages."""
+    if summary.long:
+        some = f", of {summary.unread:,} of them not all" if summary.unread else ""
+        reporter.note(
+            f"Messages of more than {answers.predictor.classifier.context:,} tokens, read in "
+            f"overlapping windows{some}: {summary.long:,}."
+        )
+    if summary.cut:
+        reporter.note(
+            f"Messages of more than {round(settings.max_message_size / MIB, 2):g} MiB, judged by their "
+            f"beginning and end: {summary.cut:,}."
+        )
+    if summary.undecoded:
+        reporter.warn(
+            f"Messages that are not UTF-8: {summary.undecoded:,}. They look like "
+            f"{summary.encoding}: give --encoding {summary.encoding}."
+        )
+    if summary.left_out:
+        reporter.warn(
+            f"The columns {', '.join(summary.left_out)} are left out because the first message "
+            "does not have them; --format jsonl keeps them."
+        )
+    if answers.errors:
+        done = "skipped" if settings.on_error == "skip" else "answered with error"
+        reporter.warn(f"Records or files that could not be read, {done}: {answers.errors:,}.")
 
 
 def _found(paths: Sequence[Path], input_format: InputFormat, reporter: Reporter) -> list[Path]:
@@ -276,7 +334,8 @@ def _watched(
         raise UsageError(f"--watch cannot be combined with {other}.", "Follow one file of lines.")
     format = format_of(file) if input_format == "auto" else input_format
     packed = file.suffix == ".gz" or is_binary(file)
-    if file.is_dir() or format not in (LINES, JSONL) or packed:
+    no_file = file.exists() and not file.is_file()
+    if no_file or format not in (LINES, JSONL) or packed:
         raise UsageError(
             f"{file} cannot be followed: --watch reads lines and JSONL.", "Leave --watch out."
         )

@@ -6,6 +6,7 @@ import typer
 
 from spamgpt.cli.dataset_options import (
     DatasetOption,
+    EncodingOption,
     HamOption,
     LabelledOption,
     SpamOption,
@@ -82,6 +83,7 @@ def command(
     spam: SpamOption = None,
     ham: HamOption = None,
     labelled: LabelledOption = None,
+    encoding: EncodingOption = FetchSettings.encoding,
     model: ModelOption = None,
     weights: WeightsOption = FetchSettings.weights,
     offline: OfflineOption = FetchSettings.offline,

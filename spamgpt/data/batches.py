@@ -17,6 +17,9 @@ _ON_CPU, _ON_GPU, _ELSEWHERE = 2_048, 32_768, 4_096
 # some of them twice, in float32.
 _BYTES_PER_TOKEN_AND_WIDTH = 16 * 4
 
+# The most windows of one message that are read: half a book with the context of GPT-2.
+MOST_WINDOWS = 64
+
 
 @dataclass(frozen=True)
 class TokenizedMessages:
@@ -68,12 +71,14 @@ class Windows:
     """Messages of any length, cut into windows of at most the model's context.
 
     Message i has the windows `offsets[i]` to `offsets[i + 1]`, at least one. `starts` is the token
-    of its message that each window begins with.
+    of its message that each window begins with. `left_out` is how many more windows it would take
+    to read each message as a whole.
     """
 
     messages: TokenizedMessages
     offsets: npt.NDArray[np.int64]
     starts: list[int]
+    left_out: list[int]
 
     @property
     def counts(self) -> list[int]:
@@ -85,19 +90,26 @@ class Windows:
 def tokenize_in_windows(texts: Sequence[str], tokenizer: Tokenizer, context: int) -> Windows:
     """Tokenizes messages; one longer than `context` tokens becomes windows that overlap by half.
 
-    All windows of a long message are full: the last one ends where the message ends.
+    All windows of a long message are full: the last one ends where the message ends. Of one that
+    has more than MOST_WINDOWS as many are read, spread evenly, the first and the last among them:
+    no message takes as long as it is.
     """
     windows: list[list[int]] = []
     starts: list[int] = []
+    left_out: list[int] = []
     offsets = [0]
     for ids in tokenizer.encode(texts):
         last = max(0, len(ids) - context)
         places = [*range(0, last, max(1, context // 2)), last]
+        left_out.append(max(0, len(places) - MOST_WINDOWS))
+        if left_out[-1]:
+            spread = np.linspace(0, len(places) - 1, MOST_WINDOWS).round().astype(int)
+            places = [places[place] for place in spread]
         windows += [ids[place : place + context] for place in places]
         starts += places
         offsets.append(len(starts))
     messages = TokenizedMessages(windows, [False] * len(windows))
-    return Windows(messages, np.array(offsets), starts)
+    return Windows(messages, np.array(offsets), starts, left_out)
 
 
 def tokens_per_batch(device: torch.device, n_embd: int = 768) -> int:

@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 
 from spamgpt.data import binary, rows
 from spamgpt.data.mail import EML, MBOX
+from spamgpt.data.records import pieces
 from spamgpt.errors import BadDataError, MissingInputError
 
 _SUFFIXES = {".eml": EML, ".mbox": MBOX, ".mbx": MBOX}
@@ -20,6 +21,8 @@ _LINES_SUFFIX = ".txt"
 
 # Seconds between two looks at a file that is followed.
 _LOOK_EVERY = 0.2
+# What is read of it at once, and the most of a line that has no end yet.
+_LONGEST_PART = 1 << 16
 
 
 def plain_name(path: Path) -> str:
@@ -111,6 +114,7 @@ def _tells_a_format(path: Path) -> bool:
 def lines_of(path: Path, source: str | None = None) -> Generator[bytes]:
     """The lines of a file, plain or `.gz`, which is open while they are read.
 
+    A long line comes in pieces, of which the last one has the line end (`records.pieces`).
     Parquet and Excel files come as JSON lines. Raises BadDataError for a file that is damaged or
     cut short, MissingInputError where a library is missing; `source` is the name used there, by
     default the path.
@@ -121,7 +125,7 @@ def lines_of(path: Path, source: str | None = None) -> Generator[bytes]:
         return
     with _opened(path) as stream:
         try:
-            yield from stream
+            yield from pieces(stream)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise BadDataError(
                 f"{source} cannot be unpacked: {error}",
@@ -143,15 +147,16 @@ def _opened(path: Path) -> BinaryIO:
 def follow(path: Path, look_every: float = _LOOK_EVERY) -> Iterator[bytes]:
     """The lines that are added to a file from now on, without end, as `tail -F -n 0` gives them.
 
-    A line comes when its end has been written. A file that is replaced under its name, as by
-    rotation, is read to its end, and its successor from the beginning; so is one that was cut
-    (copied and emptied) or that is not there yet.
+    A line comes when its end has been written, but a long one in pieces. A file that is replaced
+    under its name, as by rotation, is read to its end, and its successor from the beginning; so is
+    one that was cut (copied and emptied) or that is not there yet. While it cannot be opened, or a
+    folder has its name, it is waited for.
     """
     from_end = path.exists()
     while True:
         try:
             stream = path.open("rb", buffering=0)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
             time.sleep(look_every)
             continue
         with stream:
@@ -163,25 +168,30 @@ def follow(path: Path, look_every: float = _LOOK_EVERY) -> Iterator[bytes]:
 
 def _lines_until_replaced(path: Path, stream: BinaryIO, look_every: float) -> Iterator[bytes]:
     rest = b""
-    replaced = False
+    in_pieces = replaced = False  # whether a part of the line has been given already
     while True:
-        while part := stream.read(1 << 16):
+        while part := stream.read(_LONGEST_PART):
             *lines, rest = (rest + part).split(b"\n")
-            yield from (line + b"\n" for line in lines)
-        if replaced:
-            if rest:
+            for line in lines:
+                in_pieces = False
+                yield line + b"\n"
+            if len(rest) >= _LONGEST_PART:
+                in_pieces = True
                 yield rest
-            return
+                rest = b""
         status = os.fstat(stream.fileno())
-        if status.st_size < stream.tell():
+        cut = status.st_size < stream.tell()
+        if replaced or cut:
+            if rest or in_pieces:
+                yield rest + b"\n"  # what comes next is another line
+            if replaced:
+                return
             stream.seek(0)
-            if rest:
-                yield rest
-            rest = b""
+            rest, in_pieces = b"", False
             continue
         try:
             replaced = not os.path.samestat(status, path.stat())
-        except FileNotFoundError:
+        except OSError:
             # Moved away; until its successor is there, the old one may still be written to.
             replaced = False
         if not replaced:

@@ -3,14 +3,18 @@
 Nothing here fails on a mail, however broken it is: what cannot be parsed is read as plain text.
 """
 
+import base64
+import binascii
 import html
+import quopri
 import re
 from collections.abc import Iterable, Iterator
 from email import message_from_bytes
-from email.header import decode_header
 from email.message import Message
 from html.parser import HTMLParser
+from typing import Any
 
+from spamgpt.data.records import Excerpt, Record, pieces
 from spamgpt.data.rows import TEXT, Row
 
 EML, MBOX = "eml", "mbox"
@@ -20,35 +24,48 @@ MAIL_FORMATS = (EML, MBOX)
 _FIELDS = ("from", "date", "subject", "message-id")
 
 
-def read_mails(lines: Iterable[bytes], format: str, source: str) -> Iterator[Row]:
+def read_mails(
+    lines: Iterable[bytes], format: str, source: str, record: Record | None = None
+) -> Iterator[Row]:
     """Yields the one mail of a stream (`eml`) or each mail of an mbox (`mbox`).
 
     The field `text` is what a reader sees; `file` is the source, the others are headers. `raw` is
     the mail byte for byte, in an mbox with its From line and the empty line after it: all of them
-    after each other are the stream again.
+    after each other are the stream again. Of a mail beyond the limit of `record` the beginning and
+    the end are read.
     """
-    mails = split_mbox(lines) if format == MBOX else iter([(1, b"".join(lines))])
+    record = record or Record()
+    mails = split_mbox(lines, record) if format == MBOX else _one_mail(lines, record)
     for line, raw in mails:
         yield Row(line, raw, {"file": source, **fields_of(raw)}, end=b"")
 
 
-def split_mbox(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+def _one_mail(lines: Iterable[bytes], record: Record) -> Iterator[tuple[int, bytes]]:
+    for piece in pieces(lines, record.limit):
+        record.add(piece)
+    yield 1, record.take()
+
+
+def split_mbox(lines: Iterable[bytes], record: Record | None = None) -> Iterator[tuple[int, bytes]]:
     """The mails of an mbox and the lines they begin at, reading no further than each mail's end.
 
     A mail begins at every line that starts with `From `, as for Python's mailbox.mbox and as
     programs that write an mbox expect, which put `>` before such a line of a text. What stands
     before the first of them is a mail, too, unless it is blank; then it belongs to the first.
     """
-    mail: list[bytes] = []
-    begin, blank = 1, True
-    for number, line in enumerate(lines, start=1):
-        if line.startswith(b"From ") and not blank:
-            yield begin, b"".join(mail)
-            mail, begin = [], number
-        mail.append(line)
-        blank = blank and not line.strip()
+    record = record or Record()
+    begin = number = 1
+    blank = line_begins = True
+    for piece in pieces(lines, record.limit):
+        if line_begins and not blank and piece.startswith(b"From "):
+            yield begin, record.take()
+            begin = number
+        record.add(piece)
+        blank = blank and not piece.strip()
+        line_begins = piece.endswith(b"\n")
+        number += line_begins
     if not blank:
-        yield begin, b"".join(mail)
+        yield begin, record.take()
 
 
 _FROM_LINE = re.compile(rb"(?:\s*\n)?From [^\n]*(?:\n|\Z)")
@@ -86,8 +103,17 @@ def with_header(mail: bytes, name: str, value: str) -> bytes:
 
     Headers of that name which it came with are left out, so that none can be forged. First comes
     the new header so that no damaged line stands before it, at which readers might stop. Its line
-    end is that of the mail.
+    end is that of the mail. Where an excerpt's headers go on into what it leaves out, in which one
+    could be forged, they become a part of the text.
     """
+    if isinstance(mail, Excerpt):
+        begin, end = mail.parts
+        headed = _with_header(begin, name, value, sealed=not _split_head(begin)[1])
+        return Excerpt.of(headed, end, mail.length, mail.middle)
+    return _with_header(mail, name, value)
+
+
+def _with_header(mail: bytes, name: str, value: str, sealed: bool = False) -> bytes:
     match = _FROM_LINE.match(mail)
     start = match.end() if match else 0
     head, body = _split_head(mail[start:])
@@ -102,7 +128,7 @@ def with_header(mail: bytes, name: str, value: str) -> bytes:
         _ONE_HEADER.replace(b"%s", re.escape(name.encode())), re.IGNORECASE | re.VERBOSE
     )
     header = f"{name}: {value}".encode("ascii", "replace") + line_end
-    if head and not any(map(_HEADER_LINE.match, head.splitlines())):
+    if sealed or (head and not any(map(_HEADER_LINE.match, head.splitlines()))):
         header += line_end  # a text without headers begins here
     return opening + header + forged.sub(b"", head) + body
 
@@ -135,7 +161,9 @@ def fields_of(mail: bytes) -> dict[str, str]:
     match = _FROM_LINE.match(mail)
     mail = mail[match.end() :] if match else mail
     try:
-        message = message_from_bytes(mail)
+        if len(_MULTIPART.findall(mail)) * mail.count(b"\n") > _MOST_LOOKS:
+            raise ValueError("as many lines in as many multiparts would take minutes")
+        message = message_from_bytes(mail, _Mail)
         headers = {name: value for name in _FIELDS if (value := _header(message, name))}
         text = _body(message)
     # Python's email package has raised nearly everything on broken mails, RecursionError included.
@@ -145,26 +173,76 @@ def fields_of(mail: bytes) -> dict[str, str]:
     return {**headers, TEXT: "\n".join(part for part in parts if part)}
 
 
+# Python looks at each line once for each multipart that it stands in. So many take seconds.
+_MULTIPART = re.compile(rb"multipart/", re.IGNORECASE)
+_MOST_LOOKS = 20_000_000
+# Python takes time that grows with the square of a header's parameters.
+_LONGEST_STRUCTURAL_HEADER = 10_000
+
+
+class _Mail(Message):
+    def get(self, name: str, failobj: Any = None) -> Any:
+        """A header that says how the mail is built, such as its type; a long one is cut."""
+        value = super().get(name, failobj)
+        return value if value is failobj else str(value)[:_LONGEST_STRUCTURAL_HEADER]
+
+
 def _header(message: Message, name: str) -> str:
     """A header as people read it: encoded words and raw bytes decoded, on one line."""
     value = next((value for key, value in message.raw_items() if key.lower() == name), "")
     plain = " ".join(_decoded(str(value).encode("utf-8", "surrogateescape"), None).split())
-    if "=?" not in plain:
-        return plain
+    return " ".join(_without_encoded_words(plain).split()) if "=?" in plain else plain
+
+
+_ENCODED_WORD = re.compile(r"=\?([^?\s]+)\?([bq])\?", re.IGNORECASE)
+
+
+def _without_encoded_words(text: str) -> str:
+    """The text with its encoded words (RFC 2047) decoded, in linear time unlike `decode_header`.
+
+    Words that follow each other are one text, also where a character is cut between two of them.
+    """
+    seen: list[str] = []
+    words: list[bytes] = []  # of one charset that follow each other
+    charset = ""
+    end = 0
+
+    def join_words() -> None:
+        seen.append(_decoded(b"".join(words), charset))
+        words.clear()
+
+    while begin := _ENCODED_WORD.search(text, end):
+        close = text.find("?=", begin.end())
+        if close < 0:
+            break
+        between = text[end : begin.start()]
+        word = _decoded_word(begin[2], text[begin.end() : close])
+        of_word = begin[1].partition("*")[0]  # RFC 2231 adds the language
+        if word is None:
+            join_words()
+            seen.append(text[end : close + 2])
+        else:
+            if not words or between.strip():
+                join_words()
+                seen.append(between)
+            elif of_word != charset:
+                join_words()
+            charset = of_word
+            words.append(word)
+        end = close + 2
+    join_words()
+    return "".join([*seen, text[end:]])
+
+
+def _decoded_word(encoding: str, encoded: str) -> bytes | None:
+    """The bytes of an encoded word; None if it is damaged."""
+    data = encoded.encode("utf-8", "replace")
+    if encoding in "qQ":
+        return quopri.decodestring(data, header=True)
     try:
-        parts = decode_header(plain)
-    except ValueError:  # HeaderParseError is one
-        return plain
-    words = (
-        part
-        if isinstance(part, str)
-        # What is not encoded comes out of decode_header in an encoding of its own.
-        else part.decode("raw-unicode-escape", "replace")
-        if charset is None
-        else _decoded(part, charset)
-        for part, charset in parts
-    )
-    return " ".join("".join(words).split())
+        return base64.b64decode(data + b"=" * (-len(data) % 4))
+    except binascii.Error:
+        return None
 
 
 def _body(part: Message) -> str:

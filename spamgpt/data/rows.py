@@ -6,12 +6,15 @@ One reader serves labelled data sets and streams to classify, so that a file mea
 import csv
 import json
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import PurePath
 
-from spamgpt.errors import BadDataError
+from spamgpt.data.encodings import guessed_encoding
+from spamgpt.data.records import Excerpt, Record, pieces
+from spamgpt.errors import BadDataError, SpamgptError
 
 LINES, TSV, CSV, JSONL = "lines", "tsv", "csv", "jsonl"
 TEXT, LABEL = "text", "label"
@@ -19,8 +22,8 @@ TEXT, LABEL = "text", "label"
 SOURCE = "source"
 SPLITS = ("train", "validation", "test")
 
-# A field longer than this is a forgotten closing quote, not a message.
-_LONGEST_CSV_FIELD = 10_000_000
+# A record longer than this has a forgotten closing quote, where no limit is given.
+_LONGEST_CSV_RECORD = 10_000_000
 
 
 # The first line of a TSV file may be a header if it has words alone, one of them such a name.
@@ -38,7 +41,8 @@ class Row:
 
     `raw` has no line end; `end` is what makes it whole again. `header` is the line, without its
     end, that names the columns of a CSV or TSV file. `values` are the fields as the file has them,
-    where these are more than strings (numbers, lists and nulls of JSONL).
+    where these are more than strings (numbers, lists and nulls of JSONL). `error` says why a record
+    cannot be read; it has no fields then.
     """
 
     line: int
@@ -47,6 +51,7 @@ class Row:
     end: bytes = b"\n"
     header: bytes | None = None
     values: Mapping[str, object] = field(default_factory=dict)
+    error: SpamgptError | None = None
 
 
 def format_of(name: str) -> str:
@@ -74,6 +79,8 @@ def read_rows(
     text_column: str = TEXT,
     undecodable: str = "strict",
     lines_ahead: int = 100,
+    strict: bool = True,
+    record: Record | None = None,
 ) -> Iterator[Row]:
     """Yields the rows of a stream of lines (each with its line end, as binary files give them).
 
@@ -88,48 +95,88 @@ def read_rows(
     Blank lines of CSV and JSONL hold no message; one of `lines` holds an empty message.
     `undecodable` is the `errors` argument of `bytes.decode`. Where the first line of a TSV does not
     tell whether it is a header, up to `lines_ahead` more are read; 0 suits a stream that answers as
-    lines come. Raises BadDataError naming the source,
-    the line and the reason.
+    lines come. A line may come in pieces; of one beyond the limit of `record` the text is its
+    beginning and its end, whatever the format. Raises BadDataError naming the source, the line and
+    the reason; unless `strict` only where a table as a whole cannot be read, while a bad record is
+    a row with an error.
     """
     readers = {LINES: _read_lines, TSV: _read_tsv, CSV: _read_csv, JSONL: _read_jsonl}
-    return readers[format](_Source(lines, source, text_column, undecodable, lines_ahead))
+    record = record or Record()
+    return readers[format](
+        _Source(lines, source, text_column, undecodable, lines_ahead, strict, record)
+    )
 
 
+@dataclass
 class _Source:
     """Decoded lines with their numbers, and errors that name them."""
 
-    def __init__(
-        self,
-        lines: Iterable[bytes],
-        name: str,
-        text_column: str,
-        undecodable: str,
-        lines_ahead: int,
-    ) -> None:
-        self.lines = lines
-        self.name = name
-        self.text_column = text_column
-        self.undecodable = undecodable
-        self.lines_ahead = lines_ahead
+    lines: Iterable[bytes]
+    name: str
+    text_column: str
+    undecodable: str
+    lines_ahead: int
+    strict: bool
+    record: Record
 
     def __iter__(self) -> Iterator[tuple[int, bytes, str]]:
-        for number, line in enumerate(self.lines, start=1):
-            raw = line.removesuffix(b"\n")
+        for number, line in enumerate(self._whole_lines(), start=1):
+            raw = line
             if number == 1:
-                raw = raw.removeprefix(b"\xef\xbb\xbf")
+                raw = _without_mark(raw)
+            if isinstance(raw, Excerpt):
+                yield number, raw, raw.text()
+                continue
             try:
                 text = raw.decode("utf-8", self.undecodable)
             except UnicodeDecodeError as error:
-                raise self.bad_row(number, f"is not UTF-8 ({error.reason})") from error
+                raise not_utf_8(self.name, number, raw, error) from error
             yield number, raw, text
 
-    def bad_row(self, line: int, reason: str) -> BadDataError:
-        return bad_row(self.name, line, reason)
+    def _whole_lines(self) -> Iterator[bytes]:
+        """The lines without their ends."""
+        record = self.record
+        for piece in pieces(self.lines, record.limit):
+            if record.length:
+                record.add(piece)
+                if piece.endswith(b"\n"):
+                    yield record.take(without=b"\n")
+            elif piece.endswith(b"\n"):
+                yield piece[:-1]
+            else:
+                record.add(piece)
+        if record.length:
+            yield record.take()
+
+    def bad(self, line: int, raw: bytes, reason: str) -> Row:
+        """The row of a record that cannot be used; raises its error where that ends the reading."""
+        error = bad_row(self.name, line, reason)
+        if self.strict:
+            raise error
+        return Row(line, raw, {}, error=error)
+
+    def excerpt(self, line: int, raw: bytes, text: str) -> Row:
+        """The row of a record beyond the limit."""
+        return Row(line, raw, {self.text_column: text})
+
+
+def _without_mark(raw: bytes) -> bytes:
+    """A first line without the byte order mark of UTF-8."""
+    return raw if isinstance(raw, Excerpt) else raw.removeprefix(b"\xef\xbb\xbf")
 
 
 def bad_row(source: str, line: int, reason: str) -> BadDataError:
     """The error for a row that cannot be used."""
     return BadDataError(f"{source}, line {line}: {reason}.", "Correct or remove the row.")
+
+
+def not_utf_8(source: str, line: int, raw: bytes, error: UnicodeDecodeError) -> BadDataError:
+    """The error for bytes that cannot be decoded."""
+    guess = guessed_encoding(raw)
+    return BadDataError(
+        f"{source}, line {line}: is not UTF-8 ({error.reason}).",
+        f"It looks like {guess}: name it with `encoding={guess}`, or correct the row.",
+    )
 
 
 def _read_lines(source: _Source) -> Iterator[Row]:
@@ -155,7 +202,14 @@ def _read_tsv(source: _Source) -> Iterator[Row]:
         names = [LABEL, TEXT]
         ahead.insert(0, first)
     for number, raw, text in chain(ahead, lines):
-        fields = _named(source, number, names, text.split("\t", len(names) - 1))
+        if isinstance(raw, Excerpt):
+            yield source.excerpt(number, raw, text)
+            continue
+        cells = text.split("\t", len(names) - 1)
+        if len(cells) != len(names):
+            yield source.bad(number, raw, _wrong_number(names, cells))
+            continue
+        fields = dict(zip(names, cells, strict=True))
         yield Row(number, raw, fields, header=header if is_header else None)
 
 
@@ -180,62 +234,139 @@ def _is_label(cell: str, below: list[str]) -> bool:
 
 
 def _read_csv(source: _Source) -> Iterator[Row]:
-    taken: list[tuple[int, bytes]] = []  # the lines of the record being read
-
-    def text_lines() -> Iterator[str]:
-        for number, raw, text in source:
-            taken.append((number, raw))
-            yield text + "\n"
-
-    csv.field_size_limit(_LONGEST_CSV_FIELD)
-    reader = csv.reader(text_lines(), strict=True)
+    lines = _CsvLines(source)
+    reader = csv.reader(lines, strict=True)
     names: list[str] | None = None
     header = b""
     while True:
-        taken.clear()
+        lines.taken.clear()
+        reason = ""
         try:
             fields = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            raise source.bad_row(taken[0][0], f"is not CSV ({error})") from error
-        number = taken[0][0]
-        if not fields:
+            fields, reason = [], _reason(error)
+            reader = csv.reader(lines, strict=True)
+        number, raw, text = lines.taken[0]
+        if isinstance(raw, Excerpt):
+            yield source.excerpt(number, raw, text)
             continue
-        raw = b"\n".join(line for _, line in taken)
-        if names is None:
-            names, header = fields, raw
+        if names is not None and fields and len(fields) != len(names):
+            reason = _wrong_number(names, fields)
+        if reason:
+            # Often a stray quote made one record of many lines; all but the first may be good.
+            if source.strict or names is None or not lines.put_back_all_but_first():
+                raw = lines.raw
+            bad = source.bad(number, raw, reason)
+            if names is None and bad.error:
+                raise bad.error  # without the names of its columns no row can be read
+            yield bad
+        elif fields and names is None:
+            names, header = fields, lines.raw
             _check_names(source, number, names)
-            continue
-        yield Row(number, raw, _named(source, number, names, fields), header=header)
+        elif fields and names is not None:
+            yield Row(number, lines.raw, dict(zip(names, fields, strict=True)), header=header)
+
+
+class _CsvLines:
+    """The lines of a CSV file; those of the record being read are `taken` and can be put back."""
+
+    def __init__(self, source: _Source) -> None:
+        self.taken: list[tuple[int, bytes, str]] = []
+        self._lines = iter(source)
+        self._again: deque[tuple[int, bytes, str]] = deque()
+        self._limit = source.record.limit or _LONGEST_CSV_RECORD
+        self._read = self._put_back = self._size = 0
+        csv.field_size_limit(self._limit)
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if not self.taken:
+            self._size = 0
+        elif self._size > self._limit:
+            raise csv.Error(_TOO_LONG)
+        line = self._again.popleft() if self._again else self._next()
+        self.taken.append(line)
+        self._size += len(line[1])
+        return line[2] + "\n"
+
+    def _next(self) -> tuple[int, bytes, str]:
+        line = next(self._lines)
+        self._read += len(line[1]) + 1
+        return line
+
+    @property
+    def raw(self) -> bytes:
+        """The record being read."""
+        if len(self.taken) == 1:
+            return self.taken[0][1]
+        return b"\n".join(raw for _, raw, _ in self.taken)
+
+    def put_back_all_but_first(self) -> bool:
+        """Lets the lines after the record's first be read again, which is done or refused.
+
+        It is refused where the time would no longer grow as the input does.
+        """
+        if self._put_back > 4 * self._read + self._limit:
+            return False
+        self._put_back += self._size
+        self._again.extendleft(reversed(self.taken[1:]))
+        return True
+
+
+_TOO_LONG = "a quote is not closed, or the record is too long"
+# What the csv module says, for people who read no Python.
+_REASONS = {
+    "new-line character seen in unquoted field": "is not CSV (a lone carriage return)",
+    "unexpected end of data": "is not CSV (a quote is not closed)",
+    "field larger than field limit": f"is not CSV ({_TOO_LONG})",
+    "expected after": "is not CSV (a quote within a quoted field is not doubled)",
+}
+
+
+def _reason(error: csv.Error) -> str:
+    said = str(error)
+    known = (ours for theirs, ours in _REASONS.items() if theirs in said)
+    return next(known, f"is not CSV ({said})")
 
 
 def _read_jsonl(source: _Source) -> Iterator[Row]:
     for number, raw, text in source:
+        if isinstance(raw, Excerpt):
+            yield source.excerpt(number, raw, text)
+            continue
         if not text.strip():
             continue
         try:
             value = json.loads(text)
+            if not isinstance(value, dict):
+                yield source.bad(number, raw, "is not a JSON object")
+                continue
+            fields = {
+                name: item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
+                for name, item in value.items()
+                if item is not None
+            }
         except (ValueError, RecursionError) as error:
-            raise source.bad_row(number, f"is not JSON ({error})") from error
-        if not isinstance(value, dict):
-            raise source.bad_row(number, "is not a JSON object")
-        fields = {
-            name: item if isinstance(item, str) else json.dumps(item, ensure_ascii=False)
-            for name, item in value.items()
-            if item is not None
-        }
+            yield source.bad(number, raw, f"is not JSON ({error})")
+            continue
         yield Row(number, raw, fields, values=value)
 
 
 def _check_names(source: _Source, line: int, names: list[str]) -> None:
     if len(set(names)) < len(names):
-        raise source.bad_row(line, "names a column twice")
+        raise bad_row(source.name, line, "names a column twice")
 
 
-def _named(source: _Source, line: int, names: list[str], fields: list[str]) -> dict[str, str]:
-    if len(fields) != len(names):
-        raise source.bad_row(
-            line, f"has {len(fields)} fields, not {len(names)} ({', '.join(names)})"
-        )
-    return dict(zip(names, fields, strict=True))
+def _wrong_number(names: list[str], cells: list[str]) -> str:
+    return f"has {len(cells)} fields, not {len(names)} ({', '.join(names)})"
+
+
+def missing_field(row: Row, column: str) -> str:
+    """Why a row has no value for a column, as the reason of an error."""
+    if column in row.values:
+        return f"{column!r} is null"
+    return f"has no {column!r}" + (f", only {', '.join(row.fields)}" if row.fields else "")

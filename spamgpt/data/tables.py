@@ -7,20 +7,35 @@ from pathlib import Path
 
 import pandas as pd
 
+from spamgpt.data.encodings import in_utf8
 from spamgpt.data.files import lines_of
-from spamgpt.data.rows import CSV, LABEL, LINES, SOURCE, TEXT, TSV, bad_row, format_of, read_rows
+from spamgpt.data.rows import (
+    CSV,
+    LABEL,
+    LINES,
+    SOURCE,
+    TEXT,
+    TSV,
+    bad_row,
+    format_of,
+    missing_field,
+    read_rows,
+)
 from spamgpt.errors import BadDataError
 
 
-def read_labelled_file(path: Path, source: str | None = None) -> pd.DataFrame:
+def read_labelled_file(
+    path: Path, source: str | None = None, encoding: str | None = None
+) -> pd.DataFrame:
     """A table of strings from a CSV, TSV, JSONL, Parquet or Excel file, or the SMSSpamCollection.
 
     All columns of the file are kept, the index holds the line of each row, and what a row of JSONL
-    lacks is empty, only a label or a text must not be missing. Raises BadDataError
-    naming the file, the line and the reason; `source` is the name used there, by default the path.
+    lacks is empty, only a label or a text must not be missing. `encoding` None is UTF-8, or what a
+    byte order mark says. Raises BadDataError naming the file, the line and the reason; `source` is
+    the name used there, by default the path.
     """
     format = format_of(path.name)
-    return _read(path, TSV if format == LINES else format, source or str(path))
+    return _read(path, TSV if format == LINES else format, source or str(path), encoding)
 
 
 def require_columns(table: pd.DataFrame, source: str) -> None:
@@ -76,14 +91,15 @@ def join_tables(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return joined[[*first, *(column for column in joined if column not in first)]]
 
 
-def _read(path: Path, format: str, source: str) -> pd.DataFrame:
+def _read(path: Path, format: str, source: str, encoding: str | None = None) -> pd.DataFrame:
     records: list[dict[str, str]] = []
     line_numbers: list[int] = []
     with closing(lines_of(path, source)) as lines:
-        for row in read_rows(lines, format, source):
+        for row in read_rows(in_utf8(lines, source, encoding), format, source):
             for column in (LABEL, TEXT):
-                if records and column in records[0] and column not in row.fields:
-                    raise bad_row(source, row.line, f"has no {column!r}, as the first row has")
+                lacks = records and column in records[0] and column not in row.fields
+                if lacks or (column in row.values and column not in row.fields):
+                    raise bad_row(source, row.line, missing_field(row, column))
             surrogate = next((n for n, text in row.fields.items() if not _is_text(text)), None)
             if surrogate is not None:
                 raise bad_row(source, row.line, f"has half a surrogate pair in {surrogate!r}")

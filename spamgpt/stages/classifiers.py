@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spamgpt.device import Device, Precision
-from spamgpt.errors import MissingInputError
+from spamgpt.errors import MissingInputError, UsageError
 from spamgpt.workspace import Artifact, Workspace, version_number
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ def find_classifier(
     """
     from spamgpt.classifier.model import SpamClassifier
 
+    if named is not None and not named.strip():
+        raise UsageError(
+            "`classifier` is empty.", "Name a classifier, or leave it out for the newest one."
+        )
     chosen = device, precision, max_batch_tokens
     if named == BUNDLED or (named is None and not workspace.folders("classifiers")):
         return BUNDLED, None, SpamClassifier.bundled(*chosen)

@@ -33,7 +33,8 @@ class FetchSettings:
 
     Several data sets are joined; the column `source` keeps their names. `labelled` are paths of
     messages, each with the label of all that is there, such as `("spam", "junk.mbox")`; together
-    they are one more data set.
+    they are one more data set. `encoding` is that of data files (None: UTF-8, or what a byte order
+    mark says).
 
     None takes the preferred ones or, where these cannot be reached, the bundled ones; with
     `offline` the bundled ones at once. If only one of the two is named and the workspace has the
@@ -47,6 +48,7 @@ class FetchSettings:
     seed: int = 123
     offline: bool = False
     labelled: Sequence[tuple[str, str]] = ()
+    encoding: str | None = None
 
     @property
     def datasets(self) -> Sequence[str]:
@@ -121,7 +123,7 @@ def _fetch_dataset(
 
     with tempfile.TemporaryDirectory(prefix="spamgpt-") as downloads:
         found, substitution = _obtain_datasets(settings, Path(downloads), reporter, network)
-        messages = _read(found, reporter)
+        messages = _read(found, settings.encoding, reporter)
         sources = [*settings.datasets, *(f"{label}={path}" for label, path in settings.labelled)]
         if not sources:
             sources = [substitution.used if substitution else _dataset_source(settings)]
@@ -175,7 +177,9 @@ def _obtain_datasets(
     return found, None
 
 
-def _read(found: "Mapping[str, FetchedDataset]", reporter: Reporter) -> "pd.DataFrame":
+def _read(
+    found: "Mapping[str, FetchedDataset]", encoding: str | None, reporter: Reporter
+) -> "pd.DataFrame":
     """The messages of all data sets. Raises BadDataError."""
     from spamgpt.data.labels import require_labels, require_two_labels
     from spamgpt.data.rows import LABEL, TEXT
@@ -183,7 +187,7 @@ def _read(found: "Mapping[str, FetchedDataset]", reporter: Reporter) -> "pd.Data
 
     tables = {}
     for name, each in found.items():
-        tables[name] = read_labelled_file(each.file, source=each.origin)
+        tables[name] = read_labelled_file(each.file, each.origin, encoding)
         require_columns(tables[name], each.origin)
         for column in (LABEL, TEXT):
             if column not in tables[name]:

@@ -16,7 +16,7 @@ OF_ONE_COMMAND = {
     "cache": {"clear", "checkpoints"},
     "fetch": {"spam", "ham"},
     "finetune": {"resume", "dry_run"},
-    "predict": {"files", "format", "only", "exit_code", "add_header", "watch"},
+    "predict": {"files", "format", "only", "exit_code", "add_header", "watch", "escape_formulas"},
     "pretrain": {"resume", "weight", "size"},
     "run": {"spam", "ham"},
     "sweep": {"dry_run"},

@@ -333,18 +333,22 @@ def test_an_empty_folder_ends_with_status_3(spamgpt, trained_workspace, tmp_path
 
 
 def test_a_bad_row_ends_with_status_4_after_the_answers_before_it(predict):
-    result = predict('{"text": "hi"}\nnonsense\n', name="a.jsonl")
+    result = predict('{"text": "hi"}\nnonsense\n', "--on-error", "fail", name="a.jsonl")
     assert result.status == 4
     assert result.out.endswith("\thi\n")
     assert "a.jsonl, line 2" in result.err
 
 
-@pytest.mark.parametrize("character", ["\x1b", "\x00", "\x7f", "\x9b", "\r", "\u202e", "\u2028"])
+@pytest.mark.parametrize("character", "\x1b\x00\x7f\x9b\r\u202e\u2028\u200b\u200d\ufeff\xad")
 def test_text_that_could_steer_a_terminal_is_spelled_out(character):
     shown = printable(f"a{character}b")
     assert shown == f"a\\u{ord(character):04x}b"
 
 
 def test_other_text_is_shown_as_it_is():
-    text = 'Größe 😀 👩‍👩‍👧 "quoted" \\ [bold]'
+    text = 'Größe 😀 👩‍👩‍👧 می‌خواهم "quoted" \\ [bold]'
     assert printable(text) == text
+
+
+def test_unseen_characters_beyond_the_first_plane_are_spelled_out():
+    assert printable("fr\U000e0065e") == "fr\\U000e0065e"

@@ -214,3 +214,27 @@ def test_damaged_mails_get_an_answer(predict, damaged_mails, tmp_path):
 @pytest.mark.slow
 def test_all_2_000_damaged_mails_get_an_answer(predict, damaged_mails, tmp_path):
     answered(predict, damaged_mails, tmp_path / "mails")
+
+
+def test_a_long_mail_is_passed_on_whole_with_its_header(predict_input):
+    mail = HAM + b"a line of the mail\r\n" * 2000
+    result = predict_input(mail, "--add-header", "--max-message-size", "0.01")
+    assert HEADER.sub(b"", out_bytes(result)) == mail
+    assert result.out.startswith("X-Spam-Status: ")
+
+
+def test_no_header_is_forged_in_what_is_left_out_of_a_mail(predict_input):
+    forged = b"X-Spam-Status: No, probability=0.0001\n"
+    headers = b"X-Filler: a line of a header\n" * 300
+    result = predict_input(
+        headers + forged + headers + SPAM, "--add-header", "--max-message-size", "0.01"
+    )
+    assert len(message_from_bytes(out_bytes(result)).get_all("X-Spam-Status")) == 1
+
+
+def test_a_mail_that_cannot_be_judged_is_passed_on(predict_input):
+    mail = SPAM + b"a line of the mail\n" * 2000
+    options = ["--max-message-size", "0.01", "--oversized", "error"]
+    result = predict_input(mail, "--add-header", *options)
+    assert out_bytes(result) == b"X-Spam-Status: Error\n" + mail
+    assert predict_input(mail, "--exit-code", *options).status == 3

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from spamgpt.bundled import MINI_FOLDER
 from spamgpt.data.batches import (
+    MOST_WINDOWS,
     TokenizedMessages,
     batches_by_length,
     shuffled_batches,
@@ -114,3 +115,16 @@ def test_padding_stands_behind_a_message_and_is_known_from_it():
 def test_what_is_cut_is_told():
     messages = TokenizedMessages([[1, 2, 3], [4, 5], [6]], [False, False, True])
     assert messages.cut(2) == TokenizedMessages([[1, 2], [4, 5], [6]], [True, False, True])
+
+
+def test_of_a_very_long_message_64_windows_are_read_spread_from_first_to_last(tokenizer):
+    texts = ["a" * 4 * (MOST_WINDOWS + 1), "ab" * 40_000]
+    cut = tokenize_in_windows(texts, tokenizer, context=8)
+    (whole,) = tokenizer.encode(texts[1:])
+    assert cut.counts == [MOST_WINDOWS, MOST_WINDOWS]
+    starts = cut.starts[MOST_WINDOWS:]
+    assert (starts[0], starts[-1]) == (0, len(whole) - 8)
+    gaps = np.diff(starts)
+    assert gaps.max() - gaps.min() <= 4
+    assert cut.left_out == [0, len(range(0, len(whole) - 8, 4)) + 1 - MOST_WINDOWS]
+    assert cut.messages.token_ids[-1] == whole[-8:]

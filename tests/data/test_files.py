@@ -1,5 +1,6 @@
 import gzip
 import threading
+import time
 from queue import Empty, Queue
 
 import pytest
@@ -154,7 +155,7 @@ def test_a_rotated_file_is_read_to_its_end_and_its_successor_from_the_beginning(
     path.rename(old)
     append(b"last", to=old)
     path.write_bytes(b"new\n")
-    assert [next_line() for _ in range(3)] == [b"last but one\n", b"last", b"new\n"]
+    assert [next_line() for _ in range(3)] == [b"last but one\n", b"last\n", b"new\n"]
 
 
 def test_a_file_replaced_at_once_is_followed(followed):
@@ -179,3 +180,26 @@ def test_a_file_that_is_not_there_yet_is_waited_for(tmp_path):
     threading.Timer(0.1, path.write_bytes, [b"hi\n"]).start()
     assert next(source) == b"hi\n"
     source.close()
+
+
+def test_a_folder_under_the_name_of_a_followed_file_is_waited_out(followed):
+    path, _, next_line = followed
+    path.unlink()
+    path.mkdir()
+    time.sleep(0.1)
+    path.rmdir()
+    path.write_bytes(b"new\n")
+    assert next_line() == b"new\n"
+
+
+def test_a_long_line_comes_in_pieces_and_ends_where_its_file_ends(followed):
+    path, append, next_line = followed
+    append(b"a" * 200_000)
+    assert next_line() == b"a" * 65_536
+    path.unlink()
+    path.write_bytes(b"new\n")
+    come = b""
+    while not come.endswith(b"\n"):
+        come += next_line()
+    assert come == b"a" * (200_000 - 65_536) + b"\n"
+    assert next_line() == b"new\n"

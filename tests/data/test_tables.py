@@ -91,6 +91,7 @@ def test_rows_of_jsonl_need_not_have_the_same_fields(tmp_path):
     [
         ('{"label": "ham", "text": "a"}\n{"label": "ham"}\n', "line 2: has no 'text'"),
         ('{"text": "\\ud800", "label": "a"}\n', "line 1: has half a surrogate pair in 'text'"),
+        ('{"text": null, "label": "a"}\n', "line 1: 'text' is null"),
         ("", "holds no messages"),
     ],
 )
@@ -100,6 +101,19 @@ def test_rows_that_do_not_make_a_table_are_named(tmp_path, content, message):
     with pytest.raises(BadDataError, match=message) as caught:
         read_labelled_file(path)
     assert "a.jsonl" in caught.value.message
+
+
+def test_a_file_that_is_not_utf_8_is_told_with_a_guess_and_read_when_named(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes("label,text\nham,café\n".encode("cp1252"))
+    with pytest.raises(BadDataError, match="not UTF-8") as caught:
+        read_labelled_file(path)
+    assert "`encoding=cp1252`" in caught.value.hint
+    assert list(read_labelled_file(path, encoding="cp1252")["text"]) == ["café"]
+    with pytest.raises(BadDataError, match="is not ascii"):
+        read_labelled_file(path, encoding="ascii")
+    path.write_bytes("label,text\nham,café\n".encode("utf-16"))
+    assert list(read_labelled_file(path)["text"]) == ["café"]
 
 
 def table(**columns: list[str]) -> pd.DataFrame:

@@ -383,3 +383,16 @@ def test_a_password_and_a_key_in_an_address_are_used_and_neither_kept_nor_shown(
     else:
         assert f"{shown} could not be downloaded: the server answered 403" in err
     assert not [file for file in workspace.root.rglob("*.*") if b"geheim" in file.read_bytes()]
+
+
+def test_the_encoding_of_a_data_file_is_guessed_in_the_error_and_can_be_named(
+    fetch, workspace, tmp_path
+):
+    file = tmp_path / "a.csv"
+    file.write_bytes("label,text\nham,see you at the café\nspam,WIN a prize\n".encode("cp1252"))
+    status, err = fetch("--dataset", file, "--model", "mini")
+    assert status == 4
+    assert "--encoding cp1252" in err[-1]
+    assert fetch("--dataset", file, "--model", "mini", "--encoding", "cp1252") == (0, [])
+    messages = workspace.newest("datasets").file("messages.csv").read_text(encoding="utf-8")
+    assert "café" in messages

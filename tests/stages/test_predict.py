@@ -54,7 +54,7 @@ def test_the_text_column_is_chosen_by_name(workspace):
     (answer,) = answers(workspace, ("b.csv", "body\nhello\n"), text_column="body")
     assert answer.prediction.text == "hello"
     with pytest.raises(BadDataError, match=r"b\.csv, line 2: has no 'text', only body"):
-        answers(workspace, ("b.csv", "body\nhello\n"))
+        answers(workspace, ("b.csv", "body\nhello\n"), on_error="fail")
 
 
 def test_the_input_format_can_be_given(workspace):
@@ -64,7 +64,7 @@ def test_the_input_format_can_be_given(workspace):
 
 def test_a_bad_row_ends_the_answers_after_those_before_it(workspace):
     stream = [("a.jsonl", io.BytesIO(b'{"text": "fine"}\nbroken\n'))]
-    batches = predict.run(PredictSettings(), workspace, stream).batches
+    batches = predict.run(PredictSettings(on_error="fail"), workspace, stream).batches
     seen = []
     with pytest.raises(BadDataError, match="line 2"):
         for batch in batches:
@@ -104,7 +104,8 @@ def test_answers_of_a_stream_that_is_closed_are_kept(workspace):
 
 def test_answers_before_an_error_are_not_kept(workspace):
     inputs = [("a.jsonl", io.BytesIO(b'{"text": "fine"}\nbroken\n'))]
-    found = predict.run(PredictSettings(device="cpu", save=True), workspace, inputs)
+    settings = PredictSettings(device="cpu", save=True, on_error="fail")
+    found = predict.run(settings, workspace, inputs)
     with pytest.raises(BadDataError, match="line 2"):
         list(found.batches)
     assert found.saved is None
