@@ -1,4 +1,4 @@
-"""Text from messages as terminals and pages may safely show it."""
+"""How text and counts are shown: safely, whatever a message holds, and in plain English."""
 
 import re
 
@@ -12,3 +12,8 @@ _UNSAFE = re.compile(
 def printable(text: str) -> str:
     r"""The text with every character that could steer a terminal spelled out, as in `\u001b`."""
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 message`, `1,286 messages`: for nouns whose plural ends in s."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"

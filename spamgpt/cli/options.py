@@ -18,6 +18,7 @@ from spamgpt.gpt2.pooling import AttentionPattern, Pooling
 from spamgpt.stages.evaluate import Split
 from spamgpt.stages.fetch import Weights
 from spamgpt.stages.finetune import Select
+from spamgpt.stages.plan import Reading
 from spamgpt.stages.prepare import Recipe
 from spamgpt.training.schedule import Schedule
 from spamgpt.training.variants import LORA_TARGETS
@@ -218,27 +219,30 @@ CacheLimitOption = Annotated[
 
 # How the classifier reads a message, and adapters.
 PoolingOption = Annotated[
-    Pooling,
+    Pooling | None,
     typer.Option(
         help="What of a message the head reads. last: its last token, which has seen all others; "
         "first: its first token; mean: the mean of its tokens; last-position, mean-positions: "
-        "the same with the padding counted in."
+        "the same with the padding counted in.",
+        show_default=Reading.pooling,
     ),
 ]
 PaddingOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="LENGTH",
         help="Fill every message up to the same length with end-of-text tokens, and cut longer "
         "ones to it: longest (the longest training message), context (the model's maximum), a "
         "number of tokens, or none. Slow; meant for comparing with published results.",
+        show_default=Reading.padding,
     ),
 ]
 AttentionOption = Annotated[
-    AttentionPattern,
+    AttentionPattern | None,
     typer.Option(
         help="What a token sees of its message. causal: the tokens before it, as in pretraining; "
-        "full: all tokens, padding included."
+        "full: all tokens, padding included.",
+        show_default=Reading.attention,
     ),
 ]
 LoraOption = Annotated[

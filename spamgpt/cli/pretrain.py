@@ -21,6 +21,7 @@ from spamgpt.cli.options import (
 )
 from spamgpt.device import set_threads
 from spamgpt.errors import UsageError
+from spamgpt.printable import counted
 from spamgpt.stages.pretrain import PretrainSettings, StoredAs, run
 from spamgpt.training.hyperparameters import PretrainingOptimizer
 from spamgpt.training.schedule import PretrainingSchedule
@@ -163,7 +164,8 @@ def command(
         [
             (
                 artifact.reference,
-                f"{counts['n_layer']} blocks, {counts['n_head']} heads, width {counts['n_embd']}",
+                f"{counted(counts['n_layer'], 'block')}, {counted(counts['n_head'], 'head')}, "
+                f"width {counts['n_embd']}",
             ),
             ("trained on", f"{counts['tokens']:,} tokens, {counts['epochs']:.2f} epochs"),
             ("held-out loss", f"{counts['held_out_loss']:.4f} nats a token"),

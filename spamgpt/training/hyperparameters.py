@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from spamgpt.errors import BadDataError, UsageError
+from spamgpt.printable import counted
 from spamgpt.training.schedule import WARM_UP, Schedule
 
 ClassWeights = Literal["none", "balanced"]
@@ -82,8 +83,8 @@ class Hyperparameters:
         }
         told = "".join(f"; {name}" for name, chosen in others.items() if chosen)
         return (
-            f"for {self.epochs} epochs in batches of {self.batch_size}{step} at a learning rate of "
-            f"{self.learning_rate:g}{changing}{told}"
+            f"for {counted(self.epochs, 'epoch')} in batches of {self.batch_size}{step} "
+            f"at a learning rate of {self.learning_rate:g}{changing}{told}"
         )
 
 

@@ -244,9 +244,7 @@ def test_a_state_dictionary_is_read_with_its_padding_wherever_it_goes(
     export.run(export.ExportSettings("v2", "bundle", tmp_path / "f.spamgpt"), workspace)
     run(ImportSettings(str(tmp_path / "f.spamgpt")), Workspace(tmp_path / "new"))
     np.testing.assert_allclose(answers(Workspace(tmp_path / "new")), expected, atol=1e-6)
-    onward = finetune.FinetuneSettings(
-        start_from="v2", pooling="last-position", padding="60", epochs=1, device="cpu"
-    )
+    onward = finetune.FinetuneSettings(start_from="v2", epochs=1, device="cpu")
     trained = finetune.run(onward, workspace)
     assert SpamClassifier.from_pretrained(trained.folder).config.padding == 60
     for to, place in (("huggingface", "out"), ("onnx", "out.onnx")):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from spamgpt.classifier.predictor import UNSURE
 from spamgpt.cli.output.highlights import marked, top_words
-from spamgpt.printable import printable
+from spamgpt.printable import counted, printable
 from spamgpt.stages.predict import Answer, Answers
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Summary:
         total = self.counts.total()
         labels = ", ".join(f"{count:,} {label}" for label, count in sorted(self.counts.items()))
         rate = f" ({total / self.seconds:,.0f} messages/s)" if total and self.seconds else ""
-        return f"{total:,} messages{': ' * bool(labels)}{labels}{rate}"
+        return f"{counted(total, 'message')}{': ' * bool(labels)}{labels}{rate}"
 
 
 def shape_of(format: OutputFormat, only: bool) -> Shape:
