@@ -11,7 +11,17 @@ import spamgpt
 ROOT = Path(spamgpt.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 # What is no layer: used by all of them but gpt2, which stands alone.
-BASE = {"errors", "extras", "reporting", "printable", "device", "workspace", "bundled", "version"}
+BASE = {
+    "errors",
+    "extras",
+    "reporting",
+    "printable",
+    "markdown",
+    "device",
+    "workspace",
+    "bundled",
+    "version",
+}
 # Each layer and those it may import, besides itself and BASE.
 BELOW = {
     "cli": {"stages", "evaluation", "training", "cards", "classifier", "data", "gpt2"},

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from spamgpt.cards.rendering import Markdown, render, settings_table, table
+from spamgpt.cards.rendering import render, settings_table
 from spamgpt.gpt2.config import GPT2Config
+from spamgpt.markdown import Markdown, table
 from spamgpt.printable import counted
 
 if TYPE_CHECKING:

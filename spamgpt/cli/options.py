@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 Parameters = ParamSpec("Parameters")
 Settings = TypeVar("Settings", bound="DataclassInstance")
 
+WORKSPACE_VARIABLE = "SPAMGPT_WORKSPACE"
 WorkspaceOption = Annotated[
     Path,
     typer.Option(
         "--workspace",
         "-w",
-        envvar="SPAMGPT_WORKSPACE",
+        envvar=WORKSPACE_VARIABLE,
         help="Folder that holds all artifacts.",
         show_default="./workspace",
     ),
@@ -342,22 +343,28 @@ def reports_errors(command: Callable[Parameters, None]) -> Callable[Parameters, 
         except Exception as error:
             if kwargs.get("debug"):
                 traceback.print_exc()
-            status = _show_error(error)
+            named = kwargs.get("workspace")
+            workspace = named if isinstance(named, Path) else None
+            status = _show_error(error, workspace)
             raise typer.Exit(NO_ANSWER if kwargs.get("exit_code") else status) from error
 
     return wrapped
 
 
-def _show_error(error: Exception) -> int:
+def _show_error(error: Exception, workspace: Path | None) -> int:
     from spamgpt.cli.output.screen import stderr_console
-    from spamgpt.cli.output.wording import in_options
+    from spamgpt.cli.output.wording import in_options, in_workspace
     from spamgpt.printable import printable
 
     shown = as_user_error(error)
+    hint = shown.hint
+    usual = Path(os.environ.get(WORKSPACE_VARIABLE) or DEFAULT_WORKSPACE)
+    if workspace is not None and workspace != usual:
+        hint = in_workspace(hint, workspace)
     console = stderr_console()
     for name, style, text in (
         ("error:", "bold red", shown.message),
-        (" hint:", "bold", shown.hint),
+        (" hint:", "bold", hint),
     ):
         console.print(name, style=style, end=" ")
         console.print(printable(in_options(text)), markup=False, highlight=False, soft_wrap=True)

@@ -22,7 +22,7 @@ from spamgpt.cli.options import (
 from spamgpt.device import set_threads
 from spamgpt.errors import UsageError
 from spamgpt.printable import counted
-from spamgpt.stages.pretrain import PretrainSettings, StoredAs, run
+from spamgpt.stages.pretrain import NEW_NAME, PretrainSettings, StoredAs, run
 from spamgpt.training.hyperparameters import PretrainingOptimizer
 from spamgpt.training.schedule import PretrainingSchedule
 from spamgpt.workspace import Workspace
@@ -46,7 +46,9 @@ def command(
     ] = PretrainSettings.model,
     name: Annotated[
         str | None,
-        typer.Option(help="Name of the new model.", show_default="that of --model, else mini"),
+        typer.Option(
+            help="Name of the new model.", show_default=f"that of --model, else {NEW_NAME}"
+        ),
     ] = PretrainSettings.name,
     tokens: Annotated[
         int | None, typer.Option(min=1, help="Training budget in tokens.")

@@ -124,7 +124,10 @@ def resolve_hyperparameters(settings: FinetuneSettings, model: Artifact) -> Hype
 
     recommended = {}
     if FINETUNING_FILE in model.files and not settings.recipe:
-        recommended = read_recommendations(model.file(FINETUNING_FILE), _unfreeze(settings))
+        rank, alpha = settings.lora_rank, settings.lora_alpha
+        lora = rank is not None and alpha in (None, rank)
+        path = model.file(FINETUNING_FILE)
+        recommended = read_recommendations(path, _unfreeze(settings), lora)
     return with_recommendations(
         asdict(settings),
         recommended,

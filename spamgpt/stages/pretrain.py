@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from spamgpt.training.trainer import Trainer
 
 STAGE = "pretrain"
+# What a model trained from scratch is called unless it is named.
+NEW_NAME = "pretrained"
 StoredAs = Literal["float32", "float16"]
 
 
@@ -127,7 +129,7 @@ def _train(
 
     device = resolve_device(settings.device)
     bfloat16 = resolve_precision(settings.precision, device) == torch.bfloat16
-    name = settings.name or (base.name if base else "mini")
+    name = settings.name or (base.name if base else NEW_NAME)
     inputs = [base] if base else []
     with workspace.new(
         "models", settings, inputs=inputs, name=artifact_name(name), stage=STAGE
