@@ -277,7 +277,7 @@ EXCEPTIONS = {
 }
 
 
-@pytest.mark.parametrize("ngrams", [False, True])
+@pytest.mark.parametrize("ngrams", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_it_keeps_the_rules_of_scikit_learn(tiny, ngrams):
     estimator = OfNumbers(tiny, ngrams=ngrams, precision="fp32", **QUICK)
     with warnings.catch_warnings():
