@@ -14,7 +14,7 @@ on where it was; --disguised scores the messages also after disguising them.
 
 import argparse
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,8 @@ from spamgpt.classifier.model import SpamClassifier
 from spamgpt.data.rows import LABEL, SOURCE, TEXT
 from spamgpt.evaluation.baselines import LINEAR_SVM, LOGISTIC, baselines
 from spamgpt.evaluation.calibration import calibration_error
+from spamgpt.markdown import Markdown
+from spamgpt.markdown import table as markdown_table
 from spamgpt.workspace import Workspace
 
 # So many messages of every source and label are scored, and so many set aside to pair others with.
@@ -138,17 +140,19 @@ def results(by_fold: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(["kind", "left out"], ignore_index=True)
 
 
-def table(found: pd.DataFrame, columns: Sequence[str] | None = None) -> Iterator[str]:
-    """The lines of a Markdown table of some columns, the means over kinds and sources last."""
+def table(found: pd.DataFrame, columns: Sequence[str] | None = None) -> Markdown:
+    """A Markdown table of some columns, the means over kinds and sources last."""
     about, figures = list(found.columns[:3]), list(columns or found.columns[3:])
-    yield "| " + " | ".join([*about, *figures]) + " |"
-    yield "|---|---|---:|" + "---:|" * len(figures)
-    for _, row in found.iterrows():
-        cells = f"{row['left out']} | {row['kind']} | {row['messages']:,}"
-        yield f"| {cells} | {_cells(row[figures])} |"
-    for kind, part in found.groupby("kind"):
-        yield f"| *mean* | {kind} | {part['messages'].sum():,} | {_cells(part[figures].mean())} |"
-    yield f"| **mean** | | {found['messages'].sum():,} | {_cells(found[figures].mean())} |"
+    rows = [
+        [row["left out"], row["kind"], f"{row['messages']:,}", *_cells(row[figures])]
+        for _, row in found.iterrows()
+    ]
+    for name, kind, part in (
+        *((Markdown("*mean*"), kind, part) for kind, part in found.groupby("kind")),
+        (Markdown("**mean**"), "", found),
+    ):
+        rows.append([name, kind, f"{part['messages'].sum():,}", *_cells(part[figures].mean())])
+    return markdown_table([*about, *figures], rows, left=2)
 
 
 def summary(found: pd.DataFrame) -> str:
@@ -171,8 +175,8 @@ def _share(called: np.ndarray, of: np.ndarray) -> float:
     return float(called[of].mean()) if of.any() else float("nan")
 
 
-def _cells(values: pd.Series) -> str:
-    return " | ".join("" if np.isnan(value) else f"{value:.3f}" for value in values)
+def _cells(values: pd.Series) -> list[str]:
+    return ["" if np.isnan(value) else f"{value:.3f}" for value in values]
 
 
 def _file(workspace: Path, fold: int, count: int, seed: int, disguise: bool) -> Path:
@@ -205,7 +209,7 @@ def main() -> None:
             found.to_csv(file, index=False)
         by_fold[fold] = pd.read_csv(file)
     found = results(by_fold)
-    print("\n".join(table(found)))
+    print(table(found))
     print(f"\n{summary(found)}")
 
 

@@ -20,14 +20,15 @@ from benchmarks.generalization import BOTH, read_folds, results, summary, table
 from recipes.labelled import read_messages, sources
 from recipes.many_sources import CHARACTERS, MOST, decision, train
 from spamgpt.bundled import CLASSIFIER_FOLDER
-from spamgpt.cards.rendering import Markdown, render, settings_table
-from spamgpt.cards.rendering import table as markdown
+from spamgpt.cards.rendering import render, settings_table
 from spamgpt.classifier.config import ClassifierConfig
 from spamgpt.classifier.folder import CONFIG_FILE, TRAINED_FILE
 from spamgpt.classifier.model import SpamClassifier
 from spamgpt.cli.output.screen import ScreenReporter
 from spamgpt.gpt2.folder import CARD_FILE
 from spamgpt.gpt2.weights import write_weights
+from spamgpt.markdown import Markdown
+from spamgpt.markdown import table as markdown
 from spamgpt.workspace import Artifact, Workspace
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -110,7 +111,7 @@ def card(classifier: Artifact, config: ClassifierConfig, by_fold: dict[int, pd.D
         settings_table=settings_table(
             {name: settings[name] for name in (*told, "schedule", "clip", "precision", "seed")}
         ),
-        scores=Markdown("\n".join(table(found, COLUMNS))),
+        scores=table(found, COLUMNS),
         summary=summary(found),
         folds=len(by_fold),
         answers=answers(SpamClassifier.bundled("cpu", "fp32")),

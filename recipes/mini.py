@@ -15,11 +15,12 @@ from huggingface_hub import ModelCardData
 
 from spamgpt.bundled import MINI_FOLDER
 from spamgpt.cards.pretrained import PretrainedCard, corpus, history, shape
-from spamgpt.cards.rendering import Markdown, render
+from spamgpt.cards.rendering import render
 from spamgpt.cli.output.screen import ScreenReporter
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.folder import CARD_FILE, CONFIG_FILE, MODEL_FILES
 from spamgpt.gpt2.model import GPT2
+from spamgpt.markdown import Markdown
 from spamgpt.stages import pretrain
 from spamgpt.training.pretraining import PretrainingRecord
 from spamgpt.workspace import Artifact, Workspace

@@ -1,4 +1,4 @@
-"""Text from messages as terminals and pages may safely show it."""
+"""How text and counts are shown: safely, whatever a message holds, and in plain English."""
 
 import re
 
@@ -24,3 +24,8 @@ def printable(text: str) -> str:
 def _spelled_out(match: re.Match[str]) -> str:
     code = ord(match[0])
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 message`, `1,286 messages`: for nouns whose plural ends in s."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"

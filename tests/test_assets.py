@@ -114,7 +114,7 @@ def test_mini_has_learnt_how_people_write():
 
 def test_mini_recommends_how_to_be_trained():
     recommended = json.loads((MINI_FOLDER / FINETUNING_FILE).read_text())
-    assert set(recommended) >= {"last-block", "all"}
+    assert set(recommended) >= {"last-block", "all", "lora"}
     for values in recommended.values():
         assert set(values) <= set(PUBLISHED_RECIPE)
 

@@ -277,8 +277,9 @@ EXCEPTIONS = {
 }
 
 
-def test_it_keeps_the_rules_of_scikit_learn(tiny):
-    estimator = OfNumbers(tiny, precision="fp32", **QUICK)
+@pytest.mark.parametrize("ngrams", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_it_keeps_the_rules_of_scikit_learn(tiny, ngrams):
+    estimator = OfNumbers(tiny, ngrams=ngrams, precision="fp32", **QUICK)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         results = check_estimator(estimator, expected_failed_checks=EXCEPTIONS, on_fail=None)

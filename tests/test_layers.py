@@ -17,6 +17,7 @@ BASE = {
     "extras",
     "reporting",
     "printable",
+    "markdown",
     "device",
     "workspace",
     "bundled",

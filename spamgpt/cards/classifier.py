@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from spamgpt.cards.rendering import Markdown, render, settings_table, table
+from spamgpt.cards.rendering import render, settings_table
 from spamgpt.evaluation.metrics import METRICS
+from spamgpt.markdown import Markdown, table
 from spamgpt.version import __version__
 
 if TYPE_CHECKING:

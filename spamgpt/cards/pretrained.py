@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from spamgpt.cards.rendering import Markdown, render, settings_table, table
+from spamgpt.cards.rendering import render, settings_table
 from spamgpt.gpt2.config import GPT2Config
+from spamgpt.markdown import Markdown, table
+from spamgpt.printable import counted
 
 if TYPE_CHECKING:
     from spamgpt.training.pretraining import PretrainingRecord
@@ -67,7 +69,8 @@ def shape(card: PretrainedCard) -> str:
     """The architecture in a sentence."""
     config = card.config
     return (
-        f"GPT-2 with {config.n_layer} blocks, {config.n_head} heads, width {config.n_embd}, "
+        f"GPT-2 with {counted(config.n_layer, 'block')}, {counted(config.n_head, 'head')}, "
+        f"width {config.n_embd}, "
         f"context {config.n_positions:,} tokens, {config.vocab_size:,} byte-level BPE tokens: "
         f"{card.parameters:,} parameters."
     )

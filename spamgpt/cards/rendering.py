@@ -5,21 +5,14 @@ label, a name or a setting gets through.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from spamgpt.markdown import Markdown, as_markdown, table
+
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
-
-# An underscore inside a word is an underscore, and only what looks like an entity is one.
-_MARKUP = re.compile(r"[\\`*{}\[\]<>|#~]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
-
-
-class Markdown(str):
-    """Text that is Markdown already, such as a table."""
-
-    __slots__ = ()
 
 
 def render(
@@ -48,23 +41,6 @@ def render(
     body = re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
     told = front_matter.to_yaml(original_order=["license", "language", "base_model"])
     return f"---\n{told.strip()}\n---\n{body}"
-
-
-def as_markdown(value: Any) -> Any:
-    """Text as Markdown shows it: no markup, no HTML, one line, control characters spelled out."""
-    from spamgpt.printable import printable
-
-    if not isinstance(value, str) or isinstance(value, Markdown):
-        return value
-    return _MARKUP.sub(r"\\\g<0>", printable(value))
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> Markdown:
-    """A table; all columns but the first `left` are aligned to the right, as numbers are."""
-    ruler = ["---"] * left + ["---:"] * (len(head) - left)
-    cells = [[as_markdown(cell) for cell in row] for row in (head, *rows)]
-    lines = [f"| {' | '.join(row)} |" for row in cells]
-    return Markdown("\n".join([lines[0], f"|{'|'.join(ruler)}|", *lines[1:]]))
 
 
 def settings_table(settings: Mapping[str, Any]) -> Markdown:

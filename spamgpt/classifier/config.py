@@ -136,6 +136,8 @@ def positive_label(labels: Sequence[str]) -> str:
     return "spam" if "spam" in labels else labels[-1]
 
 
+# That of `operating_points` where no message, however probable, may get the positive label.
+_HIGHEST_THRESHOLD = math.nextafter(1, 2)
 _REMEDY = "Make the classifier again: spamgpt finetune"
 
 
@@ -154,7 +156,10 @@ def _problem(values: Mapping[str, Any]) -> str | None:
         return f"labels is {labels!r}, not two or more different ones"
     expected: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
         "positive_label": ("one of the labels", lambda value: value in labels),
-        "threshold": ("a number", _is_number),
+        "threshold": (
+            "a number from 0 to 1",
+            lambda value: _is_number(value) and 0 <= value <= _HIGHEST_THRESHOLD,
+        ),
         "unfreeze": ("the name of a training policy", lambda value: isinstance(value, str)),
         "temperature": ("a number above 0", lambda value: _is_number(value) and value > 0),
         "pooling": (" or ".join(get_args(Pooling)), lambda value: value in get_args(Pooling)),

@@ -191,13 +191,11 @@ def write_saved(
 ) -> None:
     """Writes a self-contained folder, all of it or nothing.
 
-    Raises UsageError if there is something already, OSError if it cannot be written.
+    The weights are in the precision of the files that they come from. Raises UsageError if there is
+    something already, OSError if it cannot be written.
     """
     with new_folder(folder) as draft:
-        weights = named_as_in_files(sources.tensors)
-        write_weights(
-            {name: tensor.float() for name, tensor in weights.items()}, draft / WEIGHTS_FILE
-        )
+        write_weights(named_as_in_files(sources.tensors), draft / WEIGHTS_FILE)
         shape.write(draft / model_folder.CONFIG_FILE)
         config.write(draft / SAVED_CONFIG_FILE)
         for name in TOKENIZER_FILES:

@@ -188,7 +188,7 @@ class SpamClassifier:
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes one self-contained folder, which `from_pretrained` loads without a workspace.
 
-        The weights are those of the files that this classifier was loaded from, in full precision,
+        The weights are those of the files that this classifier was loaded from, in their precision,
         whatever `precision` it computes in. Raises UsageError if the folder exists and
         is not empty, OSError if it cannot be written; then nothing is left behind.
         """

@@ -21,6 +21,7 @@ from spamgpt.cli.options import (
     reports_errors,
     settings_from,
 )
+from spamgpt.printable import counted
 from spamgpt.stages.fetch import FetchSettings, run
 from spamgpt.workspace import Artifact, Workspace
 
@@ -70,7 +71,7 @@ def describe_dataset(dataset: Artifact) -> tuple[str, str]:
     """A data set's reference and what it holds."""
     counts = dataset.metadata
     labels = ", ".join(f"{count:,} {label}" for label, count in counts.get("labels", {}).items())
-    text = f"{counts['messages']:,} messages" + (f": {labels}" if labels else "")
+    text = counted(counts["messages"], "message") + (f": {labels}" if labels else "")
     return dataset.reference, text + _in_place_of(dataset)
 
 
@@ -78,7 +79,8 @@ def describe_model(model: Artifact) -> tuple[str, str]:
     """A model's reference and what it is."""
     shape = model.metadata
     text = (
-        f"{shape['n_layer']} blocks, {shape['n_head']} heads, width {shape['n_embd']}, "
+        f"{counted(shape['n_layer'], 'block')}, {counted(shape['n_head'], 'head')}, "
+        f"width {shape['n_embd']}, "
         f"{shape['weights']} weights"
     )
     return model.reference, text + _in_place_of(model)

@@ -69,8 +69,8 @@ def command(
         typer.Option(
             "--from",
             metavar="CLASSIFIER",
-            help="Train a classifier onward, such as v1: start from its weights and its head. The "
-            "model and the labels have to be the same.",
+            help="Train a classifier onward, such as v1: start from its weights and its head, and "
+            "read messages as it does. The model and the labels have to be the same.",
             show_default="the model, with a new head",
         ),
     ] = None,

@@ -1,6 +1,7 @@
 """The options that commands share, and what happens to the errors of all of them."""
 
 import functools
+import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from spamgpt.gpt2.pooling import AttentionPattern, Pooling
 from spamgpt.stages.evaluate import Split
 from spamgpt.stages.fetch import Weights
 from spamgpt.stages.finetune import Select
+from spamgpt.stages.plan import Reading
 from spamgpt.stages.prepare import Recipe
 from spamgpt.training.schedule import Schedule
 from spamgpt.training.variants import LORA_TARGETS
@@ -30,12 +32,13 @@ if TYPE_CHECKING:
 Parameters = ParamSpec("Parameters")
 Settings = TypeVar("Settings", bound="DataclassInstance")
 
+WORKSPACE_VARIABLE = "SPAMGPT_WORKSPACE"
 WorkspaceOption = Annotated[
     Path,
     typer.Option(
         "--workspace",
         "-w",
-        envvar="SPAMGPT_WORKSPACE",
+        envvar=WORKSPACE_VARIABLE,
         help="Folder that holds all artifacts.",
         show_default="./workspace",
     ),
@@ -220,27 +223,30 @@ CacheLimitOption = Annotated[
 
 # How the classifier reads a message, and adapters.
 PoolingOption = Annotated[
-    Pooling,
+    Pooling | None,
     typer.Option(
         help="What of a message the head reads. last: its last token, which has seen all others; "
         "first: its first token; mean: the mean of its tokens; last-position, mean-positions: "
-        "the same with the padding counted in."
+        "the same with the padding counted in.",
+        show_default=Reading.pooling,
     ),
 ]
 PaddingOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="LENGTH",
         help="Fill every message up to the same length with end-of-text tokens, and cut longer "
         "ones to it: longest (the longest training message), context (the model's maximum), a "
         "number of tokens, or none. Slow; meant for comparing with published results.",
+        show_default=Reading.padding,
     ),
 ]
 AttentionOption = Annotated[
-    AttentionPattern,
+    AttentionPattern | None,
     typer.Option(
         help="What a token sees of its message. causal: the tokens before it, as in pretraining; "
-        "full: all tokens, padding included."
+        "full: all tokens, padding included.",
+        show_default=Reading.attention,
     ),
 ]
 LoraOption = Annotated[
@@ -336,11 +342,22 @@ def reports_errors(command: Callable[Parameters, None]) -> Callable[Parameters, 
         except Exception as error:
             if kwargs.get("debug"):
                 print(without_secrets(traceback.format_exc()), end="", file=sys.stderr)
-            status = NO_ANSWER if kwargs.get("exit_code") else as_user_error(error).exit_status
-            _show_error(as_user_error(error), status, bool(kwargs.get("json")))
+            shown = as_user_error(error)
+            named = kwargs.get("workspace")
+            if isinstance(named, Path):
+                shown.hint = _in_its_workspace(shown.hint, named)
+            status = NO_ANSWER if kwargs.get("exit_code") else shown.exit_status
+            _show_error(shown, status, bool(kwargs.get("json")))
             raise typer.Exit(status) from error
 
     return wrapped
+
+
+def _in_its_workspace(hint: str, workspace: Path) -> str:
+    from spamgpt.cli.output.wording import in_workspace
+
+    usual = Path(os.environ.get(WORKSPACE_VARIABLE) or DEFAULT_WORKSPACE)
+    return hint if workspace == usual else in_workspace(hint, workspace)
 
 
 def _show_error(error: SpamgptError, status: int, json: bool) -> None:

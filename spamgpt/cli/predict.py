@@ -267,8 +267,8 @@ def _tell(
         )
     if summary.cut:
         reporter.note(
-            f"Messages of more than {round(settings.max_message_size / MIB, 2):g} MiB, judged by their "
-            f"beginning and end: {summary.cut:,}."
+            f"Messages of more than {round(settings.max_message_size / MIB, 2):g} MiB, judged by "
+            f"their beginning and end: {summary.cut:,}."
         )
     if summary.undecoded:
         reporter.warn(

@@ -21,6 +21,7 @@ from spamgpt.cli.options import (
     reports_errors,
     settings_from,
 )
+from spamgpt.printable import counted
 from spamgpt.stages.prepare import PrepareSettings, run
 from spamgpt.workspace import Artifact, Workspace
 
@@ -68,15 +69,15 @@ def describe_prepared(prepared: Artifact) -> list[tuple[str, str]]:
     """What was prepared, split by split, and from what."""
     counts = prepared.metadata
     parts = {
-        name: f"{part['messages']:,} messages: "
+        name: f"{counted(part['messages'], 'message')}: "
         + ", ".join(f"{part['labels'].get(label, 0):,} {label}" for label in counts["labels"])
         for name, part in counts["splits"].items()
     }
     return [
         (
             prepared.reference,
-            f"{counts['messages']:,} of {counts['read']:,} messages"
-            f" ({counts['repeats_dropped']:,} repeats dropped)",
+            f"{counts['messages']:,} of {counted(counts['read'], 'message')}"
+            f" ({counted(counts['repeats_dropped'], 'repeat')} dropped)",
         ),
         *parts.items(),
         ("from", prepared.manifest["inputs"][0]["artifact"]),

@@ -21,7 +21,8 @@ from spamgpt.cli.options import (
 )
 from spamgpt.device import set_threads
 from spamgpt.errors import UsageError
-from spamgpt.stages.pretrain import PretrainSettings, StoredAs, run
+from spamgpt.printable import counted
+from spamgpt.stages.pretrain import NEW_NAME, PretrainSettings, StoredAs, run
 from spamgpt.training.hyperparameters import PretrainingOptimizer
 from spamgpt.training.schedule import PretrainingSchedule
 from spamgpt.workspace import Workspace
@@ -45,7 +46,9 @@ def command(
     ] = PretrainSettings.model,
     name: Annotated[
         str | None,
-        typer.Option(help="Name of the new model.", show_default="that of --model, else mini"),
+        typer.Option(
+            help="Name of the new model.", show_default=f"that of --model, else {NEW_NAME}"
+        ),
     ] = PretrainSettings.name,
     tokens: Annotated[
         int | None, typer.Option(min=1, help="Training budget in tokens.")
@@ -163,7 +166,8 @@ def command(
         [
             (
                 artifact.reference,
-                f"{counts['n_layer']} blocks, {counts['n_head']} heads, width {counts['n_embd']}",
+                f"{counted(counts['n_layer'], 'block')}, {counted(counts['n_head'], 'head')}, "
+                f"width {counts['n_embd']}",
             ),
             ("trained on", f"{counts['tokens']:,} tokens, {counts['epochs']:.2f} epochs"),
             ("held-out loss", f"{counts['held_out_loss']:.4f} nats a token"),

@@ -127,5 +127,5 @@ def _show_plan(planned: PlannedSweep, reporter: Any) -> None:
     line = reporter.table("run".ljust(width), "  trained", "done", "")
     for row in planned.rows:
         trained = f"{row.trained_parameters:,}" if row.trained_parameters else "-"
-        of = f"{row.done}/{len(row.settings)}" if row.settings else "-"
+        of = f"{row.done}/{len(row.plans)}" if row.plans else "-"
         line(row.row.name, trained, of, row.not_run or "")

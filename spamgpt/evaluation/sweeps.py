@@ -16,6 +16,7 @@ import pandas as pd
 from spamgpt.data.rows import SPLITS
 from spamgpt.evaluation.intervals import LEVEL, mcnemar
 from spamgpt.evaluation.paired import holm, paired_t_test
+from spamgpt.markdown import as_markdown, table
 
 
 @dataclass(frozen=True)
@@ -165,17 +166,13 @@ class SweepTable:
 
     def to_markdown(self) -> str:
         """The table and the verdict as a Markdown document."""
-        columns, rows = self.cells()
-        lines = [columns, [":--", *(["--:"] * (len(columns) - 1))], *rows]
-        table = "\n".join(
-            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+        missing = "\n".join(
+            f"- {as_markdown(f'{row.name}: not run; {row.not_run}')}"
+            for row in self.rows
+            if row.not_run
         )
-        missing = "".join(
-            f"- {row.name}: not run; {row.not_run}\n" for row in self.rows if row.not_run
-        )
-        return (
-            "\n\n".join(part for part in (table, missing.rstrip(), self.verdict()) if part) + "\n"
-        )
+        parts = (table(*self.cells()), missing, as_markdown(self.verdict()))
+        return "\n\n".join(part for part in parts if part) + "\n"
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
         """The names of the columns and the rows, as text for a screen or a document."""

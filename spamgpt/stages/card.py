@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from spamgpt.printable import counted
 from spamgpt.stages.plan import Plan
 from spamgpt.workspace import library_versions, result_settings
 
@@ -39,7 +40,8 @@ def classifier_card(
             model=model.reference,
             model_origin=str(model.metadata.get("origin")),
             model_digest=model.digest,
-            shape=f"{shape['n_layer']} blocks, {shape['n_head']} heads, width {shape['n_embd']}",
+            shape=f"{counted(shape['n_layer'], 'block')}, {counted(shape['n_head'], 'head')}, "
+            f"width {shape['n_embd']}",
             license=licence,
             start=(planned.start.reference, planned.start.digest) if planned.start else None,
             dataset=prepared.manifest["inputs"][0]["artifact"],

@@ -11,7 +11,9 @@ from spamgpt.stages.fetch import FetchSettings
 from spamgpt.stages.finetune import FinetuneSettings
 from spamgpt.stages.plan import (
     resolve_hyperparameters,
+    resolve_reading,
     with_hyperparameters,
+    with_reading,
     with_threshold_goal,
 )
 from spamgpt.stages.prepare import PrepareSettings
@@ -61,7 +63,7 @@ def run(
     prepared = step.artifact
 
     chosen = trained_settings(settings.finetune, prepared, model)
-    found = trained_before(chosen, prepared, model, workspace)
+    found = trained_before(chosen, [prepared, model], workspace)
     classifier = found or finetune.run(chosen, workspace, reporter)
     yield Step("finetune", [classifier], _SAME if found else None)
 
@@ -82,20 +84,21 @@ def trained_settings(
     settings: FinetuneSettings, prepared: Artifact, model: Artifact
 ) -> FinetuneSettings:
     """The settings with these inputs and everything filled in, as a classifier records them."""
-    chosen = resolve_hyperparameters(settings, model)
+    filled = with_hyperparameters(settings, resolve_hyperparameters(settings, model))
+    filled = with_reading(filled, resolve_reading(settings))
     return replace(
-        with_threshold_goal(with_hyperparameters(settings, chosen), prepared),
+        with_threshold_goal(filled, prepared),
         prepared=prepared.reference,
         model=model.reference,
     )
 
 
 def trained_before(
-    settings: FinetuneSettings, prepared: Artifact, model: Artifact, workspace: Workspace
+    settings: FinetuneSettings, inputs: Sequence[Artifact], workspace: Workspace
 ) -> Artifact | None:
-    """The classifier that `trained_settings` made before from the same content."""
-    compared = _compared(settings, "prepared", "model")
-    return workspace.up_to_date("classifiers", compared, [prepared, model])
+    """The classifier that these settings, everything filled in, made before from these inputs."""
+    compared = _compared(settings, "prepared", "model", "start_from")
+    return workspace.up_to_date("classifiers", compared, inputs)
 
 
 def evaluate_on(

@@ -43,7 +43,8 @@ class FinetuneSettings:
 
     `unfreeze` None is last-block, or all with `lora_rank`, which trains those blocks through
     adapters. `padding` is none, longest (as long as the longest training message), context, or a
-    number of tokens. `lora_alpha` None is the rank, `lora_targets` None LORA_TARGETS.
+    number of tokens. `pooling`, `padding` and `attention` None are those of the classifier to start
+    from, or else of Reading. `lora_alpha` None is the rank, `lora_targets` None LORA_TARGETS.
 
     `recipe` "published" takes the published experiment's order of batches and hyper-parameters,
     whatever the model recommends, and its measurements; `as_published` gives the rest of it.
@@ -69,9 +70,9 @@ class FinetuneSettings:
     seed: int = 123
     select: Select = "best"
     precision: TrainingPrecision = "auto"
-    pooling: Pooling = "last"
-    padding: str = "none"
-    attention: AttentionPattern = "causal"
+    pooling: Pooling | None = None
+    padding: str | None = None
+    attention: AttentionPattern | None = None
     lora_rank: int | None = None
     lora_alpha: float | None = None
     lora_targets: str | None = None
@@ -81,6 +82,15 @@ class FinetuneSettings:
     recipe: Recipe | None = None
     cache_limit: float | None = field(default=None, metadata=NO_EFFECT)
     device: Device = field(default="auto", metadata=NO_EFFECT)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How messages are read, as in FinetuneSettings, with the defaults of a new classifier."""
+
+    pooling: Pooling = "last"
+    padding: str = "none"
+    attention: AttentionPattern = "causal"
 
 
 # What the published experiment does besides its order of batches.
@@ -114,7 +124,10 @@ def resolve_hyperparameters(settings: FinetuneSettings, model: Artifact) -> Hype
 
     recommended = {}
     if FINETUNING_FILE in model.files and not settings.recipe:
-        recommended = read_recommendations(model.file(FINETUNING_FILE), _unfreeze(settings))
+        rank, alpha = settings.lora_rank, settings.lora_alpha
+        lora = rank is not None and alpha in (None, rank)
+        path = model.file(FINETUNING_FILE)
+        recommended = read_recommendations(path, _unfreeze(settings), lora)
     return with_recommendations(
         asdict(settings),
         recommended,
@@ -135,6 +148,18 @@ def with_hyperparameters(settings: FinetuneSettings, chosen: Hyperparameters) ->
         )
     hyperparameters = {name: getattr(chosen, name) for name in PUBLISHED_RECIPE}
     return replace(settings, unfreeze=_unfreeze(settings), **hyperparameters)
+
+
+def resolve_reading(settings: FinetuneSettings, usual: Reading | None = None) -> Reading:
+    """That of the settings; what they leave open is `usual`, or that of a new classifier."""
+    chosen = {name: getattr(settings, name) for name in asdict(Reading())}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return replace(usual or Reading(), **given)
+
+
+def with_reading(settings: FinetuneSettings, reading: Reading) -> FinetuneSettings:
+    """The settings with how messages are read filled in, as an artifact records them."""
+    return replace(settings, **asdict(reading))
 
 
 def with_threshold_goal(settings: FinetuneSettings, prepared: Artifact) -> FinetuneSettings:
@@ -175,11 +200,12 @@ def with_threshold_goal(settings: FinetuneSettings, prepared: Artifact) -> Finet
 class Plan:
     """What a fine-tuning would train: the parts of the classifier, and from what.
 
-    `settings` are those asked for, with every hyper-parameter filled in.
+    `settings` are those asked for, with everything filled in.
     """
 
     settings: FinetuneSettings
     hyperparameters: Hyperparameters
+    reading: Reading
     prepared: Artifact
     model: Artifact
     start: Artifact | None
@@ -222,13 +248,15 @@ def plan(settings: FinetuneSettings, workspace: Workspace, reporter: Reporter = 
     if settings.start_from is None:
         start, model = None, workspace.newest("models", settings.model, reporter)
         labels = list(prepared.metadata["labels"])
+        reading = resolve_reading(settings)
         usual = positive_label(labels)
     else:
         start = workspace.newest("classifiers", settings.start_from)
         model, of_start = _onward(settings, start, prepared, workspace)
+        reading = resolve_reading(settings, _reading_of(of_start))
         labels, usual = of_start.labels, of_start.positive_label
     config = GPT2Config.from_file(model.file(CONFIG_FILE))
-    check_padding(settings.padding, settings.pooling, config.n_positions)
+    check_padding(reading.padding, reading.pooling, config.n_positions)
     lora = lora_config(
         settings.lora_rank, settings.lora_alpha, settings.lora_targets, config.n_embd
     )
@@ -248,8 +276,9 @@ def plan(settings: FinetuneSettings, workspace: Workspace, reporter: Reporter = 
             "none.",
             "Leave it out, or train a block: `unfreeze=last-block`.",
         )
-    filled = with_threshold_goal(with_hyperparameters(settings, chosen), prepared)
-    return Plan(filled, chosen, prepared, model, start, labels, positive, policy, parts)
+    filled = with_reading(with_hyperparameters(settings, chosen), reading)
+    filled = with_threshold_goal(filled, prepared)
+    return Plan(filled, chosen, reading, prepared, model, start, labels, positive, policy, parts)
 
 
 def _onward(
@@ -257,7 +286,7 @@ def _onward(
 ) -> "tuple[Artifact, ClassifierConfig]":
     """The model that a classifier to start from stands on, and the classifier's configuration.
 
-    Raises UsageError if the model or the labels wanted are others.
+    Raises UsageError if the model, the labels or the way to read messages wanted are others.
     """
     from spamgpt.classifier.config import ClassifierConfig
     from spamgpt.classifier.folder import CONFIG_FILE
@@ -278,18 +307,19 @@ def _onward(
             f"{', '.join(labels)}.",
             "Train from the model: leave `start_from` out.",
         )
-    for name, wanted_value, value in (
-        ("pooling", settings.pooling, config.pooling),
-        ("attention", settings.attention, config.attention),
-        ("padding", settings.padding, config.padding or "none"),
-    ):
+    for name, value in asdict(_reading_of(config)).items():
+        given = getattr(settings, name)
         # Padded to another length is still padded.
-        if wanted_value != value and (name != "padding" or "none" in (wanted_value, value)):
+        if given not in (None, value) and (name != "padding" or "none" in (given, value)):
             raise UsageError(
-                f"{start.reference} reads messages with `{name}={value}`, not {wanted_value}.",
-                f"Give `{name}={value}`.",
+                f"{start.reference} reads messages with `{name}={value}`, not {given}.",
+                f"Leave `{name}` out.",
             )
     return model, config
+
+
+def _reading_of(config: "ClassifierConfig") -> Reading:
+    return Reading(config.pooling, str(config.padding or "none"), config.attention)
 
 
 def show_plan(planned: Plan, reporter: Reporter) -> None:

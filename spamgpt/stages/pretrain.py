@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 STAGE = "pretrain"
 # The bytes that training takes at least for a parameter: weight, gradient, momentum.
 _TRAINED = 12
+# What a model trained from scratch is called unless it is named.
+NEW_NAME = "pretrained"
 StoredAs = Literal["float32", "float16"]
 
 
@@ -131,7 +133,7 @@ def _train(
 
     device = resolve_device(settings.device)
     bfloat16 = resolve_precision(settings.precision, device) == torch.bfloat16
-    name = settings.name or (base.name if base else "mini")
+    name = settings.name or (base.name if base else NEW_NAME)
     inputs = [base] if base else []
     with workspace.new(
         "models", settings, inputs=inputs, name=artifact_name(name), stage=STAGE

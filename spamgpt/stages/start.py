@@ -47,7 +47,11 @@ def load_start(planned: Plan) -> Start:
     digest, start, settings = planned.model.digest, planned.start, planned.settings
     if start is None:
         model = GPT2Classifier(
-            gpt2, len(planned.labels), settings.seed, settings.pooling, settings.attention
+            gpt2,
+            len(planned.labels),
+            settings.seed,
+            planned.reading.pooling,
+            planned.reading.attention,
         )
         return Start(model, tokenizer, set(), True, digest)
     for name in (CONFIG_FILE, TRAINED_FILE):
@@ -120,7 +124,8 @@ def read_splits(
     from spamgpt.training.trunk import TrunkSpecification
     from spamgpt.training.variants import padded_length
 
-    settings, gpt2, tokenizer = planned.settings, start.model.gpt2, start.tokenizer
+    settings, reading = planned.settings, planned.reading
+    gpt2, tokenizer = start.model.gpt2, start.tokenizer
     context = gpt2.config.n_positions
     splits = {
         name: read_split(planned.prepared.file(f"{name}.csv"), planned.labels, tokenizer, context)
@@ -132,9 +137,9 @@ def read_splits(
         positive_label=planned.positive_label,
         threshold=0.5,
         unfreeze=planned.policy.name,
-        pooling=settings.pooling,
-        attention=settings.attention,
-        padding=padded_length(settings.padding, longest, context),
+        pooling=reading.pooling,
+        attention=reading.attention,
+        padding=padded_length(reading.padding, longest, context),
         ngrams=planned.hyperparameters.ngrams,
         # Adapters on a classifier that was trained before are merged into it.
         lora=None if planned.start else planned.policy.lora,
@@ -142,7 +147,7 @@ def read_splits(
     limit = config.padding or context
     if config.padding and not config.pads:
         reporter.note(
-            f"Padding changes nothing: with `attention=causal` and `pooling={settings.pooling}` "
+            f"Padding changes nothing: with `attention=causal` and `pooling={reading.pooling}` "
             f"the head reads no token that can see it. Messages are cut to {limit:,} tokens and "
             "not padded."
         )
@@ -157,7 +162,7 @@ def read_splits(
         planned.policy.frozen_blocks,
         resolve_precision(settings.precision, device),
         device,
-        settings.pooling,
+        reading.pooling,
     )
     cache_limit = None if settings.cache_limit is None else int(settings.cache_limit * 2**30)
     cache = ArrayCache(workspace.cache, cache_limit)

@@ -14,8 +14,8 @@ from spamgpt.stages.evaluate import EvaluateSettings
 from spamgpt.stages.fetch import FetchSettings
 from spamgpt.stages.finetune import run_or_go_on
 from spamgpt.stages.grid import Grid, Row, find_grid, read_grid
-from spamgpt.stages.pipeline import evaluate_on, prepare_from, trained_before, trained_settings
-from spamgpt.stages.plan import FinetuneSettings, plan
+from spamgpt.stages.pipeline import evaluate_on, prepare_from, trained_before
+from spamgpt.stages.plan import FinetuneSettings, Plan, plan
 from spamgpt.workspace import NO_EFFECT, Artifact, Workspace, artifact_name
 
 if TYPE_CHECKING:
@@ -40,14 +40,22 @@ class SweepSettings:
 
 @dataclass(frozen=True)
 class PlannedRow:
-    """A row: the settings for each seed, complete, or why it is `not_run`; `done` are its runs."""
+    """A row: the plan for each seed or, without any, why it is `not_run`; `done` are its runs."""
 
     row: Row
-    model: Artifact | None
-    settings: Sequence[FinetuneSettings]
-    trained_parameters: int | None
+    plans: Sequence[Plan]
     done: int
-    not_run: str | None
+    not_run: str | None = None
+
+    @property
+    def model(self) -> Artifact | None:
+        """The pretrained model of all its runs."""
+        return self.plans[0].model if self.plans else None
+
+    @property
+    def trained_parameters(self) -> int | None:
+        """How many numbers training changes."""
+        return self.plans[0].trained_parameters if self.plans else None
 
 
 @dataclass(frozen=True)
@@ -90,17 +98,21 @@ def _plan_row(
     settings: SweepSettings,
     workspace: Workspace,
 ) -> PlannedRow:
-    named = row.model or settings.model
-    model, reason = _model(named, row, workspace)
-    if model is None:
-        return PlannedRow(row, None, [], None, 0, reason)
-    each_seed = [
-        trained_settings(replace(row.settings, seed=seed, device=settings.device), prepared, model)
-        for seed in seeds
-    ]
-    trained = plan(each_seed[0], workspace).trained_parameters
-    done = sum(bool(trained_before(each, prepared, model, workspace)) for each in each_seed)
-    return PlannedRow(row, model, each_seed, trained, done, None)
+    named, model = row.model or settings.model, None
+    # A classifier to start from brings its own model.
+    if named or row.weights == "random" or not row.settings.start_from:
+        model, reason = _model(named, row, workspace)
+        if model is None:
+            return PlannedRow(row, [], 0, reason)
+    chosen = replace(
+        row.settings,
+        prepared=prepared.reference,
+        model=model.reference if model else None,
+        device=settings.device,
+    )
+    plans = [plan(replace(chosen, seed=seed), workspace) for seed in seeds]
+    done = sum(bool(trained_before(each.settings, each.inputs, workspace)) for each in plans)
+    return PlannedRow(row, plans, done)
 
 
 def _model(named: str | None, row: Row, workspace: Workspace) -> tuple[Artifact | None, str | None]:
@@ -139,7 +151,7 @@ def run(
     planned = plan_sweep(settings, workspace, reporter)
     grid, path = planned.grid, find_grid(settings.grid)
     rows: list[SweptRow] = []
-    runs = sum(len(row.settings) for row in planned.rows)
+    runs = sum(len(row.plans) for row in planned.rows)
     with reporter.task(f"Sweep {grid.name}", runs, "runs") as task:
         for row in planned.rows:
             try:
@@ -178,9 +190,9 @@ def _swept(
 
     runs: list[Trained] = []
     row, not_run = planned.row, planned.not_run
-    for settings in planned.settings:
-        assert planned.model
-        classifier = trained_before(settings, prepared, planned.model, workspace)
+    for each in planned.plans:
+        settings = each.settings
+        classifier = trained_before(settings, each.inputs, workspace)
         if classifier is None:
             try:
                 classifier = run_or_go_on(settings, workspace)

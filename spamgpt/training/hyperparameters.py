@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from spamgpt.errors import BadDataError, UsageError
+from spamgpt.printable import counted
 from spamgpt.training.schedule import WARM_UP, Schedule
 
 ClassWeights = Literal["none", "balanced"]
@@ -34,6 +35,8 @@ _WHOLE = ("epochs", "batch_size", "accumulate", "patience")
 # Beyond every sensible value.
 _MOST = 1_000_000
 _POLICIES = ("head", "last-block", "all")
+# What a model recommends for adapters, in whichever blocks.
+_LORA = "lora"
 _EXAMPLE = 'Write, for example: {"last-block": {"epochs": 5, "learning_rate": 5e-5}}'
 
 
@@ -82,8 +85,8 @@ class Hyperparameters:
         }
         told = "".join(f"; {name}" for name, chosen in others.items() if chosen)
         return (
-            f"for {self.epochs} epochs in batches of {self.batch_size}{step} at a learning rate of "
-            f"{self.learning_rate:g}{changing}{told}"
+            f"for {counted(self.epochs, 'epoch')} in batches of {self.batch_size}{step} "
+            f"at a learning rate of {self.learning_rate:g}{changing}{told}"
         )
 
 
@@ -112,11 +115,13 @@ def with_recommendations(
     )
 
 
-def read_recommendations(path: Path, unfreeze: str) -> dict[str, Any]:
+def read_recommendations(path: Path, unfreeze: str, lora: bool = False) -> dict[str, Any]:
     """What a model's `finetuning.json` says suits it where `unfreeze` is what is trained.
 
-    It has an object of hyper-parameters for `head`, `last-block` (also for more blocks) and `all`,
-    or for some of them. Raises BadDataError, naming the value, if any is not as it should be.
+    It has an object of hyper-parameters for `head`, `last-block` (also for more blocks), `all` and
+    `lora`, or for some of them. The last is for adapters whose alpha is their rank: the learning
+    rate that suits them falls as alpha / rank rises. Raises BadDataError, naming the value, if any
+    is not as it should be.
     """
 
     def refuse(problem: str) -> BadDataError:
@@ -129,8 +134,8 @@ def read_recommendations(path: Path, unfreeze: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise refuse("not an object")
     for policy, values in content.items():
-        if policy not in _POLICIES:
-            raise refuse(f"{policy!r} is none of {', '.join(_POLICIES)}")
+        if policy not in (*_POLICIES, _LORA):
+            raise refuse(f"{policy!r} is none of {', '.join((*_POLICIES, _LORA))}")
         if not isinstance(values, dict):
             raise refuse(f"{policy!r} has no object of hyper-parameters")
         for name, value in values.items():
@@ -138,9 +143,8 @@ def read_recommendations(path: Path, unfreeze: str) -> dict[str, Any]:
                 raise refuse(f"{name!r} is none of {', '.join(PUBLISHED_RECIPE)}")
             if wish := _unmet_wish(name, value):
                 raise refuse(f"{name} of {policy!r} is {value!r}; it has to be {wish}")
-    recommended: dict[str, Any] = content.get(
-        unfreeze if unfreeze in _POLICIES else "last-block", {}
-    )
+    trained = unfreeze if unfreeze in _POLICIES else "last-block"
+    recommended: dict[str, Any] = content.get(_LORA if lora and _LORA in content else trained, {})
     return recommended
 
 

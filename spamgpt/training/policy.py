@@ -10,6 +10,7 @@ from spamgpt.errors import UsageError
 from spamgpt.gpt2.adapters import adapter_parameters, add_adapters, is_adapter
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.config import LoraConfig
+from spamgpt.printable import counted
 from spamgpt.reporting import Reporter
 
 _CHOICES = (
@@ -62,7 +63,8 @@ class TrainingPolicy:
             )
         if blocks > n_layer:
             raise UsageError(
-                f"The training policy {name!r}: the model has {n_layer} blocks.", _CHOICES
+                f"The training policy {name!r}: the model has {counted(n_layer, 'block')}.",
+                _CHOICES,
             )
         if lora and blocks == 0:
             raise UsageError(

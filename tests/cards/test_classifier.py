@@ -5,7 +5,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from spamgpt.cards.classifier import ClassifierCard, license_of, render_card
-from spamgpt.cards.rendering import as_markdown
+from spamgpt.markdown import as_markdown
 from spamgpt.stages import fetch, finetune, prepare
 from spamgpt.training.finetuning import EpochRecord
 from spamgpt.workspace import Workspace

@@ -1,37 +1,6 @@
-import pytest
 from huggingface_hub import ModelCard, ModelCardData
 
-from spamgpt.cards.rendering import Markdown, as_markdown, render, settings_table, table
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a|b", r"a\|b"),
-        ("*bold*", r"\*bold\*"),
-        ("nus_sms", "nus_sms"),
-        ("_so_ and __so__", r"\_so\_ and \_\_so\_\_"),
-        ("<b>&amp;", r"\<b\>\&amp;"),
-        ("Chen & Kan", "Chen & Kan"),
-        ("&#35;", r"\&\#35;"),
-        ("two\nlines", r"two\\u000alines"),
-    ],
-)
-def test_text_is_shown_as_it_is(text, shown):
-    assert as_markdown(text) == shown
-
-
-def test_what_is_markdown_already_and_what_is_no_text_stay():
-    assert as_markdown(Markdown("| a |")) == "| a |"
-    assert as_markdown(3) == 3
-
-
-def test_a_table_has_its_numbers_on_the_right():
-    assert table(("a", "b", "c"), [("x|y", "1", "2")], left=1).splitlines() == [
-        "| a | b | c |",
-        "|---|---:|---:|",
-        r"| x\|y | 1 | 2 |",
-    ]
+from spamgpt.cards.rendering import render, settings_table
 
 
 def test_settings_without_a_value_are_left_out_and_paths_are_names():

@@ -39,6 +39,8 @@ def test_a_file_without_a_version_is_of_the_first(tmp_path):
         ({"threshold": "0.5"}, "threshold is '0.5', not a number"),
         ({"threshold": True}, "threshold is True, not a number"),
         ({"threshold": float("nan")}, "threshold is nan, not a number"),
+        ({"threshold": 7}, "threshold is 7, not a number from 0 to 1"),
+        ({"threshold": -0.1}, "threshold is -0.1, not a number from 0 to 1"),
         ({"temperature": 0}, "temperature is 0, not a number above 0"),
         ({"labels": "ham"}, "labels is 'ham', not a list of strings"),
         ({"labels": ["ham", 1]}, "not a list of strings"),

@@ -85,7 +85,7 @@ def test_an_error_is_one_line_and_a_hint_on_standard_error(spamgpt, tmp_path):
     assert result.out == ""
     assert result.err.splitlines() == [
         f"error: There is no classifier in {tmp_path / 'none'}.",
-        " hint: Make it: spamgpt finetune",
+        f" hint: Make it: spamgpt finetune -w {tmp_path / 'none'}",
     ]
 
 

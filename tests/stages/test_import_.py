@@ -8,7 +8,7 @@ import torch
 from spamgpt import SpamClassifier
 from spamgpt.classifier.model import load_model
 from spamgpt.errors import BadDataError, MissingInputError, UsageError
-from spamgpt.stages import evaluate, export, finetune, predict
+from spamgpt.stages import evaluate, export, fetch, finetune, predict, prepare
 from spamgpt.stages.compare import CompareSettings
 from spamgpt.stages.compare import run as compare
 from spamgpt.stages.import_ import ImportSettings, run
@@ -54,6 +54,37 @@ def test_what_was_exported_comes_back_and_answers_the_same(workspace, tmp_path, 
     for artifact in elsewhere.artifacts():
         for name in artifact.files:
             artifact.check(name, always_hash=True)
+
+
+@pytest.mark.parametrize("labels", [2, 5])
+def test_adapters_go_to_transformers_and_come_back_with_any_number_of_labels(
+    make_model, tmp_path, labels
+):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    names = ["ham", "spam", "ads", "bills", "news"][:labels]
+    data = tmp_path / "data.tsv"
+    lines = (f"{name}\tabout {name} {number}\n" for number in range(20) for name in names)
+    data.write_text("".join(lines))
+    workspace = Workspace(tmp_path / "workspace")
+    fetch.run(fetch.FetchSettings(str(data), str(make_model())), workspace)
+    prepare.run(prepare.PrepareSettings(), workspace)
+    settings = finetune.FinetuneSettings(lora_rank=4, epochs=1, learning_rate=1e-2, device="cpu")
+    finetune.run(settings, workspace)
+    expected = answers(workspace)
+    assert expected.shape == (len(MESSAGES), labels)
+    folder = tmp_path / "out"
+    export.run(export.ExportSettings("v1", "huggingface", folder, device="cpu"), workspace)
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    for text, row in zip(MESSAGES, expected, strict=True):
+        if 0 < len(text) < 60:  # transformers reads an empty one not at all, and a long one in part
+            with torch.no_grad():
+                logits = model(**tokenizer(text, return_tensors="pt")).logits
+            np.testing.assert_allclose(logits.softmax(1)[0], row, atol=1e-4)
+    elsewhere = Workspace(tmp_path / "elsewhere")
+    run(ImportSettings(str(folder)), elsewhere)
+    np.testing.assert_allclose(answers(elsewhere), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("to", ["bundle", "saved"])
@@ -244,9 +275,7 @@ def test_a_state_dictionary_is_read_with_its_padding_wherever_it_goes(
     export.run(export.ExportSettings("v2", "bundle", tmp_path / "f.spamgpt"), workspace)
     run(ImportSettings(str(tmp_path / "f.spamgpt")), Workspace(tmp_path / "new"))
     np.testing.assert_allclose(answers(Workspace(tmp_path / "new")), expected, atol=1e-6)
-    onward = finetune.FinetuneSettings(
-        start_from="v2", pooling="last-position", padding="60", epochs=1, device="cpu"
-    )
+    onward = finetune.FinetuneSettings(start_from="v2", epochs=1, device="cpu")
     trained = finetune.run(onward, workspace)
     assert SpamClassifier.from_pretrained(trained.folder).config.padding == 60
     for to, place in (("huggingface", "out"), ("onnx", "out.onnx")):

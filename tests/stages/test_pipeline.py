@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from spamgpt.stages import fetch, prepare
 from spamgpt.stages.evaluate import EvaluateSettings, read_evaluation
 from spamgpt.stages.fetch import FetchSettings
-from spamgpt.stages.finetune import FinetuneSettings, as_published
+from spamgpt.stages.finetune import FinetuneSettings, as_published, plan
 from spamgpt.stages.pipeline import PipelineSettings, Step, run
 from spamgpt.stages.prepare import PrepareSettings
 from spamgpt.workspace import Workspace
@@ -121,6 +122,18 @@ def test_a_model_may_recommend_every_hyper_parameter(settings, workspace):
     file.write_text(json.dumps({"last-block": recommended}))
     made = steps(settings, workspace)[2].artifact.settings
     assert {name: made[name] for name in recommended} == recommended
+
+
+@pytest.mark.parametrize(("alpha", "epochs"), [(None, 7), (4.0, 7), (16.0, 3)])
+def test_what_is_recommended_for_adapters_is_for_an_alpha_like_the_rank(
+    settings, workspace, alpha, epochs
+):
+    file = Path(settings.fetch.model) / "finetuning.json"
+    file.write_text('{"all": {"epochs": 3}, "lora": {"epochs": 7}}')
+    fetch.run(settings.fetch, workspace)
+    prepare.run(settings.prepare, workspace)
+    planned = plan(FinetuneSettings(lora_rank=4, lora_alpha=alpha), workspace)
+    assert planned.settings.epochs == epochs
 
 
 def test_the_published_recipe_goes_before_what_the_model_recommends(settings, workspace):

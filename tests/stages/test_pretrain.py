@@ -48,7 +48,7 @@ def test_a_new_model_is_a_folder_that_the_stages_and_transformers_read(
     workspace, texts, messages_file, make_model
 ):
     artifact = pretrain.run(settings(texts), workspace)
-    assert artifact.reference == "models/mini/v1"
+    assert artifact.reference == "models/pretrained/v1"
     assert artifact.manifest["stage"] == "pretrain"
     ours, tokenizer = load_folder(artifact.folder)
     theirs = transformers.GPT2Model.from_pretrained(artifact.folder).eval()
@@ -62,9 +62,9 @@ def test_a_new_model_is_a_folder_that_the_stages_and_transformers_read(
     fetch.run(fetch.FetchSettings(str(messages_file), str(make_model())), workspace)
     prepare.run(prepare.PrepareSettings(), workspace)
     classifier = finetune.run(
-        finetune.FinetuneSettings(model="mini", epochs=1, device="cpu"), workspace
+        finetune.FinetuneSettings(model="pretrained", epochs=1, device="cpu"), workspace
     )
-    assert classifier.manifest["inputs"][1]["artifact"] == "models/mini/v1"
+    assert classifier.manifest["inputs"][1]["artifact"] == "models/pretrained/v1"
 
 
 def test_the_record_and_the_card_tell_how_it_was_made(workspace, texts):
@@ -92,8 +92,8 @@ def test_the_same_settings_give_the_same_bytes(workspace, texts):
 
 def test_training_goes_on_from_a_model_with_its_vocabulary(workspace, texts):
     first = pretrain.run(settings(texts), workspace)
-    onward = pretrain.run(settings(texts, model="mini", tokens=5_000), workspace)
-    assert onward.reference == "models/mini/v2"
+    onward = pretrain.run(settings(texts, model="pretrained", tokens=5_000), workspace)
+    assert onward.reference == "models/pretrained/v2"
     assert onward.manifest["inputs"] == [first.as_input]
     assert (onward.folder / "vocab.json").read_bytes() == (first.folder / "vocab.json").read_bytes()
     assert onward.metadata["held_out_loss"] < first.metadata["held_out_loss"] + 0.05

@@ -1,5 +1,5 @@
 import signal
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.stages import fetch, finetune, prepare
 from spamgpt.stages.evaluate import seen_in_training
 from spamgpt.stages.finetune import FinetuneSettings
+from spamgpt.stages.plan import Reading
 from spamgpt.stages.start import load_start
 from spamgpt.training.trainer import Trainer
 from spamgpt.workspace import Artifact, Workspace
@@ -110,16 +111,19 @@ def test_adapters_are_merged_where_training_goes_on(workspace, before, after):
         torch.testing.assert_close(start.model.get_parameter(name), tensor, atol=1e-6, rtol=0)
 
 
-def test_another_reading_of_messages_is_refused_and_the_same_goes_on(workspace):
-    reading = {"pooling": "mean", "attention": "full", "padding": "longest"}
+def test_messages_are_read_as_the_classifier_reads_them_and_another_way_is_refused(workspace):
+    reading = {"pooling": "mean", "attention": "full", "padding": "40"}
     first = finetune.run(replace(ONWARD, start_from=None, **reading), workspace)
     onward = replace(ONWARD, start_from=first.reference)
-    for name in reading:
-        with pytest.raises(UsageError, match=f"reads messages with `{name}="):
-            finetune.run(replace(onward, **reading | {name: getattr(onward, name)}), workspace)
-    second = finetune.run(replace(onward, **reading), workspace)
-    configs = [ClassifierConfig.from_file(each.folder / "config.json") for each in (first, second)]
-    assert [(c.pooling, c.attention, c.pads) for c in configs] == [("mean", "full", True)] * 2
+    for name, other in asdict(Reading()).items():
+        with pytest.raises(UsageError, match=f"reads messages with `{name}=") as caught:
+            finetune.run(replace(onward, **{name: other}), workspace)
+        assert caught.value.hint == f"Leave `{name}` out."
+    for settings, padding in ((onward, 40), (replace(onward, padding="50"), 50)):
+        second = finetune.run(settings, workspace)
+        config = ClassifierConfig.from_file(second.folder / "config.json")
+        assert (config.pooling, config.attention, config.padding) == ("mean", "full", padding)
+        assert second.settings | reading | {"padding": str(padding)} == second.settings
 
 
 def test_a_kept_trunk_is_that_of_the_changed_weights(workspace):

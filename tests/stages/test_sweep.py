@@ -10,7 +10,7 @@ import pytest
 from spamgpt.data.tables import read_table
 from spamgpt.errors import BadDataError, Interrupted, MissingInputError, UsageError
 from spamgpt.reporting import SILENT
-from spamgpt.stages import finetune
+from spamgpt.stages import fetch, finetune
 from spamgpt.stages.finetune import FinetuneSettings
 from spamgpt.stages.sweep import SweepSettings, plan_sweep, run
 from spamgpt.training.trainer import Trainer
@@ -148,6 +148,19 @@ def test_random_weights_are_drawn_for_the_model(workspace, settings):
     # Of the two models the pretrained one is still what others take.
     run(settings, workspace)
     assert len(classifiers(workspace)) == 3
+
+
+def test_runs_can_go_on_from_a_classifier_and_are_found_again(workspace, settings, make_model):
+    Path(settings.grid).write_text(
+        "epochs = 1\nstart_from = 'v1'\nlearning_rate = [0.001, 0.002]\n"
+    )
+    # Its own model is taken, not the newest.
+    fetch.run(fetch.FetchSettings("bundled-messages", str(make_model("other"))), workspace)
+    _, table = run(settings, workspace)
+    assert [len(row.runs) for row in table.rows] == [1, 1]
+    inputs = workspace.newest("classifiers").manifest["inputs"]
+    assert [each["artifact"] for each in inputs[1:]] == ["models/tiny/v1", "classifiers/v1"]
+    assert [row.done for row in plan_sweep(settings, workspace).rows] == [1, 1]
 
 
 def test_a_run_that_diverges_is_a_row_that_says_so(workspace, settings):

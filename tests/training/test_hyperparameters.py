@@ -36,6 +36,16 @@ def test_a_policy_of_more_blocks_takes_what_is_recommended_for_the_last(tmp_path
     assert read(tmp_path, content, "head") == {}
 
 
+def test_adapters_take_what_is_recommended_for_them_or_for_the_blocks(tmp_path):
+    (tmp_path / "finetuning.json").write_text('{"all": {"epochs": 1}, "lora": {"epochs": 4}}')
+    path = tmp_path / "finetuning.json"
+    assert read_recommendations(path, "all", lora=True) == {"epochs": 4}
+    assert read_recommendations(path, "last-block", lora=True) == {"epochs": 4}
+    assert read_recommendations(path, "all") == {"epochs": 1}
+    path.write_text('{"all": {"epochs": 1}}')
+    assert read_recommendations(path, "all", lora=True) == {"epochs": 1}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

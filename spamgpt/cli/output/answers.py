@@ -15,7 +15,7 @@ from spamgpt.cli.output.highlights import marked, top_words
 from spamgpt.data.encodings import guessed_encoding
 from spamgpt.data.json_values import json_text
 from spamgpt.data.records import left_out, write_whole
-from spamgpt.printable import printable
+from spamgpt.printable import counted, printable
 from spamgpt.stages.predict import Answer, Answers, Refusal
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Summary:
         total = self.counts.total()
         labels = ", ".join(f"{count:,} {label}" for label, count in sorted(self.counts.items()))
         rate = f" ({total / self.seconds:,.0f} messages/s)" if total and self.seconds else ""
-        return f"{total:,} messages{': ' * bool(labels)}{labels}{rate}"
+        return f"{counted(total, 'message')}{': ' * bool(labels)}{labels}{rate}"
 
 
 def shape_of(format: OutputFormat, only: bool) -> Shape:

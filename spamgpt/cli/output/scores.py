@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from spamgpt.printable import printable
+from spamgpt.printable import counted, printable
 from spamgpt.reporting import Reporter
 from spamgpt.workspace import Artifact
 
@@ -30,7 +30,7 @@ def show_metrics(artifact: Artifact, evaluation: "Evaluation") -> None:
     judged = artifact.metadata.get("classifier") or artifact.manifest["inputs"][0]["artifact"]
     title = (
         f"{artifact.reference}: {judged} on the {evaluation.split} split, "
-        f"{scores.messages:,} messages"
+        f"{counted(scores.messages, 'message')}"
     )
     console.print(Text(printable(title), style="bold"), soft_wrap=True)
     console.print(_seen(evaluation.seen_in_training), soft_wrap=True)
@@ -46,7 +46,8 @@ def show_metrics(artifact: Artifact, evaluation: "Evaluation") -> None:
         console.print()
         console.print(
             printable(
-                f"Weakest on {worst.slice}: {worst.value}, {worst.messages:,} messages, "
+                f"Weakest on {worst.slice}: {worst.value}, "
+                f"{counted(worst.messages, 'message')}, "
                 f"accuracy {worst.accuracy:.2%}"
             )
             + (f" ({worst.interval[0]:.1%} to {worst.interval[1]:.1%})" if worst.interval else ""),
@@ -178,7 +179,8 @@ def _show_confusions(console: "Console", scores: "Scores") -> None:
     if shown:
         console.print(table)
     if rest := confusions[_CONFUSIONS:]:
-        console.print(f"and {sum(count for count, *_ in rest):,} messages in other ways")
+        others = counted(sum(count for count, *_ in rest), "message")
+        console.print(f"and {others} in other ways")
 
 
 def _operating_points(evaluation: "Evaluation") -> "Table":

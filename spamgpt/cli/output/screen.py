@@ -165,7 +165,7 @@ class _PlainTask(Task):
         to_go = (self._total - self._done) / rate
         self._reporter.note(
             f"{self._description}: {self._done:,} of {self._total:,} {self._unit}, "
-            f"{rate:.0f} {self._unit}/s, {to_go:.0f} s to go" + (f", {detail}" if detail else "")
+            f"{_speed(rate, self._unit)}, {to_go:.0f} s to go" + (f", {detail}" if detail else "")
         )
 
 
@@ -175,5 +175,10 @@ class _RateColumn(ProgressColumn):
         self._unit = unit
 
     def render(self, task: RichTask) -> Text:
-        rate = task.finished_speed or task.speed or 0
-        return Text(f"{rate:.0f} {self._unit}/s")
+        rate = task.finished_speed or task.speed
+        return Text(_speed(rate, self._unit) if rate else "")
+
+
+def _speed(rate: float, unit: str) -> str:
+    """`17 messages/s` or, of what takes longer than a second, how long each takes: `40 s/run`."""
+    return f"{rate:.0f} {unit}/s" if rate >= 1 else f"{1 / rate:.0f} s/{unit.removesuffix('s')}"

@@ -1,11 +1,18 @@
-"""Messages name settings in backticks (`seed=1`); here they become the command's options."""
+"""Messages name settings in backticks (`seed=1`); here they become the command's options.
+
+Hints that end with a command get the workspace that the user named.
+"""
 
 import re
+import shlex
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 # Also several values, as in `unsure=0.2 0.8`.
 _SETTING = re.compile(r"`([a-z_][a-z0-9_]*)(?:=([^`]+))?`")
+
+_COMMAND = re.compile(r": spamgpt (?:(?!: ).)+\Z")
 
 _parameters: dict[str, Any] = {}
 
@@ -23,6 +30,11 @@ def in_options(text: str) -> str:
     --no-stratify. What the command has no option for is left as it is.
     """
     return _SETTING.sub(_as_option, text)
+
+
+def in_workspace(hint: str, workspace: Path) -> str:
+    """The hint with the workspace added to the command at its end, if there is one."""
+    return f"{hint} -w {shlex.quote(str(workspace))}" if _COMMAND.search(hint) else hint
 
 
 def _as_option(setting: re.Match[str]) -> str:

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from spamgpt.cli import _Commands
 from spamgpt.cli.output.screen import ScreenReporter
-from spamgpt.cli.output.wording import in_options, speak_of
+from spamgpt.cli.output.wording import in_options, in_workspace, speak_of
 
 
 @pytest.fixture
@@ -44,6 +46,44 @@ def test_an_error_of_a_stage_names_the_option(spamgpt, trained_workspace):
         "error: --split 50/50 is not three shares.",
         " hint: Give training, validation and test in percent: --split 70/10/20",
     ]
+
+
+@pytest.mark.parametrize(
+    ("hint", "shown"),
+    [
+        ("Make it: spamgpt prepare", "Make it: spamgpt prepare -w 'my mail'"),
+        ("Go on with: spamgpt sweep a.toml", "Go on with: spamgpt sweep a.toml -w 'my mail'"),
+        ("Make it: spamgpt fetch. Bundled: mini", "Make it: spamgpt fetch. Bundled: mini"),
+        ("Check the path.", "Check the path."),
+    ],
+)
+def test_a_command_to_run_is_told_with_the_workspace(hint, shown):
+    assert in_workspace(hint, Path("my mail")) == shown
+
+
+def test_a_hint_names_the_workspace_only_where_it_is_not_the_usual_one(
+    spamgpt, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    hints = [
+        spamgpt("prepare", *options).err.splitlines()[-1]
+        for options in ([], ["-w", "other"], ["-w", "workspace"])
+    ]
+    monkeypatch.setenv("SPAMGPT_WORKSPACE", "other")
+    hints.append(spamgpt("prepare").err.splitlines()[-1])
+    plain = " hint: Make it: spamgpt fetch"
+    assert hints == [plain, f"{plain} -w other", plain, plain]
+
+
+def test_what_takes_long_is_told_in_seconds_for_each(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    for unit, seconds, told in (("runs", 40.0, "40 s/run"), ("messages", 5.5, "73 messages/s")):
+        now = 0.0
+        with ScreenReporter().task("Sweep", 1000, unit) as task:
+            now = seconds
+            task.advance(1 if unit == "runs" else 400)
+        assert f", {told}, " in capsys.readouterr().err
 
 
 def test_notes_and_warnings_name_options_too(speaks_of, capsys):
