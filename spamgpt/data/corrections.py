@@ -11,7 +11,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from spamgpt.data.seen import plain
@@ -104,11 +104,9 @@ class Corrections:
                 raise UsageError("The label is empty.", "Name a label, such as spam.")
         if not rows or (all(label is None for _, label in rows) and not self.path.exists()):
             return Changes()
-        counts: Counter[str] = Counter()
         with self._writing() as connection:
-            for text, label in rows:
-                counts[_change(connection, text, label)] += 1
-        return Changes(**{name: count for name, count in counts.items() if name != "unknown"})
+            counts = Counter(_change(connection, text, label) for text, label in rows)
+        return Changes(*(counts[each.name] for each in fields(Changes)))
 
     def __iter__(self) -> Iterator[Correction]:
         """All corrections, in an order that does not depend on when they came."""
@@ -122,7 +120,7 @@ class Corrections:
     def labels(self) -> dict[str, int]:
         """How many there are of each label."""
         query = "SELECT label, COUNT(*) FROM corrections GROUP BY label ORDER BY label"
-        return {label: count for label, count in self._read(query)}
+        return {str(label): int(count) for label, count in self._read(query)}
 
     @property
     def digest(self) -> str | None:
@@ -130,7 +128,7 @@ class Corrections:
         return digest_of(list(self))
 
     def _read(self, query: str) -> list[tuple[str, ...]]:
-        """All rows at once: whoever reads slowly would keep others from writing."""
+        """All rows at once: who reads slowly would keep others from writing."""
         if not self.path.exists():
             return []
         with self._connected() as connection:
@@ -139,7 +137,7 @@ class Corrections:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction, which is on the disk when the block has ended, and undone if it raises."""
+        """A transaction: on the disk when the block has ended, undone if it raises."""
         if not self.path.exists():
             self._create()
         with self._connected() as connection:

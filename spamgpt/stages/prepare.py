@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from spamgpt.data.corrections import Correction
 
-# Where corrections go that the data set does not have: into the training split, into all splits
-# like the messages of the data set, or nowhere.
+# Where corrections go that the data set does not have: into the training split, into all splits in
+# their proportion, or nowhere.
 TakeCorrections = Literal["train", "split", "none"]
 # "published": all as the published experiment did it (data/published.py).
 Recipe = Literal["published"]
@@ -53,9 +53,9 @@ def run(settings: PrepareSettings, workspace: Workspace, reporter: Reporter = SI
     """Writes `train.csv`, `validation.csv` and `test.csv`.
 
     Repeats are dropped before anything is split, so that no test message was seen in training. A
-    corrected message that the data set has stays in its split, with the corrected label; unless
-    `corrections` is "split", the others are added to training after the split, which is thus the
-    same with and without corrections. Those whose label the data set lacks are left out.
+    corrected message that the data set has stays in its split, with the corrected label; the others
+    are added after the split, which is thus the same with and without corrections. Those whose
+    label the data set lacks are left out.
 
     Raises UsageError, MissingInputError, IntegrityError, or BadDataError naming file and line.
     """
@@ -82,10 +82,6 @@ def run(settings: PrepareSettings, workspace: Workspace, reporter: Reporter = SI
     repeats = read - len(messages)
     require_two_labels(messages, dataset.reference)
     corrections, taken_in = _corrections(settings, workspace, set(messages[LABEL]), reporter)
-    if corrections and settings.corrections == "split":
-        whole = correct({"all": messages}, corrections, "all")
-        messages = whole.parts["all"]
-        taken_in |= {"relabelled": whole.relabelled, "added": whole.added}
     if settings.recipe:
         messages = published.balance_spam(messages, settings.seed)
         parts = published.shuffle_and_cut(messages, shares, settings.seed)
@@ -93,8 +89,8 @@ def run(settings: PrepareSettings, workspace: Workspace, reporter: Reporter = SI
         if settings.balance:
             messages = splits.balance(messages, settings.seed)
         parts = splits.split(messages, shares, settings.seed, settings.stratify)
-    if corrections and settings.corrections == "train":
-        found = correct(parts, corrections, "train")
+    if corrections:
+        found = correct(parts, corrections, shares if settings.corrections == "split" else None)
         parts = dict(found.parts)
         taken_in |= {"relabelled": found.relabelled, "added": found.added}
     with workspace.new("prepared", settings, inputs=[dataset]) as draft:

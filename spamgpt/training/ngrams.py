@@ -83,7 +83,7 @@ def fit_ngrams_onward(before: NGrams, messages: TokenizedMessages, labels: Tenso
         """The penalised loss of a change of the weights and, last, of the bias; its gradient."""
         change = flat.reshape(len(active) + 1, outputs)
         logits = offset.copy()
-        logits[:, 1:] += features @ change[:-1] + change[-1]
+        logits[:, 1:] += np.asarray(features @ change[:-1]) + change[-1]
         logits -= logsumexp(logits, axis=1, keepdims=True)
         error = (np.exp(logits) - truth)[:, 1:]
         gradient = np.vstack([features.T @ error, error.sum(axis=0)]) + change / _STRENGTH
