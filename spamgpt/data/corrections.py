@@ -141,7 +141,7 @@ class Corrections:
         if not self.path.exists():
             self._create()
         with self._connected() as connection:
-            # EXTRA: the folder, too, is on the disk. What is forgotten is overwritten with zeros.
+            # EXTRA: the folder is on the disk, too. What is forgotten is overwritten.
             connection.execute("PRAGMA synchronous = EXTRA")
             connection.execute("PRAGMA secure_delete = ON")
             connection.execute("BEGIN IMMEDIATE")
