@@ -152,7 +152,7 @@ class Corrections:
             connection.execute("COMMIT")
 
     def _create(self) -> None:
-        """An empty file that only its owner can read; SQLite's journal gets the same permissions."""
+        """An empty file that only its owner can read, as will be SQLite's journal beside it."""
         folder = self.path.parent
         folder.mkdir(parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))

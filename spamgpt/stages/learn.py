@@ -145,17 +145,18 @@ def _learn(settings: LearnSettings, workspace: Workspace, reporter: Reporter) ->
     model = workspace.input_of(current, "models")
     dataset, preparing = _old_messages(current, workspace, reporter)
     prepared = prepare_from(dataset, preparing, workspace, reporter).artifact
-    if any(entry["digest"] == prepared.digest for entry in current.manifest["inputs"]):
-        return None
     train, validation = (
         read_table(prepared.file(f"{name}.csv")) for name in ("train", "validation")
     )
-    if CORRECTED not in train:
+    corrected = train[train[CORRECTED] == YES] if CORRECTED in train else train[:0]
+    if corrected.empty:
         raise MissingInputError(
-            f"None of the corrections is about a label of {current.reference}.",
-            f"Its labels are {', '.join(_config_of(current).labels)}.",
+            f"None of the corrections is of a message that {current.reference} can be trained on.",
+            f"Its labels are {', '.join(_config_of(current).labels)}; messages of its validation "
+            "and test splits are not trained on.",
         )
-    corrected = train[train[CORRECTED] == YES]
+    if any(entry["digest"] == prepared.digest for entry in current.manifest["inputs"]):
+        return None
     before = SpamClassifier.from_artifact(workspace, current, settings.device)
     finetuning = _onward(settings, current, prepared, model, before, validation)
     judged: dict[str, Judged] = {}

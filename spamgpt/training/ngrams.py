@@ -83,7 +83,7 @@ def fit_ngrams_onward(before: NGrams, messages: TokenizedMessages, labels: Tenso
         """The penalised loss of a change of the weights and, last, of the bias; its gradient."""
         change = flat.reshape(len(active) + 1, outputs)
         logits = offset.copy()
-        logits[:, 1:] += np.asarray(features @ change[:-1]) + change[-1]
+        logits[:, 1:] += features @ change[:-1] + change[-1]
         logits -= logsumexp(logits, axis=1, keepdims=True)
         error = (np.exp(logits) - truth)[:, 1:]
         gradient = np.vstack([features.T @ error, error.sum(axis=0)]) + change / _STRENGTH
@@ -93,7 +93,7 @@ def fit_ngrams_onward(before: NGrams, messages: TokenizedMessages, labels: Tenso
     start = np.zeros((len(active) + 1) * outputs)
     change = minimize(loss, start, jac=True, method="L-BFGS-B").x.reshape(-1, outputs)
     model.weight[active] += torch.from_numpy(change[:-1]).float()
-    model.bias += torch.from_numpy(change[-1]).float()
+    model.bias.add_(torch.from_numpy(change[-1]).float())
     return _stored_precision(model)
 
 
