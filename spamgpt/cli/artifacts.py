@@ -36,6 +36,7 @@ def command(
 ) -> None:
     """List the artifacts of the workspace and what each was made from, or show a model card."""
     from spamgpt.cli.output.screen import ScreenReporter, show_json, show_result
+    from spamgpt.data.corrections import Corrections
     from spamgpt.training.checkpoint import places
 
     store = Workspace(workspace)
@@ -54,18 +55,23 @@ def command(
         except IntegrityError as error:
             damaged.append(error)
     runs = places(workspace)
+    corrections = Corrections(store).labels
     if json:
         show_json(
             {
                 "artifacts": [{"artifact": a.reference, **a.manifest} for a in whole],
                 "damaged": [damage.message for damage in damaged],
                 "checkpoints": [str(place.folder) for place in runs],
+                "corrections": corrections,
             }
         )
     elif whole:
         show_result([(artifact.reference, _describe(artifact, verify)) for artifact in whole])
     else:
         ScreenReporter().note(f"{workspace} holds no artifacts. Start with: spamgpt fetch")
+    if corrections and not json:
+        told = ", ".join(f"{count:,} {label}" for label, count in corrections.items())
+        ScreenReporter().note(f"Corrections: {told}. See: spamgpt learn")
     if runs and not json:
         size = sum(place.size for place in runs) / 1e6
         ScreenReporter().note(

@@ -131,7 +131,7 @@ def command(
         warn_of_substitutions,
     )
 
-    settings = settings_from(FinetuneSettings, locals())
+    settings = settings_from(FinetuneSettings, locals(), replay=None)
     if recipe:
         settings = as_published(settings, given(context))
     if dry_run:

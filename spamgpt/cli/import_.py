@@ -23,7 +23,7 @@ def command(
         str,
         typer.Argument(
             help="A GPT-2 classifier of transformers (a folder or hf:owner/name[@revision]), a "
-            ".spamgpt file, a saved folder, or a notebook's state dictionary (.pth).",
+            ".spamgpt file, a saved folder, a notebook's state dictionary (.pth), or bundled.",
             show_default=False,
         ),
     ],

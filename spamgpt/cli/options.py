@@ -22,7 +22,7 @@ from spamgpt.stages.evaluate import Split
 from spamgpt.stages.fetch import Weights
 from spamgpt.stages.finetune import Select
 from spamgpt.stages.plan import Reading
-from spamgpt.stages.prepare import Recipe
+from spamgpt.stages.prepare import Recipe, TakeCorrections
 from spamgpt.training.schedule import Schedule
 from spamgpt.training.variants import LORA_TARGETS
 
@@ -134,6 +134,14 @@ StratifyOption = Annotated[
 ]
 TextColumnOption = Annotated[str, typer.Option(help="Column that holds the messages.")]
 LabelColumnOption = Annotated[str, typer.Option(help="Column that holds the labels.")]
+CorrectionsOption = Annotated[
+    TakeCorrections | None,
+    typer.Option(
+        help="Where corrections (spamgpt learn) go that the data set does not have. train: into "
+        "the training split; split: into all splits; none: nowhere, nor are labels changed.",
+        show_default="train; with --recipe none",
+    ),
+]
 
 # How it is trained.
 UnfreezeOption = Annotated[

@@ -1,5 +1,6 @@
 """spamgpt prepare"""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from spamgpt.cli.options import (
     DEFAULT_WORKSPACE,
     BalanceOption,
+    CorrectionsOption,
     DebugOption,
     JsonOption,
     KeepDuplicatesOption,
@@ -38,6 +40,7 @@ def command(
     stratify: StratifyOption = PrepareSettings.stratify,
     text_column: TextColumnOption = PrepareSettings.text_column,
     label_column: LabelColumnOption = PrepareSettings.label_column,
+    corrections: CorrectionsOption = PrepareSettings.corrections,
     recipe: RecipeOption = PrepareSettings.recipe,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     quiet: QuietOption = False,
@@ -46,7 +49,9 @@ def command(
 ) -> None:
     """Split a data set into training, validation and test sets.
 
-    Duplicate texts are removed before the split, so that no test message is seen in training.
+    Duplicate texts are removed before the split, so that no test message is seen in training. What
+    was taught with spamgpt learn is added to the training split; a corrected message that the data
+    set has stays in its split and gets the corrected label.
     """
     from spamgpt.cli.output.screen import (
         ScreenReporter,
@@ -73,12 +78,22 @@ def describe_prepared(prepared: Artifact) -> list[tuple[str, str]]:
         + ", ".join(f"{part['labels'].get(label, 0):,} {label}" for label in counts["labels"])
         for name, part in counts["splits"].items()
     }
+    taken_in = counts.get("corrections", {"added": 0})
     return [
         (
             prepared.reference,
-            f"{counts['messages']:,} of {counted(counts['read'], 'message')}"
+            f"{counts['messages'] - taken_in['added']:,} of {counted(counts['read'], 'message')}"
             f" ({counted(counts['repeats_dropped'], 'repeat')} dropped)",
         ),
+        *([("corrections", _describe_corrections(taken_in))] if "taken" in taken_in else []),
         *parts.items(),
         ("from", prepared.manifest["inputs"][0]["artifact"]),
     ]
+
+
+def _describe_corrections(taken_in: Mapping[str, int]) -> str:
+    found = taken_in["taken"] - taken_in["added"]
+    return (
+        f"{taken_in['taken']:,}: {taken_in['added']:,} messages added, {found:,} in the data set "
+        f"({taken_in['relabelled']:,} labels changed)"
+    )

@@ -18,6 +18,7 @@ from spamgpt.cli.options import (
     BalanceOption,
     BatchSizeOption,
     CacheLimitOption,
+    CorrectionsOption,
     DebugOption,
     DeviceOption,
     EpochsOption,
@@ -93,6 +94,7 @@ def command(
     stratify: StratifyOption = PrepareSettings.stratify,
     text_column: TextColumnOption = PrepareSettings.text_column,
     label_column: LabelColumnOption = PrepareSettings.label_column,
+    corrections: CorrectionsOption = PrepareSettings.corrections,
     unfreeze: UnfreezeOption = FinetuneSettings.unfreeze,
     epochs: EpochsOption = FinetuneSettings.epochs,
     batch_size: BatchSizeOption = FinetuneSettings.batch_size,
@@ -140,7 +142,9 @@ def command(
     set_threads(threads)
     from spamgpt.cli.output.screen import ScreenReporter, show_json, warn_of_substitutions
 
-    finetune = settings_from(FinetuneSettings, locals(), prepared=None, model=None, start_from=None)
+    finetune = settings_from(
+        FinetuneSettings, locals(), prepared=None, model=None, start_from=None, replay=None
+    )
     if recipe:
         finetune = as_published(finetune, given(context))
     settings = PipelineSettings(

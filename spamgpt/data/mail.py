@@ -95,6 +95,11 @@ def looks_like_mail(data: bytes) -> bool:
     return begins_an_mbox(data) or known > 1 or (known == 1 and only_headers and bool(body.strip()))
 
 
+def looks_like_header(line: bytes) -> bool:
+    """Whether a first line may be one of a mail's headers."""
+    return bool(_HEADER_LINE.match(line))
+
+
 _HEADER_LINE = re.compile(rb"[^:\s]+[ \t]*:|[ \t]")
 
 

@@ -35,11 +35,16 @@ def seen(texts: Iterable[str], path: Path) -> npt.NDArray[np.bool_]:
         return np.isin(_hashes(texts, kept["salt"].tobytes()), kept["hashes"])
 
 
+def plain(text: str) -> str:
+    """The text without what makes no difference between messages: case, spaces, spelling (NFKC)."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
 def _hashes(texts: Iterable[str], salt: bytes) -> npt.NDArray[np.uint64]:
     return np.array([_hash(text, salt) for text in texts], dtype=np.uint64)
 
 
 def _hash(text: str, salt: bytes) -> int:
-    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    digest = hashlib.blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=8, salt=salt)
+    encoded = plain(text).encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(encoded, digest_size=8, salt=salt)
     return int.from_bytes(digest.digest(), "little")

@@ -1,7 +1,8 @@
 """finetune: swaps the head, freezes, trains, and keeps what training changed."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spamgpt.errors import IntegrityError, MissingInputError
@@ -15,9 +16,22 @@ from spamgpt.workspace import Artifact, Workspace, result_settings
 if TYPE_CHECKING:
     from spamgpt.training.checkpoint import Checkpoint
 
-__all__ = ["FinetuneSettings", "Plan", "Select", "as_published", "plan", "run", "show_plan"]
+__all__ = [
+    "FinetuneSettings",
+    "NotKept",
+    "Plan",
+    "Select",
+    "as_published",
+    "plan",
+    "run",
+    "show_plan",
+]
 
 STAGE = "finetune"
+
+
+class NotKept(Exception):
+    """What was trained was not to be kept, and is gone."""
 
 
 def run(
@@ -44,24 +58,29 @@ def run(
 
 
 def run_or_go_on(
-    settings: FinetuneSettings, workspace: Workspace, reporter: Reporter = SILENT
+    settings: FinetuneSettings,
+    workspace: Workspace,
+    reporter: Reporter = SILENT,
+    keep: Callable[[Path], bool] | None = None,
 ) -> Artifact:
     """Trains a classifier, from the checkpoint of the very same run if that was interrupted.
 
-    Raises what `run` does.
+    `keep` is asked, when all else is done, whether the classifier in a folder becomes an artifact.
+    Raises what `run` does, and NotKept.
     """
     from spamgpt.training.checkpoint import Checkpoint
 
-    record = _run_record(plan(settings, workspace))
+    planned = plan(settings, workspace)
+    record = _run_record(planned)
 
     def fits(checkpoint: Checkpoint) -> bool:
         return checkpoint.record == record
 
     if not any(map(fits, Checkpoint.interrupted(workspace.root, STAGE))):
-        return run(settings, workspace, reporter)
+        with Checkpoint.start(workspace.root, STAGE, record) as checkpoint:
+            return _train(planned, workspace, reporter, checkpoint, None, keep)
     with Checkpoint.resume(workspace.root, STAGE, {}, fits) as checkpoint:
-        planned = plan(settings, workspace)
-        return _train(planned, workspace, reporter, checkpoint, checkpoint.load())
+        return _train(planned, workspace, reporter, checkpoint, checkpoint.load(), keep)
 
 
 def _resume(
@@ -102,6 +121,7 @@ def _train(
     reporter: Reporter,
     checkpoint: "Checkpoint",
     state: dict[str, Any] | None,
+    keep: Callable[[Path], bool] | None = None,
 ) -> Artifact:
     import pandas as pd
 
@@ -114,7 +134,7 @@ def _train(
     from spamgpt.gpt2.folder import CARD_FILE
     from spamgpt.gpt2.weights import write_weights
     from spamgpt.training.finetuning import finetuning, history_rows
-    from spamgpt.training.ngrams import fit_ngrams, stored
+    from spamgpt.training.ngrams import fit_ngrams, fit_ngrams_onward, stored
 
     settings = planned.settings
     if settings.recipe != planned.prepared.settings.get("recipe") and settings.recipe:
@@ -142,7 +162,8 @@ def _train(
     show_plan(planned, reporter)
     with workspace.new("classifiers", settings, inputs=planned.inputs) as draft:
         show = history_rows(reporter, planned.hyperparameters.epochs)
-        trainer.train(checkpoint, reporter, show, "Go on with: spamgpt finetune --resume")
+        again = "spamgpt finetune --resume" if keep is None else "spamgpt learn --train"
+        trainer.train(checkpoint, reporter, show, f"Go on with: {again}")
         kept = trainer.kept
         if len(trainer.history) < planned.hyperparameters.epochs:
             patience = planned.hyperparameters.patience
@@ -159,12 +180,13 @@ def _train(
             tensors = changed_tensors(model, planned.policy, start.changed | tensors.keys())
         if planned.hyperparameters.ngrams:
             reporter.note("Fitting the linear model on n-grams")
-            model.ngrams = fit_ngrams(
-                start.tokenizer.spellings,
-                splits["train"].messages,
-                splits["train"].labels,
-                len(planned.labels),
-            ).to(device)
+            messages, labels = splits["train"].messages, splits["train"].labels
+            if start.ngrams is None:
+                spellings = start.tokenizer.spellings
+                ngrams = fit_ngrams(spellings, messages, labels, len(planned.labels))
+            else:
+                ngrams = fit_ngrams_onward(start.ngrams, messages, labels)
+            model.ngrams = ngrams.to(device)
             tensors |= stored(model.ngrams)
         write_weights(tensors, draft.folder / TRAINED_FILE)
         logits = predict_logits(model, validation.messages, device, trunk=validation.trunk)
@@ -191,6 +213,9 @@ def _train(
             calibration=fitted.record,
             device=str(device),
         )
+        if keep is not None and not keep(draft.folder):
+            checkpoint.remove()
+            raise NotKept
     checkpoint.remove()
     return draft.artifact
 

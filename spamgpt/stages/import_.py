@@ -3,12 +3,14 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spamgpt.bundled import CLASSIFIER_FOLDER, MINI_FOLDER
 from spamgpt.errors import MissingInputError, UsageError
 from spamgpt.reporting import SILENT, Reporter
+from spamgpt.stages.classifiers import BUNDLED
 from spamgpt.workspace import Artifact, Workspace, artifact_name
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ _ON_THE_HUB = "hf:"
 
 @dataclass(frozen=True)
 class ImportSettings:
-    """`source` is a path, or a repository as `hf:owner/name[@revision]`.
+    """`source` is a path, a repository as `hf:owner/name[@revision]`, or BUNDLED.
 
     `labels` (`ham,spam`) replace those of the source. `model` is for a state dictionary: the GPT-2,
     a reference or a folder, that it was made from, whose shape and tokenizer it needs; None takes
@@ -64,9 +66,7 @@ def _read(
     settings: ImportSettings, workspace: Workspace, reporter: Reporter
 ) -> "Iterator[tuple[ClassifierFiles, str]]":
     """The classifier of the source, and where it is from in words."""
-    from dataclasses import replace
-
-    from spamgpt.classifier.formats.huggingface import FILES, read_huggingface, relabelled
+    from spamgpt.classifier.formats.huggingface import FILES, read_huggingface
     from spamgpt.classifier.formats.notebook import SUFFIXES, read_notebook
     from spamgpt.classifier.formats.reading import is_classifier, read_classifier
     from spamgpt.gpt2.folder import CONFIG_FILE, WEIGHTS_FILE
@@ -88,6 +88,10 @@ def _read(
             origin = download_classifier(settings.source, FILES, needed, folder, reporter)
             yield read_huggingface(folder, labels), origin
         return
+    if settings.source == BUNDLED:
+        files = _read_bundled()
+        yield (files if labels is None else _relabelled(files, labels)), BUNDLED
+        return
     if not path.exists():
         raise MissingInputError(
             f"There is nothing at {path}.",
@@ -104,7 +108,7 @@ def _read(
     elif is_classifier(path):
         files = read_classifier(path)
         if labels is not None:
-            files = replace(files, config=relabelled(files.config, labels))
+            files = _relabelled(files, labels)
     else:
         raise MissingInputError(
             f"{path} holds no classifier: it has neither spamgpt.json nor the config.json of a "
@@ -112,6 +116,20 @@ def _read(
             "Export a classifier of another workspace as a bundle first: spamgpt export",
         )
     yield files, path.name
+
+
+def _read_bundled() -> "ClassifierFiles":
+    from spamgpt.classifier.folder import read_trained
+    from spamgpt.gpt2.folder import load_folder
+
+    pretrained = load_folder(MINI_FOLDER, merges_checked=True)
+    return read_trained(CLASSIFIER_FOLDER, pretrained, MINI_FOLDER)
+
+
+def _relabelled(files: "ClassifierFiles", labels: list[str]) -> "ClassifierFiles":
+    from spamgpt.classifier.formats.huggingface import relabelled
+
+    return replace(files, config=relabelled(files.config, labels))
 
 
 def _padding(named: str | None) -> int | None:
@@ -149,7 +167,7 @@ def _write_model(
     from spamgpt.classifier.folder import ON_TOP, named_as_in_files
     from spamgpt.classifier.formats.bundle import SUFFIX as BUNDLE_SUFFIX
     from spamgpt.classifier.formats.notebook import SUFFIXES
-    from spamgpt.gpt2.folder import CONFIG_FILE, TOKENIZER_FILES, WEIGHTS_FILE
+    from spamgpt.gpt2.folder import CONFIG_FILE, FINETUNING_FILE, TOKENIZER_FILES, WEIGHTS_FILE
     from spamgpt.gpt2.weights import write_weights
 
     shape = files.model.gpt2.config
@@ -163,6 +181,10 @@ def _write_model(
         shape.write(draft.folder / CONFIG_FILE)
         for file in TOKENIZER_FILES:
             (draft.folder / file).write_bytes(files.sources.tokenizer_file(file))
+        if settings.source == BUNDLED:
+            # What mini recommends suits what was made from it.
+            recommended = (MINI_FOLDER / FINETUNING_FILE).read_bytes()
+            (draft.folder / FINETUNING_FILE).write_bytes(recommended)
         draft.metadata.update(
             n_layer=shape.n_layer,
             n_head=shape.n_head,

@@ -73,9 +73,14 @@ def run(
 def prepare_from(
     dataset: Artifact, settings: PrepareSettings, workspace: Workspace, reporter: Reporter
 ) -> Step:
-    """The data set prepared with these settings, found or made."""
+    """The data set prepared with these settings and the corrections of now, found or made."""
     settings = replace(settings, dataset=dataset.reference)
-    found = workspace.up_to_date("prepared", _compared(settings, "dataset"), [dataset])
+    found = workspace.up_to_date(
+        "prepared",
+        _compared(settings, "dataset"),
+        [dataset],
+        lambda artifact: prepare.takes_in(artifact, workspace),
+    )
     prepared = found or prepare.run(settings, workspace, reporter)
     return Step("prepare", [prepared], _SAME if found else None)
 

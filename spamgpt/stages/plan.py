@@ -33,7 +33,8 @@ class FinetuneSettings:
     """`prepared` and `model` are references; None takes the newest.
 
     `start_from` is the reference of a classifier whose weights and head training starts from; its
-    model and labels are those of this one. None starts from the model, with a new head.
+    model and labels are those of this one. None starts from the model, with a new head. `replay`
+    is the most training messages that no correction names (None: all of them), drawn by the seed.
     Hyper-parameters that are None are those that the model recommends for what is trained, or else
     the published recipe's. `select` keeps the epoch with the lowest validation loss ("best") or the
     final one ("last"). `positive_label` is what precision and recall are about; None takes `spam`
@@ -53,6 +54,7 @@ class FinetuneSettings:
     prepared: str | None = None
     model: str | None = None
     start_from: str | None = None
+    replay: int | None = None
     unfreeze: str | None = None
     epochs: int | None = None
     batch_size: int | None = None

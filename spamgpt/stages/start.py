@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from spamgpt.classifier.config import ClassifierConfig
     from spamgpt.gpt2.classifier import GPT2Classifier
+    from spamgpt.gpt2.ngrams import NGrams
     from spamgpt.gpt2.tokenizer import Tokenizer
     from spamgpt.training.finetuning import LabelledMessages
     from spamgpt.training.policy import TrainingPolicy
@@ -25,7 +26,8 @@ class Start:
     """The model as it is before training.
 
     `changed` names the tensors that earlier training changed. The frozen blocks, which none of it
-    changed where `pretrained_trunk`, are known by `trunk_digest`.
+    changed where `pretrained_trunk`, are known by `trunk_digest`. GPT-2 is trained without the
+    model on `ngrams`, if the classifier to start from has one; that learns onward by itself.
     """
 
     model: "GPT2Classifier"
@@ -33,6 +35,7 @@ class Start:
     changed: Set[str]
     pretrained_trunk: bool
     trunk_digest: str
+    ngrams: "NGrams | None" = None
 
 
 def load_start(planned: Plan) -> Start:
@@ -57,8 +60,7 @@ def load_start(planned: Plan) -> Start:
     for name in (CONFIG_FILE, TRAINED_FILE):
         start.check(name)
     files = read_trained(start.folder, (gpt2, tokenizer), planned.model.folder)
-    # The model on n-grams is fitted anew, and GPT-2 trained without it.
-    files.model.ngrams = None
+    ngrams, files.model.ngrams = files.model.ngrams, None
     names = read_tensors(start.folder / TRAINED_FILE).keys()
     changed: Set[str] = {name for name in names if not name.startswith("ngrams.")}
     if files.config.lora:
@@ -67,7 +69,7 @@ def load_start(planned: Plan) -> Start:
     pretrained_trunk = files.unchanged >= planned.policy.frozen_blocks
     if not pretrained_trunk:
         digest += f" {start.digest}"
-    return Start(files.model, tokenizer, changed, pretrained_trunk, digest)
+    return Start(files.model, tokenizer, changed, pretrained_trunk, digest, ngrams)
 
 
 def changed_tensors(
@@ -117,19 +119,26 @@ def read_splits(
     Also what the classifier will be, its decisions not yet fitted: how it reads its messages.
     """
     from spamgpt.classifier.config import ClassifierConfig
+    from spamgpt.data.corrected import replayed
+    from spamgpt.data.tables import read_table
     from spamgpt.device import resolve_precision
     from spamgpt.gpt2.folder import WEIGHTS_FILE
     from spamgpt.training.cache import ArrayCache
-    from spamgpt.training.finetuning import read_split, with_trunks
+    from spamgpt.training.finetuning import labelled_messages, with_trunks
     from spamgpt.training.trunk import TrunkSpecification
     from spamgpt.training.variants import padded_length
 
     settings, reading = planned.settings, planned.reading
     gpt2, tokenizer = start.model.gpt2, start.tokenizer
     context = gpt2.config.n_positions
+    tables = {
+        name: read_table(planned.prepared.file(f"{name}.csv")) for name in ("train", "validation")
+    }
+    if settings.replay is not None:
+        tables["train"] = replayed(tables["train"], settings.replay, settings.seed)
     splits = {
-        name: read_split(planned.prepared.file(f"{name}.csv"), planned.labels, tokenizer, context)
-        for name in ("train", "validation")
+        name: labelled_messages(table, planned.labels, tokenizer, context)
+        for name, table in tables.items()
     }
     longest = max(map(len, splits["train"].messages.token_ids), default=1)
     config = ClassifierConfig(

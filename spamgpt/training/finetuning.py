@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from math import isfinite, nan
 from pathlib import Path
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,6 @@ from torch import Tensor
 from spamgpt.classifier.inference import logits_of, predict_logits
 from spamgpt.data.batches import TokenizedMessages, shuffled_batches, tokenize
 from spamgpt.data.rows import LABEL, TEXT
-from spamgpt.data.tables import read_table
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.dropout import set_dropout
 from spamgpt.gpt2.model import GPT2
@@ -27,6 +27,9 @@ from spamgpt.training.published import MEASURED_BATCHES, PeriodicRecord, publish
 from spamgpt.training.schedule import learning_rate_factor
 from spamgpt.training.trainer import Bar, Trainer, TrainingInterrupted, TrainingState, diverged
 from spamgpt.training.trunk import Trunk, TrunkSpecification, run_trunk
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -283,16 +286,15 @@ def history_rows(reporter: Reporter, epochs: int) -> Callable[[EpochRecord], Non
     return show
 
 
-def read_split(
-    table: Path, labels: Sequence[str], tokenizer: Tokenizer, context: int
+def labelled_messages(
+    table: "pd.DataFrame", labels: Sequence[str], tokenizer: Tokenizer, context: int
 ) -> LabelledMessages:
-    """The messages of a split, prepared as a CSV file with the columns `label` and `text`.
+    """The messages of a table with the columns `label` and `text`.
 
     Of one longer than `context` tokens the first are kept.
     """
-    rows = read_table(table)
-    indices = [labels.index(label) for label in rows[LABEL]]
-    return LabelledMessages(tokenize(list(rows[TEXT]), tokenizer, context), torch.tensor(indices))
+    indices = [labels.index(label) for label in table[LABEL]]
+    return LabelledMessages(tokenize(list(table[TEXT]), tokenizer, context), torch.tensor(indices))
 
 
 def with_trunks(

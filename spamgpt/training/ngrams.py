@@ -1,13 +1,20 @@
-"""Fitting the linear model on n-grams: logistic regression, by scikit-learn."""
+"""Fitting the linear model on n-grams: logistic regression, anew or onward from another."""
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from spamgpt.data.batches import TokenizedMessages
 from spamgpt.gpt2.ngrams import BUCKETS, NGrams
 from spamgpt.gpt2.packing import PackedTokens
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 # The inverse of the L2 penalty's strength, scikit-learn's C.
 _STRENGTH = 10.0
@@ -23,7 +30,6 @@ def fit_ngrams(
     `spellings` are the bytes of every token id. All parameters are float16 numbers, in which they
     can be stored.
     """
-    from scipy.sparse import csr_array, vstack
     from sklearn.linear_model import LogisticRegression
 
     model = NGrams(spellings, label_count)
@@ -32,17 +38,10 @@ def fit_ngrams(
         documents += torch.bincount(model.counts(packed).bucket, minlength=2 * BUCKETS)
     # As scikit-learn has it; what no message has weighs nothing.
     model.idf.copy_((1 + ((1 + len(messages)) / (1 + documents)).log()) * (documents > 0))
-    rows = []
-    # Counted again: what is kept of all messages are the features alone.
-    for packed in _batches(messages):
-        message, bucket, value = model.features(packed)
-        # scikit-learn takes 32-bit indices only.
-        places = message.int().numpy(), bucket.int().numpy()
-        rows.append(csr_array((value.double().numpy(), places), shape=(len(packed), 2 * BUCKETS)))
     # liblinear is the fastest for so many features, but knows two labels only.
     solver = "liblinear" if label_count == 2 else "lbfgs"
     fitted = LogisticRegression(C=_STRENGTH, solver=solver, max_iter=1000, random_state=0)
-    fitted.fit(vstack(rows).tocsr(), labels.numpy())
+    fitted.fit(_features(model, messages), labels.numpy())
     coefficients = torch.from_numpy(fitted.coef_).float()
     intercepts = torch.from_numpy(fitted.intercept_).float()
     if label_count > 2:
@@ -52,14 +51,75 @@ def fit_ngrams(
         )
     model.weight.copy_(coefficients.T)
     model.bias.copy_(intercepts)
-    for parameter in model.parameters():
-        parameter.copy_(parameter.half())
-    return model
+    return _stored_precision(model)
+
+
+@torch.no_grad()
+def fit_ngrams_onward(before: NGrams, messages: TokenizedMessages, labels: Tensor) -> NGrams:
+    """The model `before` after learning from messages and their labels, as those of `fit_ngrams`.
+
+    What the messages say nothing about stays as it is: the weights are drawn towards those before
+    as `fit_ngrams` draws them towards 0 (a Gaussian prior around them). So it remembers messages
+    that are not at hand any more. N-grams that were new count as much as the rarest before.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import logsumexp
+
+    model = deepcopy(before)
+    unseen = torch.zeros(2 * BUCKETS, dtype=torch.bool)
+    for packed in _batches(messages):
+        unseen[model.counts(packed).bucket] = True
+    unseen &= model.idf == 0
+    model.idf[unseen] = model.idf.max() if model.idf.any() else 1.0
+    features = _features(model, messages)
+    # Most n-grams are in none of the messages: their weights stay.
+    active = np.flatnonzero(features.sum(axis=0))
+    features = features[:, active]
+    outputs = model.weight.shape[1]
+    offset = torch.cat([model(packed) for packed in _batches(messages)]).double().numpy()
+    truth = np.eye(outputs + 1)[labels.numpy()]
+
+    def loss(flat: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        """The penalised loss of a change of the weights and, last, of the bias; its gradient."""
+        change = flat.reshape(len(active) + 1, outputs)
+        logits = offset.copy()
+        logits[:, 1:] += features @ change[:-1] + change[-1]
+        logits -= logsumexp(logits, axis=1, keepdims=True)
+        error = (np.exp(logits) - truth)[:, 1:]
+        gradient = np.vstack([features.T @ error, error.sum(axis=0)]) + change / _STRENGTH
+        value = -(truth * logits).sum() + (change**2).sum() / (2 * _STRENGTH)
+        return float(value), gradient.ravel()
+
+    start = np.zeros((len(active) + 1) * outputs)
+    change = minimize(loss, start, jac=True, method="L-BFGS-B").x.reshape(-1, outputs)
+    model.weight[active] += torch.from_numpy(change[:-1]).float()
+    model.bias.add_(torch.from_numpy(change[-1]).float())
+    return _stored_precision(model)
 
 
 def stored(model: NGrams) -> dict[str, Tensor]:
     """The tensors as a classifier keeps them, by their names there."""
     return {f"ngrams.{name}": tensor.half() for name, tensor in model.state_dict().items()}
+
+
+def _features(model: NGrams, messages: TokenizedMessages) -> "csr_array":
+    """(messages, 2 BUCKETS): the features of each message."""
+    from scipy.sparse import csr_array, vstack
+
+    rows = []
+    for packed in _batches(messages):
+        message, bucket, value = model.features(packed)
+        # scikit-learn takes 32-bit indices only.
+        places = message.int().numpy(), bucket.int().numpy()
+        rows.append(csr_array((value.double().numpy(), places), shape=(len(packed), 2 * BUCKETS)))
+    return vstack(rows).tocsr()
+
+
+def _stored_precision(model: NGrams) -> NGrams:
+    """The model with its parameters rounded to float16, in which they can be stored."""
+    for parameter in model.parameters():
+        parameter.copy_(parameter.half())
+    return model
 
 
 def _batches(messages: TokenizedMessages) -> Iterator[PackedTokens]:

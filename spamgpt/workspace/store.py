@@ -1,7 +1,7 @@
 """The folder that holds a user's artifacts: what is in it, which is meant, how one is added."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -130,16 +130,23 @@ class Workspace:
         return newest
 
     def up_to_date(
-        self, kind: str, settings: Mapping[str, Any], inputs: Sequence[Artifact]
+        self,
+        kind: str,
+        settings: Mapping[str, Any],
+        inputs: Sequence[Artifact],
+        fits: Callable[[Artifact], bool] = lambda artifact: True,
     ) -> Artifact | None:
         """The newest artifact that was made with these settings from the content of these inputs.
 
-        Only the settings given are compared. Raises IntegrityError for a damaged artifact.
+        Only the settings given are compared. `fits` tells of what was made from more than inputs
+        whether that is as it was. Raises IntegrityError for a damaged artifact.
         """
         digests = [artifact.digest for artifact in inputs]
         for artifact in reversed(self.artifacts(kind)):
-            if [entry["digest"] for entry in artifact.manifest["inputs"]] == digests and all(
-                artifact.settings.get(name) == value for name, value in settings.items()
+            if (
+                [entry["digest"] for entry in artifact.manifest["inputs"]] == digests
+                and all(artifact.settings.get(name) == value for name, value in settings.items())
+                and fits(artifact)
             ):
                 for name in artifact.files:
                     artifact.check(name)

@@ -16,6 +16,7 @@ OF_ONE_COMMAND = {
     "cache": {"clear", "checkpoints"},
     "fetch": {"spam", "ham"},
     "finetune": {"resume", "dry_run"},
+    "learn": {"spam", "ham", "forget", "train"},
     "predict": {"files", "format", "only", "exit_code", "add_header", "watch", "escape_formulas"},
     "pretrain": {"resume", "weight", "size"},
     "run": {"spam", "ham"},

@@ -302,3 +302,14 @@ def test_a_state_dictionary_without_a_model_says_what_it_needs(state_dictionary,
 def test_some_settings_are_for_state_dictionaries_only(imported, tmp_path, setting):
     with pytest.raises(UsageError, match=f"`{setting}` is for"):
         run(ImportSettings(str(tmp_path / "f.spamgpt"), **{setting: "tiny"}), imported)
+
+
+def test_the_bundled_classifier_answers_from_a_workspace_as_it_does_without(tmp_path):
+    workspace = Workspace(tmp_path / "workspace")
+    imported = run(ImportSettings("bundled"), workspace)
+    texts = ["see you at 7 then", "WINNER! Claim your free prize now, call 09061701461"]
+    found = SpamClassifier.from_artifact(workspace, imported, "cpu").predict_proba(texts)
+    assert found == pytest.approx(SpamClassifier.bundled("cpu").predict_proba(texts), abs=1e-6)
+    model = workspace.input_of(imported, "models")
+    assert model.reference == "models/imported-bundled/v1"
+    assert "finetuning.json" in model.files

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from spamgpt.data.corrections import Corrections
 from spamgpt.stages import fetch, prepare
 from spamgpt.stages.evaluate import EvaluateSettings, read_evaluation
 from spamgpt.stages.fetch import FetchSettings
@@ -86,6 +87,17 @@ def test_other_messages_make_all_again(settings, workspace, messages_file):
     steps(settings, workspace)
     messages_file.write_text(messages_file.read_text() + "ham\tone more of them\n")
     assert done(steps(settings, workspace)) == STAGES
+
+
+def test_corrections_make_all_again_but_what_was_fetched(settings, workspace):
+    first = steps(settings, workspace)
+    Corrections(workspace).teach("a message of its own", "spam")
+    assert done(steps(settings, workspace)) == STAGES[1:]
+    assert done(steps(settings, workspace)) == []
+    Corrections(workspace).forget("a message of its own")
+    again = steps(settings, workspace)
+    assert done(again) == []
+    assert again[1].artifact.reference == first[1].artifact.reference
 
 
 def test_an_unfit_recommendation_of_a_model_is_refused(settings, workspace):

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from spamgpt.data.corrections import Corrections
 from spamgpt.data.rows import SPLITS
 from spamgpt.data.tables import read_table, write_table
 from spamgpt.errors import BadDataError, MissingInputError, UsageError
@@ -179,3 +180,48 @@ def test_the_settings_tell_what_the_recipe_does(workspace, messages_file, make_m
     assert sizes(published) == [56, 8, 16]
     plain = prepare.run(PrepareSettings(balance=True, stratify=False), workspace)
     assert all_texts(plain) != all_texts(published)
+
+
+def test_corrections_become_training_data_and_the_splits_stay_as_they_are(trained_workspace):
+    workspace = Workspace(trained_workspace)
+    plain = workspace.newest("prepared", "v1")
+    held_out = read_table(plain.file("test.csv")).iloc[0]
+    other = "ham" if held_out["label"] == "spam" else "spam"
+    corrections = Corrections(workspace)
+    corrections.teach("quite new to it", "ham")
+    corrections.teach(held_out["text"].upper(), other)
+    taken = prepare.run(PrepareSettings(), workspace)
+    assert taken.metadata["corrections"] == {
+        "digest": corrections.digest, "taken": 2, "relabelled": 1, "added": 1
+    }  # fmt: skip
+    assert all_texts(taken) == [
+        *read_table(plain.file("train.csv"))["text"],
+        "quite new to it",
+        *read_table(plain.file("validation.csv"))["text"],
+        *read_table(plain.file("test.csv"))["text"],
+    ]
+    assert read_table(taken.file("test.csv")).iloc[0]["label"] == other
+    assert taken.metadata["splits"]["train"]["messages"] == sizes(taken)[0]
+    without = prepare.run(PrepareSettings(corrections="none"), workspace)
+    assert without.digest == plain.digest
+    assert "corrections" not in without.metadata
+
+
+def test_corrections_with_labels_that_the_data_set_lacks_are_left_out(trained_workspace):
+    workspace = Workspace(trained_workspace)
+    Corrections(workspace).change([("one", "news"), ("two", "adverts"), ("three", "ham")])
+    heard = []
+
+    class Listener(Reporter):
+        def warn(self, text: str) -> None:
+            heard.append(text)
+
+    artifact = prepare.run(PrepareSettings(), workspace, Listener())
+    assert heard == ["Corrections left out because the data set has no label adverts, news: 2."]
+    assert artifact.metadata["corrections"]["taken"] == 1
+
+
+def test_the_published_recipe_takes_no_corrections_unless_asked():
+    assert PrepareSettings().corrections == "train"
+    assert PrepareSettings(recipe="published").corrections == "none"
+    assert PrepareSettings(recipe="published", corrections="train").corrections == "train"

@@ -8,7 +8,7 @@ from spamgpt.bundled import MINI_FOLDER
 from spamgpt.data.batches import tokenize
 from spamgpt.gpt2.ngrams import BUCKETS
 from spamgpt.gpt2.tokenizer import Tokenizer
-from spamgpt.training.ngrams import fit_ngrams
+from spamgpt.training.ngrams import fit_ngrams, fit_ngrams_onward
 
 TEXTS = [
     "win a prize now",
@@ -54,3 +54,36 @@ def test_rare_n_grams_count_more_and_unseen_ones_nothing(tokenizer):
     assert thrice.unique().tolist() == pytest.approx([1 + np.log(7 / 4)], rel=1e-3)
     assert not model.idf[documents == 0].any()
     assert not model.weight[documents == 0].any()
+
+
+@pytest.mark.parametrize("labels", [[1, 0, 1, 0, 1, 0], [2, 0, 2, 0, 1, 1]])
+def test_learning_onward_remembers_and_learns(tokenizer, labels):
+    messages = tokenize(TEXTS, tokenizer, 64)
+    count = max(labels) + 1
+    before = fit_ngrams(tokenizer.spellings, messages, torch.tensor(labels), count)
+    kept = {name: tensor.clone() for name, tensor in before.state_dict().items()}
+    more = tokenize(["bonjour, votre colis", "shall we meet at the station?"], tokenizer, 64)
+    after = fit_ngrams_onward(before, more, torch.tensor([count - 1, count - 1]))
+    with torch.no_grad():
+        old = after(messages.pack(range(len(TEXTS)))).argmax(dim=1).tolist()
+        new = after(more.pack(range(2))).argmax(dim=1).tolist()
+    assert new == [count - 1, count - 1]
+    # Of what was not at hand any more nothing is forgotten, but for what was taught otherwise.
+    expected = [*labels[:3], count - 1, *labels[4:]]
+    assert old == expected
+    assert all(torch.equal(kept[name], tensor) for name, tensor in before.state_dict().items())
+    first_seen = (kept["idf"] == 0) & (after.idf > 0)
+    assert first_seen.any()
+    assert after.idf[first_seen].unique().tolist() == [kept["idf"].max().item()]
+
+
+def test_learning_onward_from_nothing_is_fitting(tokenizer):
+    messages, labels = tokenize(TEXTS, tokenizer, 64), torch.tensor([1, 0, 1, 0, 1, 0])
+    fitted = fit_ngrams(tokenizer.spellings, messages, labels, 2)
+    nothing = fit_ngrams(tokenizer.spellings, messages, labels, 2)
+    for parameter in (nothing.weight, nothing.bias):
+        parameter.data.zero_()
+    onward = fit_ngrams_onward(nothing, messages, labels)
+    packed = messages.pack(range(len(TEXTS)))
+    with torch.no_grad():
+        torch.testing.assert_close(onward(packed), fitted(packed), atol=0.02, rtol=0)
