@@ -1,13 +1,13 @@
 """predict: classifies messages from files or a stream, in order, as they come."""
 
 import json
-import re
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from spamgpt.classifier.predictor import Prediction
+from spamgpt.classifier.records import record_of, renamed
 from spamgpt.data.rows import Row
 from spamgpt.device import Device, Precision
 from spamgpt.stages.classifiers import find_classifier
@@ -24,12 +24,6 @@ MOST_AT_ONCE = 256
 MOST_EXPLAINED_AT_ONCE = 8
 # The most bytes of messages that are read ahead; mails can be large.
 MOST_BYTES_AHEAD = 64 * 1024 * 1024
-
-# What an answer calls its own. A column of such a name is called `input_` and its name, and so on,
-# in every row alike: what `predict` wrote can be its input again, and no column is lost.
-_OWN_NAME = re.compile(
-    "(input_)*(label|probability|probabilities|text|windows|explanation|explained_by)"
-)
 
 
 @dataclass(frozen=True)
@@ -70,33 +64,7 @@ class Answer:
 
     def to_dict(self) -> dict[str, object]:
         """What JSONL holds of an answer."""
-        found = self.prediction
-        return {
-            "label": found.label,
-            "probability": round(found.probability, 6),
-            "probabilities": {name: round(p, 6) for name, p in found.probabilities.items()},
-            "text": found.text,
-            **({"windows": found.windows} if found.windows > 1 else {}),
-            **_explained(found),
-            **self.others,
-        }
-
-
-def _explained(prediction: Prediction) -> dict[str, object]:
-    if prediction.explanation is None:
-        return {}
-    from spamgpt.classifier.explanation import METHOD
-
-    spans = [
-        {
-            "start": span.start,
-            "end": span.end,
-            "text": prediction.text[span.start : span.end],
-            "weight": round(span.weight, 4),
-        }
-        for span in prediction.explanation
-    ]
-    return {"explanation": spans, "explained_by": METHOD}
+        return record_of(self.prediction, self.others)
 
 
 @dataclass
@@ -182,13 +150,6 @@ def _answers(
     for batch in prefetch(messages, most, lambda message: message.size, MOST_BYTES_AHEAD):
         predictions = predictor.predict([message.text for message in batch])
         yield [
-            Answer(message.row, prediction, _renamed(message.others))
+            Answer(message.row, prediction, renamed(message.others))
             for message, prediction in zip(batch, predictions, strict=True)
         ]
-
-
-def _renamed(fields: Mapping[str, object]) -> dict[str, object]:
-    return {
-        f"input_{name}" if _OWN_NAME.fullmatch(name) else name: value
-        for name, value in fields.items()
-    }
