@@ -114,7 +114,7 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
     return app
 
 
-def _body(**content: Mapping[str, object]) -> dict[str, Any]:
+def _body(content: Mapping[str, object]) -> dict[str, Any]:
     """What OpenAPI is told of a body, by content type."""
     return {"requestBody": {"required": True, "content": content}}
 
@@ -128,7 +128,7 @@ _EXPLAIN = {
 }
 _CLASSIFY = {
     **_body(
-        **{
+        {
             JSON: {
                 "schema": {
                     "type": "object",
@@ -148,7 +148,7 @@ _CLASSIFY = {
     "parameters": [_EXPLAIN],
 }
 _FEEDBACK = _body(
-    **{
+    {
         JSON: {
             "schema": {
                 "type": "object",
@@ -160,7 +160,7 @@ _FEEDBACK = _body(
     }
 )
 _CHAT = _body(
-    **{
+    {
         JSON: {
             "schema": {
                 "type": "object",
@@ -232,14 +232,15 @@ def _refusal(error: Exception) -> Response:
 async def _not_found(request: Request, error: Exception) -> Response:
     """What no route answers."""
     assert isinstance(error, HTTPException)
-    reason = {404: "There is nothing here; /docs lists what there is.", 405: "Not with this method."}
+    reason = {
+        404: "There is nothing here; /docs lists what there is.",
+        405: "No such method here.",
+    }
     said = reason.get(error.status_code, "The request cannot be answered.")
     response = _refusal(Refused(error.status_code, "not_found", said))
     response.headers.update(error.headers or {})
     return response
 
 
-def _json(
-    value: object, status: int = 200, headers: dict[str, str] | None = None
-) -> Response:
+def _json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(json.dumps(value), status, headers, media_type=JSON)

@@ -57,7 +57,9 @@ class Batcher:
     """The queue and the thread that empties it."""
 
     def __init__(
-        self, max_queue: int, on_batch: Callable[[int, float], None] = lambda messages, seconds: None
+        self,
+        max_queue: int,
+        on_batch: Callable[[int, float], None] = lambda messages, seconds: None,
     ) -> None:
         """`on_batch` is called with the messages and the seconds of each batch, in the thread."""
         self._max_queue = max_queue

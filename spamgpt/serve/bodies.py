@@ -1,13 +1,12 @@
 """The bodies of requests, read within the limits on size and time, and decompressed."""
 
-import asyncio
 import json
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
 from starlette.requests import ClientDisconnect, Request
 
-from spamgpt.serve.limits import Limits, Refused, Seat, malformed, too_large, too_slow, unusable
+from spamgpt.serve.limits import Limits, Refused, Seat, arriving, malformed, too_large, unusable
 
 # The `wbits` argument of zlib for its own format and for gzip's.
 ZLIB, GZIP = zlib.MAX_WBITS, zlib.MAX_WBITS | 16
@@ -22,15 +21,12 @@ async def read_body(request: Request, limits: Limits, seat: Seat) -> bytes:
     if declared.isdecimal() and int(declared) > limits.max_body:
         raise _body_too_large(limits)
     body = bytearray()
-    try:
-        async with asyncio.timeout(limits.timeout):
-            async for piece in pieces_of(request):
-                if len(body) + len(piece) > limits.max_body:
-                    raise _body_too_large(limits)
-                seat.take(len(piece))
-                body += piece
-    except TimeoutError:
-        raise too_slow(limits.timeout) from None
+    async with arriving(limits):
+        async for piece in pieces_of(request):
+            if len(body) + len(piece) > limits.max_body:
+                raise _body_too_large(limits)
+            seat.take(len(piece))
+            body += piece
     return bytes(body)
 
 
@@ -42,11 +38,8 @@ async def read_lines(request: Request, limits: Limits, seat: Seat) -> AsyncGener
     pieces = aiter(pieces_of(request))
     rest = b""
     while True:
-        try:
-            async with asyncio.timeout(limits.timeout):
-                piece = await anext(pieces, None)
-        except TimeoutError:
-            raise too_slow(limits.timeout) from None
+        async with arriving(limits):
+            piece = await anext(pieces, None)
         if piece is None:
             break
         seat.take(len(piece))

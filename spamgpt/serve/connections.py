@@ -121,6 +121,8 @@ class _BoundedHttp(HttpToolsProtocol):
         self._header_bytes = 0
         self._rest()
         super().on_message_complete()
+        if self.cycle.response_complete:
+            self._wait()  # it was refused while it came; the next one has as long as the first
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -162,7 +164,7 @@ class _BoundedHttp(HttpToolsProtocol):
         if self._arriving or self._header_bytes == 0:
             self.transport.abort()
         else:
-            self._refuse(too_slow(self.limits.timeout))
+            self._refuse(too_slow(self.limits))
 
     def _refuse(self, refusal: Refused) -> None:
         if self.cycle is not None and not self.cycle.response_complete:

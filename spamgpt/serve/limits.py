@@ -1,7 +1,8 @@
 """What a server takes from its clients, and how it says no."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 # The bytes of all requests that are held at once, as a multiple of the largest one.
@@ -33,9 +34,7 @@ class Refused(Exception):
     The reason never holds text of a message. `retry_after` is in seconds.
     """
 
-    def __init__(
-        self, status: int, kind: str, reason: str, retry_after: int | None = None
-    ) -> None:
+    def __init__(self, status: int, kind: str, reason: str, retry_after: int | None = None) -> None:
         super().__init__(reason)
         self.status = status
         self.kind = kind
@@ -62,9 +61,20 @@ def too_large(reason: str) -> Refused:
     return Refused(413, "too_large", reason)
 
 
-def too_slow(seconds: float) -> Refused:
+def too_slow(limits: Limits) -> Refused:
     """The refusal of a request that did not arrive in time."""
-    return Refused(408, "too_slow", f"The request did not arrive within {seconds:g} seconds.")
+    said = f"The request did not arrive within {limits.timeout:g} seconds."
+    return Refused(408, "too_slow", said)
+
+
+@asynccontextmanager
+async def arriving(limits: Limits) -> AsyncIterator[None]:
+    """Around what waits for a client: raises Refused when the time is over."""
+    try:
+        async with asyncio.timeout(limits.timeout):
+            yield
+    except TimeoutError:
+        raise too_slow(limits) from None
 
 
 def overloaded(reason: str, retry_after: int = 1) -> Refused:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from spamgpt.classifier.predictor import Prediction
 from spamgpt.serve.limits import unusable
 from spamgpt.serve.service import Service, Serving
-from spamgpt.serve.verdicts import probability_around_half, strongest_words
+from spamgpt.serve.verdicts import in_words, probability_around_half, strongest_words
 
 # What the module adds to a mail's subject and text. The classifier was not trained on it.
 _BESIDE = ("From: ", "Url domains: ")
@@ -98,9 +98,9 @@ def _wants_json(body: Mapping[str, object], prompts: Sequence[str]) -> bool:
 
 def _content(prediction: Prediction, serving: Serving, as_json: bool) -> str:
     probability = round(probability_around_half(prediction, serving.predictor), 4)
-    reason = f"{serving.name}: {prediction.label}, {prediction.probability:.2%} sure"
+    reason = f"{serving.name}: {in_words(prediction, serving.predictor)}"
     if words := strongest_words(prediction):
-        reason += f", for {' '.join(word for word, _ in words)}"
+        reason += f", words: {' '.join(word for word, _ in words)}"
     if as_json:
         return json.dumps(
             {"probability": probability, "reason": reason, "categories": [prediction.label]}

@@ -21,11 +21,10 @@ class Teach(Protocol):
 
 @dataclass(frozen=True)
 class Serving:
-    """A classifier in use: what it is called, what answers, and its model card (Markdown)."""
+    """A classifier in use: what it is called and what answers."""
 
     name: str
     predictor: Predictor
-    card: str = ""
 
     def to_dict(self) -> Mapping[str, object]:
         """What a client may want to know of it."""
@@ -37,7 +36,7 @@ class Serving:
             "positive_label": config.positive_label,
             "threshold": self.predictor.threshold if two else None,
             "context": self.predictor.classifier.context,
-            "card": self.card,
+            "card": self.predictor.classifier.card,
         }
 
 
@@ -87,9 +86,7 @@ class Service:
             raise too_large(f"{len(texts):,} messages; at most {limits.max_texts:,} at once.")
         if any(len(text) > limits.max_text for text in texts):
             longest = max(map(len, texts))
-            raise too_large(
-                f"A message of {longest:,} characters; at most {limits.max_text:,}."
-            )
+            raise too_large(f"A message of {longest:,} characters; at most {limits.max_text:,}.")
         predictor = (serving or self.serving).predictor
         try:
             async with asyncio.timeout(limits.timeout):

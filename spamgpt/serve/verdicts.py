@@ -49,6 +49,14 @@ def probability_around_half(prediction: Prediction, predictor: Predictor) -> flo
     return 1 / (1 + math.exp(-margin(prediction, predictor)))
 
 
+def in_words(prediction: Prediction, predictor: Predictor) -> str:
+    """The answer as a person may read it: `ham, probability of spam 12.3%, threshold 90.4%`."""
+    positive = predictor.positive_label
+    said = f"{prediction.label}, probability of {positive} {prediction.probabilities[positive]:.1%}"
+    two = len(prediction.probabilities) == 2
+    return f"{said}, threshold {predictor.threshold:.1%}" if two else said
+
+
 def strongest_words(prediction: Prediction) -> list[tuple[str, float]]:
     """The words that spoke most for the answer, with their weights, the strongest first.
 
