@@ -18,7 +18,6 @@ from spamgpt.serve.spamd import SpamdServer
 
 # A newer classifier is looked for so often, in seconds.
 LOOK_EVERY = 2.0
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class _Server(uvicorn.Server):
@@ -35,8 +34,9 @@ async def serve(
     spamd: socket.socket | None = None,
     newer: Callable[[], Serving | None] = lambda: None,
     reporter: Reporter = SILENT,
+    stop: asyncio.Event | None = None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT. Then everything that was accepted is answered.
+    """Serves until `stop`, by default SIGTERM or SIGINT; what was accepted by then is answered.
 
     `newer` is asked, in a thread, for a classifier to go on with; None keeps the one in use.
     """
@@ -57,15 +57,17 @@ async def serve(
             timeout_graceful_shutdown=int(max(1, 2 * limits.timeout)),
         )
     )
+    stop = stop or _signalled()
 
-    def stop() -> None:
+    async def end() -> None:
+        await stop.wait()
         service.stop()
         server.should_exit = True
 
-    loop = asyncio.get_running_loop()
-    for each in _SIGNALS:
-        loop.add_signal_handler(each, stop)
-    looking = asyncio.create_task(_look_for_newer(service, newer, reporter))
+    tasks = [
+        asyncio.create_task(end()),
+        asyncio.create_task(_look_for_newer(service, newer, reporter)),
+    ]
     mail = SpamdServer(service, connections)
     listening = spamd and await asyncio.start_server(mail.answer, sock=spamd, backlog=BACKLOG)
     try:
@@ -74,8 +76,17 @@ async def serve(
         if listening:
             listening.close()
             await mail.stop()
-        looking.cancel()
+        for task in tasks:
+            task.cancel()
         service.close()
+
+
+def _signalled() -> asyncio.Event:
+    """Is set when the process is asked to end."""
+    event = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, event.set)
+    return event
 
 
 async def _look_for_newer(
