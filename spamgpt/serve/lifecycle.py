@@ -49,6 +49,8 @@ async def serve(
             ws="none",
             lifespan="off",
             log_config=None,
+            # What it would say may hold text of a message; what matters is said by this package.
+            log_level="critical",
             access_log=False,
             server_header=False,
             proxy_headers=False,
