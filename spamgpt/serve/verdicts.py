@@ -1,6 +1,7 @@
 """What mail filters make of an answer: SpamAssassin's score, the strongest words, one number."""
 
 import math
+import string
 from urllib.parse import quote
 
 from spamgpt.classifier.explanation import top
@@ -10,6 +11,7 @@ from spamgpt.classifier.predictor import Prediction, Predictor
 REQUIRED = 5.0
 # How many words are named, and how much of one.
 _WORDS, _LONGEST_WORD = 5, 40
+_AROUND_WORDS = string.whitespace + ".,;:!?\"'()<>"
 _LEAST = 1e-9
 
 
@@ -64,7 +66,10 @@ def strongest_words(prediction: Prediction) -> list[tuple[str, float]]:
     that none can end a header, a list or a line.
     """
     spans = top(prediction.explanation or [], _WORDS)
-    words = (prediction.text[span.start : span.end].strip()[:_LONGEST_WORD] for span in spans)
+    words = (
+        prediction.text[span.start : span.end].strip(_AROUND_WORDS)[:_LONGEST_WORD]
+        for span in spans
+    )
     return [
         (quote(word, safe="", errors="replace"), span.weight)
         for word, span in zip(words, spans, strict=True)

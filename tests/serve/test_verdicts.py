@@ -64,7 +64,7 @@ def test_words_cannot_leave_their_place_in_a_header():
     named = strongest_words(dataclasses.replace(answered(0.9, 0.5), text=text, explanation=spans))
     assert len(named) == 5
     assert [weight for _, weight in named] == sorted((w for _, w in named), reverse=True)
-    assert named[0][0] == "free%2C%0D%0AX-Evil%3A"
+    assert named[0][0] == "free%2C%0D%0AX-Evil"
     for word, _ in named:
         assert word.isascii()
         assert not set(word) & set(" ,\r\n\t;=")
