@@ -45,12 +45,16 @@ def listen(address: Address) -> socket.socket:
     """A TCP socket that listens. Raises SpamgptError if it cannot."""
     family = socket.AF_INET6 if ":" in address.ip else socket.AF_INET
     try:
-        return socket.create_server((address.ip, address.port), family=family, backlog=BACKLOG)
+        listener = socket.create_server((address.ip, address.port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise SpamgptError(
             f"{address} cannot be listened on: {error.strerror}.",
             "Choose another address or port, or end what listens there.",
         ) from error
+    # The connections inherit it. Without, an answer of two pieces waits 40 ms for the client to
+    # acknowledge the first; asyncio sets it only for sockets that are created in another way.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def listen_on_path(path: Path) -> socket.socket:
