@@ -125,4 +125,4 @@ def command(
     from spamgpt.cli.output.screen import ScreenReporter
 
     limits = settings_from(Limits, locals())
-    run(settings_from(ServeSettings, locals()), Workspace(workspace), ScreenReporter(quiet))
+    run(settings_from(ServeSettings, locals(), limits=limits), Workspace(workspace), ScreenReporter(quiet))

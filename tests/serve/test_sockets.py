@@ -4,11 +4,13 @@ from spamgpt.serve.sockets import Address, address_of, listen
 
 
 def test_an_answer_does_not_wait_for_an_acknowledgement():
-    with listen(Address("127.0.0.1", 0)) as listener:
-        with socket.create_connection(listener.getsockname()):
-            connection, _ = listener.accept()
-            with connection:
-                assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    with (
+        listen(Address("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_names_stand_for_addresses_and_local_ones_are_known():
