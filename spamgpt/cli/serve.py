@@ -125,4 +125,5 @@ def command(
     from spamgpt.cli.output.screen import ScreenReporter
 
     limits = settings_from(Limits, locals())
-    run(settings_from(ServeSettings, locals(), limits=limits), Workspace(workspace), ScreenReporter(quiet))
+    settings = settings_from(ServeSettings, locals(), limits=limits)
+    run(settings, Workspace(workspace), ScreenReporter(quiet))
