@@ -1,4 +1,4 @@
-"""python -m benchmarks all, or some of: finetune, predict, start-up, scaling, limit."""
+"""python -m benchmarks all, or some of: finetune, predict, serve, start-up, scaling, limit."""
 
 import argparse
 import tempfile
@@ -6,13 +6,14 @@ from pathlib import Path
 
 import transformers
 
-from benchmarks import finetune, limit, predict, scaling, start_up
+from benchmarks import finetune, limit, predict, scaling, serve, start_up
 from benchmarks.world import World, machine
 from spamgpt.bundled import MESSAGES_FILE
 
 BENCHMARKS = {
     "finetune": finetune,
     "predict": predict,
+    "serve": serve,
     "start-up": start_up,
     "scaling": scaling,
     "limit": limit,

@@ -25,10 +25,11 @@ BASE = {
 }
 # Each layer and those it may import, besides itself and BASE.
 BELOW = {
-    "cli": {"stages", "evaluation", "training", "cards", "classifier", "data", "gpt2"},
-    "stages": {"evaluation", "training", "cards", "sources", "classifier", "data", "gpt2"},
+    "cli": {"stages", "serve", "evaluation", "training", "cards", "classifier", "data", "gpt2"},
+    "stages": {"serve", "evaluation", "training", "cards", "sources", "classifier", "data", "gpt2"},
     # The estimator of scikit-learn: a thin caller, like a stage without a workspace.
     "estimator": {"training", "classifier", "data", "gpt2"},
+    "serve": {"classifier", "data", "gpt2"},
     "evaluation": {"classifier", "data", "gpt2"},
     "training": {"classifier", "data", "gpt2"},
     # A card tells what training and evaluation recorded.

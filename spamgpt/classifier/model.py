@@ -286,6 +286,12 @@ class SpamClassifier:
         return self.config.labels
 
     @property
+    def card(self) -> str | None:
+        """The model card (Markdown) that it was loaded with."""
+        card = self._sources.card
+        return None if card is None else card.decode("utf-8", "replace")
+
+    @property
     def context(self) -> int:
         """The most tokens read at once, the model's context or the padding; more are windows."""
         return self.config.padding or self.model.gpt2.config.n_positions

@@ -1,7 +1,7 @@
 """The predictor: texts in, typed answers out. It knows no files, no rows and no terminals."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -138,17 +138,19 @@ class Predictor:
         windows_left_out: int,
     ) -> Prediction:
         of_label = dict(zip(self.classifier.labels, probabilities, strict=True))
-        # What UNSURE is told with.
-        told = label if label in of_label else self.positive_label
-        return Prediction(
-            text,
-            label,
-            of_label,
-            of_label[told],
-            windows,
-            self.classifier.explain(text, told) if self.explain else None,
-            windows_left_out,
+        found = Prediction(
+            text, label, of_label, of_label[self._told(label)], windows, None, windows_left_out
         )
+        return self.explained(found) if self.explain else found
+
+    def explained(self, prediction: Prediction) -> Prediction:
+        """The prediction with its explanation, which takes as long as dozens of predictions."""
+        told = self._told(prediction.label)
+        return replace(prediction, explanation=self.classifier.explain(prediction.text, told))
+
+    def _told(self, label: str) -> str:
+        """The label that an answer is about: UNSURE is told with the positive one."""
+        return label if label in self.classifier.labels else self.positive_label
 
 
 def _check_limits(

@@ -30,6 +30,7 @@ SUMMARIES: Mapping[str, str] = {
     "sweep": "Train with several settings and seeds; show one table of the results.",
     "predict": "Classify messages from files or standard input, as they arrive.",
     "learn": "Teach a classifier what it got wrong; train it onward with the corrections.",
+    "serve": "Answer mail servers and programs: HTTP, spamd, rspamd's GPT module.",
     "export": "Write a classifier for transformers, onnxruntime, or as one file.",
     "import": "Bring a classifier from another tool or machine into the workspace.",
     "pretrain": "Train a language model on unlabelled text, to fine-tune it later.",

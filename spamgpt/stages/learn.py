@@ -11,7 +11,7 @@ from spamgpt.device import Device
 from spamgpt.errors import MissingInputError, UsageError
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.stages.classifiers import BUNDLED
-from spamgpt.stages.evaluate import is_imported
+from spamgpt.stages.evaluate import is_from_here
 from spamgpt.stages.finetune import FinetuneSettings, NotKept, run_or_go_on
 from spamgpt.stages.pipeline import prepare_from
 from spamgpt.stages.plan import resolve_hyperparameters
@@ -206,7 +206,7 @@ def _old_messages(
     from spamgpt.bundled import MESSAGES_NAME
     from spamgpt.stages import fetch
 
-    if not is_imported(current):
+    if is_from_here(current):
         prepared: Artifact | None = workspace.input_of(current, "prepared")
     else:
         labels = sorted(_config_of(current).labels)
@@ -229,7 +229,7 @@ def _onward(
     validation: "pd.DataFrame",
 ) -> FinetuneSettings:
     """The fine-tuning that goes on from a classifier as it was made."""
-    if is_imported(current):
+    if not is_from_here(current):
         config = _config_of(current)
         made = FinetuneSettings(
             unfreeze=config.unfreeze,

@@ -1,12 +1,12 @@
 """predict: classifies messages from files or a stream, in order, as they come."""
 
-import re
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from spamgpt.classifier.predictor import Prediction
+from spamgpt.classifier.records import record_of, renamed
 from spamgpt.data.encodings import check_encoding
 from spamgpt.data.json_values import json_text
 from spamgpt.data.records import Oversized, left_out
@@ -35,13 +35,6 @@ MOST_BYTES_AHEAD = 64 * 1024 * 1024
 MAX_MESSAGE_SIZE = 4 * 1024 * 1024
 # So many errors are told in full; a stream may have millions.
 MOST_ERRORS_TOLD = 10
-
-# What an answer calls its own. A column of such a name is called `input_` and its name, and so on,
-# in every row alike: what `predict` wrote can be its input again, and no column is lost.
-_OWN_NAME = re.compile(
-    "(input_)*(label|probability|probabilities|text|windows|windows_left_out|bytes_left_out|error|"
-    "explanation|explained_by)"
-)
 
 
 @dataclass(frozen=True)
@@ -91,18 +84,7 @@ class Answer:
 
     def to_dict(self) -> dict[str, object]:
         """What JSONL holds of an answer."""
-        found = self.prediction
-        return {
-            "label": found.label,
-            "probability": round(found.probability, 6),
-            "probabilities": {name: round(p, 6) for name, p in found.probabilities.items()},
-            "text": found.text,
-            **({"windows": found.windows} if found.windows > 1 else {}),
-            **({"windows_left_out": n} if (n := found.windows_left_out) else {}),
-            **({"bytes_left_out": n} if (n := left_out(self.row.raw)) else {}),
-            **_explained(found),
-            **self.others,
-        }
+        return record_of(self.prediction, self.others, left_out(self.row.raw))
 
 
 @dataclass(frozen=True)
@@ -116,23 +98,6 @@ class Refusal:
     def to_dict(self) -> dict[str, object]:
         """What JSONL holds of it."""
         return {"label": None, "error": self.error.message, "text": self.text}
-
-
-def _explained(prediction: Prediction) -> dict[str, object]:
-    if prediction.explanation is None:
-        return {}
-    from spamgpt.classifier.explanation import METHOD
-
-    spans = [
-        {
-            "start": span.start,
-            "end": span.end,
-            "text": prediction.text[span.start : span.end],
-            "weight": round(span.weight, 4),
-        }
-        for span in prediction.explanation
-    ]
-    return {"explanation": spans, "explained_by": METHOD}
 
 
 @dataclass
@@ -239,7 +204,7 @@ def _answers(
         yield [
             Refusal(message.row, error, message.text)
             if (error := message.row.error)
-            else Answer(message.row, next(predictions), _renamed(message.others))
+            else Answer(message.row, next(predictions), renamed(message.others))
             for message in batch
         ]
 
@@ -268,10 +233,3 @@ def _messages(
             if fail:
                 raise
             yield Message(Row(0, b"", {}, end=b"", error=as_user_error(error)), "", {})
-
-
-def _renamed(fields: Mapping[str, object]) -> dict[str, object]:
-    return {
-        f"input_{name}" if _OWN_NAME.fullmatch(name) else name: value
-        for name, value in fields.items()
-    }

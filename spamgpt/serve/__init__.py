@@ -1,0 +1,1 @@
+"""The daemon: one predictor behind HTTP, an OpenAI-compatible endpoint and the spamd protocol."""

@@ -1,0 +1,69 @@
+"""Who may ask: a token for the network, and nothing for pages of other sites in a browser."""
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from spamgpt.serve.limits import Refused
+
+# What tells whether the server lives is no secret.
+OPEN_PATHS = ("/healthz", "/readyz")
+
+
+@dataclass(frozen=True)
+class Access:
+    """`token` is what every request has to bring, if there is one.
+
+    `local` is for a server without a token that listens on this machine alone: it answers only
+    requests that name this machine. Otherwise a page of another site could have its own name point
+    here and read the answers in the browser of a user (DNS rebinding).
+    """
+
+    token: str | None = None
+    local: bool = False
+
+    def check(self, path: str, headers: Mapping[str, str]) -> None:
+        """Raises Refused for a request that may not be answered."""
+        host = headers.get("host", "")
+        origin = headers.get("origin")
+        if origin is not None and _authority(origin) != host.lower():
+            raise Refused(403, "forbidden", "Pages of other sites may not ask this server.")
+        if self.token is None:
+            if self.local and host and not _names_this_machine(host):
+                raise Refused(
+                    403, "forbidden", "Without a token, this server answers to localhost alone."
+                )
+        elif path not in OPEN_PATHS:
+            scheme, _, given = headers.get("authorization", "").partition(" ")
+            # In a time that does not tell how much of it is right.
+            right = hmac.compare_digest(given.strip().encode(), self.token.encode())
+            if scheme.lower() != "bearer" or not right:
+                raise Refused(
+                    401, "unauthorized", "Send the token: the header `Authorization: Bearer TOKEN`."
+                )
+
+
+def _authority(origin: str) -> str:
+    # Empty for `null` and for what is no origin.
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
+def _names_this_machine(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return name == "localhost" or is_loopback(name)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an IP address is one of this machine alone."""
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False

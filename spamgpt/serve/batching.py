@@ -1,0 +1,205 @@
+"""Dynamic batching: the messages of all requests are classified together, as they come.
+
+One thread computes. While it does, messages gather; then it takes as many of them as make a batch
+that suits the device, one of each request in turn, so that a request with a thousand messages does
+not keep one with a single message waiting. No answer depends on the batch it was computed in.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from spamgpt.classifier.explanation import MOST
+from spamgpt.classifier.predictor import Prediction, Predictor
+from spamgpt.data.batches import tokens_per_batch
+from spamgpt.serve.limits import overloaded
+
+# Clients that were just answered are given so many seconds to ask again before the next batch.
+PATIENCE = 0.002
+# The most messages of a batch, however short.
+MOST_AT_ONCE = 256
+# English has about four characters a token. An estimate will do: the predictor, which makes the
+# batches that the model sees, counts.
+_CHARACTERS_PER_TOKEN = 4
+
+
+@dataclass(eq=False)
+class _Job:
+    """The messages of one request. `taken` of them are computed or being computed."""
+
+    predictor: Predictor
+    texts: Sequence[str]
+    explain: bool
+    future: "asyncio.Future[list[Prediction]]"
+    taken: int = 0
+    answers: dict[int, Prediction] = field(default_factory=dict)
+
+    @property
+    def waiting(self) -> int:
+        return len(self.texts) - self.taken
+
+    @property
+    def cost(self) -> int:
+        """About how many tokens the next message makes the model read."""
+        tokens = 1 + len(self.texts[self.taken]) // _CHARACTERS_PER_TOKEN
+        return tokens * MOST if self.explain else tokens
+
+
+# A job and which of its messages.
+_Item: TypeAlias = tuple[_Job, int]
+
+
+class Batcher:
+    """The queue and the thread that empties it."""
+
+    def __init__(
+        self,
+        max_queue: int,
+        on_batch: Callable[[int, float], None] = lambda messages, seconds: None,
+    ) -> None:
+        """`on_batch` is called with the messages and the seconds of each batch, in the thread."""
+        self._max_queue = max_queue
+        self._on_batch = on_batch
+        self._jobs: deque[_Job] = deque()
+        self._waiting = 0
+        self._rate = 0.0  # messages a second, lately
+        self._closed = False
+        self._changed = threading.Condition()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="classifier", daemon=True)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait to be computed."""
+        return self._waiting
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread computes, or will when it is asked to."""
+        return self._thread.ident is None or self._thread.is_alive()
+
+    async def classify(
+        self, predictor: Predictor, texts: Sequence[str], explain: bool = False
+    ) -> list[Prediction]:
+        """The answer to each text, in order, by this predictor.
+
+        Raises Refused at once if the queue has no room for them, and whatever the predictor raises.
+        """
+        if not texts:
+            return []
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._thread.start()
+        job = _Job(predictor, texts, explain, self._loop.create_future())
+        with self._changed:
+            if self._waiting + len(texts) > self._max_queue:
+                seconds = self._waiting / self._rate if self._rate else 1
+                raise overloaded("The queue is full.", retry_after=min(60, 1 + int(seconds)))
+            self._jobs.append(job)
+            self._waiting += len(texts)
+            self._changed.notify()
+        try:
+            return await job.future
+        except asyncio.CancelledError:
+            self._forget(job)
+            raise
+
+    def close(self) -> None:
+        """Ends the thread once all that was accepted is computed."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._loop is not None:
+            self._thread.join()
+
+    def _forget(self, job: _Job) -> None:
+        with self._changed:
+            if job in self._jobs:
+                self._jobs.remove(job)
+                self._waiting -= job.waiting
+
+    def _run(self) -> None:
+        expected = 1
+        while batch := self._next(expected):
+            expected = len(batch)
+            began = time.perf_counter()
+            outcomes = _outcomes(batch)
+            seconds = time.perf_counter() - began
+            self._rate = 0.8 * self._rate + 0.2 * len(batch) / seconds
+            self._on_batch(len(batch), seconds)
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(_deliver, batch, outcomes)
+
+    def _next(self, expected: int) -> list[_Item]:
+        """The next batch; empty at the end.
+
+        The clients of the last batch have their answers now. Where they ask again at once, as a
+        filter under load does, waiting for as many messages as before makes full batches; where
+        nothing came for a while, or one client asks alone, there is nothing to wait for.
+        """
+        with self._changed:
+            began = time.monotonic()
+            self._changed.wait_for(lambda: self._jobs or self._closed)
+            idle = time.monotonic() - began > PATIENCE
+            if not idle and not self._closed:
+                self._changed.wait_for(lambda: self._waiting >= expected or self._closed, PATIENCE)
+            return self._take()
+
+    def _take(self) -> list[_Item]:
+        batch: list[_Item] = []
+        tokens = 0
+        while self._jobs and len(batch) < MOST_AT_ONCE:
+            job = self._jobs[0]
+            if batch and job.predictor is not batch[0][0].predictor:
+                break
+            classifier = job.predictor.classifier
+            width = classifier.model.gpt2.config.n_embd
+            suited = classifier.max_batch_tokens or tokens_per_batch(classifier.device, width)
+            if batch and tokens + job.cost > suited:
+                break
+            tokens += job.cost
+            batch.append((job, job.taken))
+            job.taken += 1
+            self._waiting -= 1
+            self._jobs.popleft()
+            if job.waiting:
+                self._jobs.append(job)
+        return batch
+
+
+def _outcomes(batch: Sequence[_Item]) -> list[Prediction | Exception]:
+    """The answer to each message, or the error that it ends in, which is no other message's."""
+    try:
+        predictions = batch[0][0].predictor.predict([job.texts[index] for job, index in batch])
+    except Exception as error:
+        if len(batch) == 1:
+            return [error]
+        return [outcome for item in batch for outcome in _outcomes([item])]
+    return [
+        _explained(job, prediction) if job.explain else prediction
+        for (job, _), prediction in zip(batch, predictions, strict=True)
+    ]
+
+
+def _explained(job: _Job, prediction: Prediction) -> Prediction | Exception:
+    try:
+        return job.predictor.explained(prediction)
+    except Exception as error:
+        return error
+
+
+def _deliver(batch: Sequence[_Item], outcomes: Sequence[Prediction | Exception]) -> None:
+    """Hands the answers over, in the thread of the event loop."""
+    for (job, index), outcome in zip(batch, outcomes, strict=True):
+        if job.future.done():
+            continue
+        if isinstance(outcome, Exception):
+            job.future.set_exception(outcome)
+            continue
+        job.answers[index] = outcome
+        if len(job.answers) == len(job.texts):
+            job.future.set_result([job.answers[place] for place in range(len(job.texts))])

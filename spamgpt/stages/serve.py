@@ -1,0 +1,169 @@
+"""serve: keeps a classifier loaded and answers mail servers and programs until it is stopped."""
+
+import asyncio
+import re
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spamgpt.device import Device, Precision
+from spamgpt.errors import BadDataError, UsageError
+from spamgpt.extras import require
+from spamgpt.reporting import SILENT, Reporter
+from spamgpt.serve.limits import Limits
+from spamgpt.stages.classifiers import BUNDLED, find_classifier
+from spamgpt.workspace import Workspace
+
+if TYPE_CHECKING:
+    from spamgpt.serve.service import Serving, Teach
+
+_SHORTEST_TOKEN = 16
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """`classifier` is what `find_classifier` takes; None takes up newer ones as they are made.
+
+    `spamd` is `address:port` or the path of a unix socket. Any address but this machine's own needs
+    `token_file` or, spelt out, `no_token`; the spamd protocol knows no token. With `symbols`, what
+    mail filters ask for names the strongest words.
+    """
+
+    classifier: str | None = None
+    threshold: float | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    spamd: str | None = None
+    token_file: Path | None = None
+    no_token: bool = False
+    symbols: bool = True
+    limits: Limits = field(default_factory=Limits)
+    precision: Precision = "auto"
+    max_batch_tokens: int | None = None
+    device: Device = "auto"
+
+
+def run(
+    settings: ServeSettings,
+    workspace: Workspace,
+    reporter: Reporter = SILENT,
+    teach: "Teach | None" = None,
+) -> None:
+    """Serves until SIGTERM or SIGINT; what was accepted by then is answered.
+
+    `teach` takes corrections; without it they are refused. Raises MissingInputError without the
+    extra, UsageError for settings that do not go together, SpamgptError for an address that is
+    taken, and what `find_classifier` raises.
+    """
+    require("serve", "fastapi", "uvicorn", "httptools", "prometheus_client")
+    from spamgpt.serve.access import Access
+    from spamgpt.serve.app import create_app
+    from spamgpt.serve.lifecycle import serve
+    from spamgpt.serve.service import Service
+    from spamgpt.serve.sockets import address_of, listen
+
+    if settings.limits.max_texts > settings.limits.max_queue:
+        raise UsageError(
+            f"`max_texts={settings.limits.max_texts}` is more than the queue holds.",
+            "Raise `max_queue`, too.",
+        )
+    token = _token_of(settings.token_file) if settings.token_file else None
+    address = address_of(settings.host, settings.port)
+    if not address.is_local and token is None and not settings.no_token:
+        raise UsageError(
+            f"Whoever can reach {address} could classify messages and read the metrics.",
+            "Give a `token_file`, or `no_token` if that is meant.",
+        )
+    http = listen(address)
+    try:
+        spamd = _spamd_socket(settings) if settings.spamd else None
+        try:
+            looking = _Classifiers(settings, workspace, reporter)
+            service = Service(looking.first, settings.limits, teach, settings.symbols)
+            app = create_app(service, Access(token, local=token is None and address.is_local))
+            url = f"http://{_told(http)}"
+            reporter.note(f"Listening on {url} (what can be asked: {url}/docs).")
+            if spamd:
+                reporter.note(f"Listening on {_told(spamd)} for the spamd protocol.")
+            if not address.is_local:
+                needs = "the token" if token else "no token"
+                reporter.warn(f"Other machines can reach {address}; whoever asks needs {needs}.")
+            asyncio.run(serve(service, app, http, spamd, looking.newer, reporter))
+        finally:
+            if spamd:
+                spamd.close()
+                if spamd.family == socket.AF_UNIX:
+                    Path(str(settings.spamd)).unlink(missing_ok=True)
+    finally:
+        http.close()
+
+
+class _Classifiers:
+    """The classifier to begin with, and newer ones as the workspace gets them."""
+
+    def __init__(self, settings: ServeSettings, workspace: Workspace, reporter: Reporter) -> None:
+        self._settings = settings
+        self._workspace = workspace
+        self._seen = workspace.folders("classifiers")
+        self.first = self._load(reporter)
+
+    def newer(self) -> "Serving | None":
+        """The newest classifier if it has changed since the last call and none is pinned."""
+        folders = self._workspace.folders("classifiers")
+        if self._settings.classifier is not None or folders == self._seen:
+            return None
+        self._seen = folders  # also where it cannot be loaded: that is told once
+        return self._load(SILENT)
+
+    def _load(self, reporter: Reporter) -> "Serving":
+        from spamgpt.classifier.predictor import Predictor
+        from spamgpt.serve.service import Serving
+
+        chosen = self._settings.device, self._settings.precision, self._settings.max_batch_tokens
+        name, artifact, classifier = find_classifier(
+            self._settings.classifier, self._workspace, *chosen
+        )
+        if name == BUNDLED:
+            reporter.note("The bundled classifier answers. To train your own: spamgpt run")
+        for text in artifact.substitutions if artifact else ():
+            reporter.warn(text)
+        return Serving(name, Predictor(classifier, self._settings.threshold))
+
+
+def _token_of(file: Path) -> str:
+    token = file.read_text(encoding="utf-8", errors="replace").strip()
+    if not re.fullmatch(r"[!-~]+", token) or len(token) < _SHORTEST_TOKEN:
+        raise BadDataError(
+            f"{file} does not hold a token: {_SHORTEST_TOKEN} characters or more, no spaces.",
+            f"Make one: python3 -c 'import secrets; print(secrets.token_urlsafe())' >{file}",
+        )
+    return token
+
+
+def _spamd_socket(settings: ServeSettings) -> socket.socket:
+    from spamgpt.serve.sockets import address_of, listen, listen_on_path
+
+    named = str(settings.spamd)
+    if "/" in named:
+        return listen_on_path(Path(named))
+    host, _, port = named.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise UsageError(
+            f"`spamd={named}` is neither address:port nor the path of a unix socket.",
+            "Give `spamd=127.0.0.1:783`, for example.",
+        )
+    address = address_of(host.strip("[]"), int(port))
+    if not address.is_local and not settings.no_token:
+        raise UsageError(
+            f"Whoever can reach {address} could have mails classified: spamd knows no token.",
+            "Listen on 127.0.0.1 or a unix socket, or give `no_token` if that is meant.",
+        )
+    return listen(address)
+
+
+def _told(listener: socket.socket) -> str:
+    name = listener.getsockname()
+    if isinstance(name, str):
+        return name
+    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
