@@ -57,7 +57,14 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, packed: PackedTokens) -> Tensor:
         """(tokens, n_embd) -> (tokens, n_embd)."""
-        projected = self.c_attn(x)
+        parts = packed.parts
+        rows = self.c_attn(x).split([len(part.token_ids) for part in parts])
+        attended = [self._attended(*each) for each in zip(rows, parts, strict=True)]
+        joined = torch.cat(attended) if len(attended) > 1 else attended[0]
+        return _dropped(self.c_proj(joined), self.dropout * self.training)
+
+    def _attended(self, projected: Tensor, packed: PackedTokens) -> Tensor:
+        """(tokens, 3 n_embd) -> (tokens, n_embd): from queries, keys and values."""
         # What fills up the rows stands behind each message, where causality keeps it unseen.
         padded = packed.pad(projected, recurring=compiled_by_shape(projected))
         query, key, value = (
@@ -69,7 +76,7 @@ class Attention(nn.Module):
             if self.causal
             else full_attention(query, key, value, packed.lengths, dropout)
         )
-        return _dropped(self.c_proj(packed.unpad(attended.transpose(1, 2).flatten(2))), dropout)
+        return packed.unpad(attended.transpose(1, 2).flatten(2))
 
     def one_only(self, x: Tensor, packed: PackedTokens, places: Tensor) -> Tensor:
         """(tokens, n_embd) -> (messages, n_embd): what `forward` gives at one token of each.

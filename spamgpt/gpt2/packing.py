@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, chain
+from itertools import accumulate, chain, groupby
 
 import torch
 from torch import Tensor
+
+# Padding a message to so many tokens costs less than taking it apart from longer ones.
+_SHORT = 31
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,25 @@ class PackedTokens:
         """(messages,) where in the flat row each message's first token stands."""
         return self.offsets[:-1]
 
+    @cached_property
+    def parts(self) -> "list[PackedTokens]":
+        """The same in order, messages of similar length together: attention pads to the longest.
+
+        Only messages that are in the order of their lengths are taken apart.
+        """
+        lengths = self.lengths.tolist()
+        if _similar(lengths[0]) == _similar(lengths[-1]) or lengths != sorted(lengths):
+            return [self]
+        offsets, parts, start = self.offsets.tolist(), [], 0
+        for _, alike in groupby(lengths, _similar):
+            end = start + len(list(alike))
+            tokens = self.token_ids[offsets[start] : offsets[end]]
+            own = None if self.own_lengths is None else self.own_lengths[start:end]
+            part = PackedTokens(tokens, self.offsets[start : end + 1] - offsets[start], own)
+            parts.append(part)
+            start = end
+        return parts
+
     def first_tokens(self) -> "PackedTokens":
         """The first token of each message as a message of its own."""
         offsets = torch.arange(len(self.offsets), device=self.offsets.device)
@@ -94,6 +116,11 @@ class PackedTokens:
     def _places(self, longest: int) -> Tensor:
         """(tokens,) where each token stands if every message takes so many rows."""
         return self.message * longest + self.position
+
+
+def _similar(length: int) -> int:
+    """Equal for lengths of which none is more than twice another, and for all short ones."""
+    return max(_SHORT, length).bit_length()
 
 
 def _recurring(size: int) -> int:

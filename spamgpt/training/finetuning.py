@@ -146,6 +146,8 @@ class Finetuning:
     def loss(self, batch: Sequence[int]) -> tuple[Tensor, float]:
         """The mean cross-entropy of some messages, and how many they are or weigh together."""
         split, weights = self._training, self._class_weights
+        # In the order of their lengths, messages are padded to others of similar length alone.
+        batch = sorted(batch, key=lambda index: len(split.messages.token_ids[index]))
         labels = split.labels[batch]
         with self._products:
             logits = logits_of(self._classifier, split.messages, batch, self._device, split.trunk)

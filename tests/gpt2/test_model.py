@@ -8,7 +8,7 @@ from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.folder import load_folder
 from spamgpt.gpt2.model import GPT2, Projection
 from spamgpt.gpt2.packing import pack
-from spamgpt.gpt2.weights import load_gpt2
+from spamgpt.gpt2.weights import load_gpt2, random_weights
 
 
 @pytest.fixture
@@ -47,6 +47,19 @@ def test_a_message_does_not_depend_on_its_neighbours_or_the_order(gpt2, messages
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("attention", ["causal", "full"])
+def test_messages_taken_apart_by_length_are_read_as_together(attention):
+    config = GPT2Config(n_layer=2, n_head=2, n_embd=16, vocab_size=32, n_positions=128)
+    gpt2 = GPT2(config)
+    gpt2.load_state_dict(random_weights(config, seed=1))
+    gpt2.attention = attention
+    ascending = [[7] * 3, [8] * 40, [9, 1] * 45]
+    assert len(pack(ascending).parts) == 3
+    one, two, three = gpt2(pack(ascending)).split([3, 40, 90])
+    together = gpt2(pack([ascending[2], ascending[0], ascending[1]]))
+    assert_close(torch.cat([three, one, two]), together, atol=1e-5, rtol=1e-5)
+
+
 def test_a_token_does_not_depend_on_those_after_it(gpt2, messages):
     longest = max(messages, key=len)
     whole = gpt2(pack([longest]))

@@ -91,3 +91,23 @@ def test_shapes_to_pad_to_are_few_and_hardly_larger():
         found[length] = padded.shape[1]
     assert all(length <= padded < 1.25 * length for length, padded in found.items())
     assert len(set(found.values())) < 40
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=12).map(sorted), st.booleans())
+def test_parts_hold_messages_of_similar_length_in_order(lengths, padded):
+    own = [1 + length // 2 for length in lengths] if padded else None
+    packed = pack([list(range(length)) for length in lengths], own)
+    parts = packed.parts
+    assert torch.equal(torch.cat([part.token_ids for part in parts]), packed.token_ids)
+    assert torch.equal(torch.cat([part.lengths for part in parts]), packed.lengths)
+    assert all(part.longest <= max(31, 2 * int(part.lengths.min())) for part in parts)
+    if own:
+        assert [n for part in parts for n in part.own_lengths.tolist()] == own
+
+
+def test_only_messages_in_the_order_of_their_lengths_are_taken_apart():
+    short, long = [1] * 20, [2] * 200
+    assert len(pack([short, long]).parts) == 2
+    unsorted = pack([long, short])
+    assert unsorted.parts == [unsorted]
