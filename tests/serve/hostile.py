@@ -20,7 +20,8 @@ MAIL = (
 
 
 def _http(path: bytes, kind: bytes, body: bytes, *headers: bytes, method: bytes = b"POST") -> bytes:
-    lines = [method + b" " + path + b" HTTP/1.1", b"host: x", b"content-type: " + kind, *headers]
+    lines = [method + b" " + path + b" HTTP/1.1", b"host: localhost"]
+    lines += [b"content-type: " + kind, *headers]
     lines += [b"content-length: %d" % len(body), b"connection: close", b"", b""]
     return b"\r\n".join(lines) + body
 

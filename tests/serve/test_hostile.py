@@ -36,7 +36,8 @@ def test_memory_stays_flat_under_twenty_thousand_of_them(start_process, trained_
     if not Path("/proc/self/statm").exists():
         pytest.skip("needs Linux's /proc")
     process = start_process("-w", trained_workspace_template, "--timeout", 0.5)
-    assert attack_from_all_sides(process, 4_000, seed=100) == []
+    # Until the libraries under torch have met most lengths, they keep something for each new one.
+    assert attack_from_all_sides(process, 10_000, seed=100) == []
     before = memory_of(process.process.pid)
     assert attack_from_all_sides(process, 20_000, seed=1_000) == []
     after = memory_of(process.process.pid)
