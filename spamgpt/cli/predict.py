@@ -266,9 +266,10 @@ def _tell(
             f"overlapping windows{some}: {summary.long:,}."
         )
     if summary.cut:
+        limit = round(settings.max_message_size / MIB, 2)
         reporter.note(
-            f"Messages of more than {round(settings.max_message_size / MIB, 2):g} MiB, judged by "
-            f"their beginning and end: {summary.cut:,}."
+            f"Messages of more than {limit:g} MiB, judged by their beginning and end: "
+            f"{summary.cut:,}."
         )
     if summary.undecoded:
         reporter.warn(

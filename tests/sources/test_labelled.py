@@ -107,10 +107,16 @@ def test_a_folder_within_has_its_own_label_alone(gather, tmp_path):
     assert found == [("ham", "Hello\nsee you"), ("spam", "Hello\nWIN")]
 
 
-def test_half_a_surrogate_pair_of_a_mail_does_no_harm(gather, tmp_path):
+def test_half_a_surrogate_pair_does_no_harm(gather, tmp_path):
+    put(tmp_path / "spam", a_jsonl=b'{"text": "a \\ud800"}\n')
+    (found,), _ = gather(("spam", tmp_path / "spam"))
+    assert found == ("spam", "a \ufffd")
+
+
+def test_what_looks_like_an_escape_in_a_header_is_text(gather, tmp_path):
     put(tmp_path / "spam", a_eml=b"Subject: =?utf-8?q?a?= \\ud800\n\nhi\n")
     (found,), _ = gather(("spam", tmp_path / "spam"))
-    assert found == ("spam", "a \ufffd\nhi")
+    assert found == ("spam", "a \\ud800\nhi")
 
 
 def test_damaged_mails_are_read_too(gather, tmp_path, damaged_mails):
