@@ -59,7 +59,7 @@ class _Commands(Mapping[str, Any]):
         )
         app.command(
             name,
-            cls=Command,
+            cls=getattr(module, "Command", Command),
             help=_paragraphs(command.__doc__),
             context_settings=_SETTINGS,
         )(command)

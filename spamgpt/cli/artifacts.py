@@ -14,6 +14,7 @@ from spamgpt.cli.options import (
 )
 from spamgpt.errors import IntegrityError, MissingInputError
 from spamgpt.gpt2.folder import CARD_FILE
+from spamgpt.printable import counted
 from spamgpt.workspace import Artifact, Workspace
 
 
@@ -82,9 +83,11 @@ def command(
         ScreenReporter().warn(text)
     for damage in damaged:
         ScreenReporter().warn(damage.message)
+    if damaged and json:  # the object on standard output tells it already
+        raise typer.Exit(IntegrityError.exit_status)
     if damaged:
         raise IntegrityError(
-            f"{len(damaged)} artifacts are damaged.",
+            f"Damaged: {counted(len(damaged), 'artifact')}.",
             "Delete their folders and make the artifacts again.",
         )
 

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from spamgpt.cli import command as commands
 from spamgpt.cli.dataset_options import labelled_from
 from spamgpt.cli.options import (
     DEFAULT_WORKSPACE,
@@ -33,7 +33,7 @@ from spamgpt.workspace import Workspace
 _WITH_FILES = ("--spam", "--ham", "--labelled", "--forget")
 
 
-class Command(TyperCommand):
+class Command(commands.Command):
     """`--spam a.eml b.eml` means `--spam a.eml --spam b.eml`, as a shell writes `--spam *.eml`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
