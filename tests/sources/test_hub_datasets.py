@@ -44,8 +44,10 @@ def hub(cache, server, use_endpoint, monkeypatch):
         }
         for at in ("", f"/revision/{COMMIT}", *([f"/revision/{revision}"] if revision else [])):
             server.put(api + at, json.dumps(about).encode())
-        missing = f"{api}/tree/{COMMIT}/data?recursive=false&expand=false"
-        server.put(missing, status=404, code="EntryNotFound")
+        # Whether folders are asked for with all that is in them depends on the library's version.
+        for whole in ("false", "true"):
+            missing = f"{api}/tree/{COMMIT}/data?recursive={whole}&expand=false"
+            server.put(missing, status=404, code="EntryNotFound")
         for folder in {"", *(str(Path(name).parent) for name in files)} - {"."}:
             tree = [
                 {
@@ -61,7 +63,8 @@ def hub(cache, server, use_endpoint, monkeypatch):
                 inner = {str(Path(name).parent) for name in files} - {"."}
                 tree += [{"type": "directory", "path": each, "oid": ""} for each in inner]
             at = f"{api}/tree/{COMMIT}" + (f"/{folder}" if folder else "")
-            server.put(at + "?recursive=false&expand=false", json.dumps(tree).encode())
+            for whole in ("false", *(["true"] if folder else [])):
+                server.put(f"{at}?recursive={whole}&expand=false", json.dumps(tree).encode())
         asked_for = ("README.md", f"{Path(repository).name}.py", ".huggingface.yaml")
         for name in (*asked_for, "dataset_infos.json"):
             path = f"/datasets/{repository}/resolve/{COMMIT}/{name}"
