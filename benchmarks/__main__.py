@@ -1,6 +1,12 @@
-"""python -m benchmarks all, or some of: finetune, predict, serve, start-up, scaling, limit."""
+"""python -m benchmarks all, or some of: finetune, predict, serve, start-up, scaling, limit.
+
+accuracy, faults, generalization and learning have options of their own: python -m benchmarks faults
+--kills 20.
+"""
 
 import argparse
+import importlib
+import sys
 import tempfile
 from pathlib import Path
 
@@ -18,10 +24,16 @@ BENCHMARKS = {
     "scaling": scaling,
     "limit": limit,
 }
+WITH_OPTIONS = {"accuracy", "faults", "generalization", "learning"}
 
 
 def main() -> None:
     """Runs the benchmarks that were named and prints their tables."""
+    if WITH_OPTIONS & set(sys.argv[1:2]):
+        name = sys.argv.pop(1)
+        sys.argv[0] = f"python -m benchmarks {name}"
+        importlib.import_module(f"benchmarks.{name}").main()
+        return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="+", choices=["all", *BENCHMARKS])
     parser.add_argument("--messages", type=Path, default=MESSAGES_FILE, help="labelled messages")
