@@ -1,4 +1,4 @@
-"""`POST /v1/classify/file`: a file of messages, read as `predict` reads it and answered in a stream.
+"""`POST /v1/classify/file`: a file of messages, read as `predict` reads it, answered in a stream.
 
 It is read as a whole before the first answer: a browser that is still sending reads nothing.
 """
@@ -36,11 +36,8 @@ async def classify_file(request: Request, service: Service, seat: Seat) -> Respo
     # The last part alone, as Windows and others write paths: nothing is looked for on this disk.
     name = PurePath(request.query_params.get("name", "").replace("\\", "/")).name
     if not name.lower().endswith(SUFFIXES):
-        raise Refused(
-            415,
-            "unsupported",
-            f"`name` has to end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}.",
-        )
+        known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        raise Refused(415, "unsupported", f"`name` has to end in {known}.")
     column = request.query_params.get("column", TEXT)
     body = await read_body(request, service.limits, seat)
     messages = read_messages(

@@ -12,9 +12,12 @@ _FOLDER = Path(__file__).parent / "page_files"
 # What is served under which path, and its type.
 _FILES = {
     "/": (_FOLDER / "page.html", "text/html"),
-    "/page.css": (_FOLDER / "page.css", "text/css"),
-    "/page.js": (_FOLDER / "page.js", "text/javascript"),
     "/style.css": (STYLE_FILE, "text/css"),
+    "/page.css": (_FOLDER / "page.css", "text/css"),
+    **{
+        f"/{name}.js": (_FOLDER / f"{name}.js", "text/javascript")
+        for name in ("page", "rows", "answers", "api", "text")
+    },
 }
 # They hold nothing of anybody: a browser needs them before it can ask for a token.
 PAGE_PATHS = tuple(_FILES)
