@@ -53,7 +53,7 @@ class Metrics:
         )
         self.untrained = Gauge(
             "spamgpt_untrained_corrections",
-            "Corrections since the last training, with --train-after.",
+            "Corrections since the last training.",
             registry=registry,
         )
         self.batch_messages = Histogram(
