@@ -88,7 +88,7 @@ def run(settings: ServeSettings, workspace: Workspace, reporter: Reporter = SILE
             service = Service(looking.first, settings.limits, teach, settings.symbols)
             app = create_app(service, Access(token, local=token is None and address.is_local))
             url = f"http://{_told(http)}"
-            reporter.note(f"Listening on {url} (what can be asked: {url}/docs).")
+            reporter.note(f"Listening on {url} (for people; programs: {url}/docs).")
             if spamd:
                 reporter.note(f"Listening on {_told(spamd)} for the spamd protocol.")
             if not address.is_local:
