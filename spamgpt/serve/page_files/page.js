@@ -60,7 +60,7 @@ async function work() {
       }
     } catch (error) {
       if (error.name === "AbortError") waiting = [];
-      else complain(`${name}: ${error.message}`);
+      else complain(error.message.startsWith(name) ? error.message : `${name}: ${error.message}`);
     }
   }
   asking = null;
