@@ -133,10 +133,11 @@ def _train(root: Path, device: Device, outcome: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(_NICE)
     with suppress(BrokenPipeError):  # the server is gone
-        outcome.send(_outcome(root, device))
+        outcome.send(outcome_of(root, device))
 
 
-def _outcome(root: Path, device: Device) -> Outcome:
+def outcome_of(root: Path, device: Device) -> Outcome:
+    """Trains on the corrections of a workspace, in this process, and says what came of it."""
     try:
         learnt = learn.run(learn.LearnSettings(device=device), Workspace(root))
     except Exception as error:

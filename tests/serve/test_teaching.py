@@ -12,7 +12,7 @@ import requests
 
 from spamgpt.data.corrections import CORRECTIONS_FILE, Correction, Corrections
 from spamgpt.reporting import SILENT
-from spamgpt.stages.learner import Learner, Outcome, trained
+from spamgpt.stages.learner import Learner, Outcome, outcome_of, trained
 from spamgpt.workspace import Workspace
 from tests.serve.conftest import HAM, SPAM
 from tests.serve.test_spamd import asked
@@ -191,7 +191,7 @@ def test_a_training_that_fails_is_told(trained_workspace):
     for table in trained_workspace.glob("datasets/*/v1/*.csv"):
         table.unlink()
     Corrections(Workspace(trained_workspace)).teach(HAM, "spam")
-    outcome = asyncio.run(trained(trained_workspace, "cpu"))
+    outcome = outcome_of(trained_workspace, "cpu")
     assert outcome.kind == "failed"
     assert outcome.told.startswith("The training failed: ")
     assert HAM not in outcome.told
