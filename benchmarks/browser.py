@@ -1,4 +1,4 @@
-"""Headless Chromium, driven by selenium: what the tests and pictures of the report look with."""
+"""Headless Chromium, driven by selenium: what the tests and pictures of pages look with."""
 
 import base64
 import json
@@ -53,14 +53,14 @@ class Browser:
 
     def look(
         self,
-        path: Path,
+        page: Path | str,
         width: int = 1280,
         scheme: str = "light",
         media: str = "",
         height: int = 900,
         scale: float = 1,
     ) -> Page:
-        """Opens a page in a window of so many pixels, with a fresh log."""
+        """Opens a file or an address in a window of so many pixels, with a fresh log."""
         driver = self._driver
         driver.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
@@ -72,7 +72,7 @@ class Browser:
         )
         for log in ("browser", "performance"):
             driver.get_log(log)
-        driver.get(path.as_uri())
+        driver.get(page.as_uri() if isinstance(page, Path) else page)
         scroll_width = driver.execute_script("return document.documentElement.scrollWidth")
         events = [
             json.loads(entry["message"])["message"] for entry in driver.get_log("performance")
@@ -97,6 +97,10 @@ class Browser:
     def run(self, script: str) -> Any:
         """The value that a script returns in the page."""
         return self._driver.execute_script(script)
+
+    def complaints(self) -> list[str]:
+        """What the log has got since it was last looked at."""
+        return [entry["message"] for entry in self._driver.get_log("browser")]
 
     def quit(self) -> None:
         """Ends the browser."""

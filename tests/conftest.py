@@ -5,11 +5,15 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from benchmarks.browser import Browser
 
 # No test may reach for the Hub by accident; those of the download code set their own servers.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -228,3 +232,15 @@ def damaged_mails(mails: list[bytes]) -> list[bytes]:
             mail = damage(mail) or b"\n"
         damaged.append(mail)
     return damaged
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Browser"]:
+    from benchmarks.browser import Browser
+
+    try:
+        opened = Browser(tmp_path_factory.mktemp("profile"))
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    yield opened
+    opened.quit()

@@ -21,6 +21,7 @@ BASE = {
     "device",
     "workspace",
     "bundled",
+    "style",
     "version",
 }
 # Each layer and those it may import, besides itself and BASE.

@@ -66,7 +66,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheels):
         assert all(not name.startswith("/") and ".." not in name for name in names)
     package = {name for name in names if name.startswith("spamgpt/")}
     kinds = {".py", ".typed", ".md", ".json", ".safetensors", ".csv", ".txt", ".toml", ".jinja"}
-    assert {PurePosixPath(name).suffix for name in package} == {*kinds, ".css"}
+    assert {PurePosixPath(name).suffix for name in package} == {*kinds, ".css", ".html", ".js"}
     here = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "spamgpt").rglob("*")

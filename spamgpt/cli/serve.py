@@ -57,6 +57,22 @@ def command(
             "as dozens."
         ),
     ] = ServeSettings.symbols,
+    corrections: Annotated[
+        bool,
+        typer.Option(
+            help="Let clients correct answers; what they say is kept in the workspace for training."
+        ),
+    ] = ServeSettings.corrections,
+    train_after: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Train on the corrections each time there are N more; a better classifier is "
+            "taken up.",
+            show_default="never",
+        ),
+    ] = ServeSettings.train_after,
     max_body: Annotated[
         int, typer.Option(min=1, metavar="BYTES", help="Maximum size of a request or a mail.")
     ] = Limits.max_body,
@@ -108,7 +124,7 @@ def command(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Answer mail servers and programs: HTTP, the spamd protocol, rspamd's GPT module.
+    """Answer mail servers, programs and people: HTTP, spamd, rspamd's GPT module, a page.
 
     spamgpt serve
 
@@ -117,6 +133,8 @@ def command(
     spamgpt serve --spamd 127.0.0.1:783
 
     spamc --reporting <mail.eml
+
+    spamgpt serve --train-after 50
 
     It runs until SIGTERM or Ctrl-C; what was accepted by then is answered. A newer classifier in
     the workspace is taken up without a restart; --classifier v3 stays with that one.

@@ -7,9 +7,11 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from spamgpt.serve.limits import Refused
+from spamgpt.serve.page import PAGE_PATHS
 
-# What tells whether the server lives is no secret.
-OPEN_PATHS = ("/healthz", "/readyz")
+# What tells whether the server lives is no secret, and neither is the page.
+HEALTH_PATHS = ("/healthz", "/readyz")
+_OPEN_PATHS = (*HEALTH_PATHS, *PAGE_PATHS)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Access:
                 raise Refused(
                     403, "forbidden", "Without a token, this server answers to localhost alone."
                 )
-        elif path not in OPEN_PATHS:
+        elif path not in _OPEN_PATHS:
             scheme, _, given = headers.get("authorization", "").partition(" ")
             # In a time that does not tell how much of it is right.
             right = hmac.compare_digest(given.strip().encode(), self.token.encode())

@@ -18,12 +18,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spamgpt.serve import openai
-from spamgpt.serve.access import OPEN_PATHS, Access
+from spamgpt.serve.access import HEALTH_PATHS, Access
 from spamgpt.serve.bodies import parse_object, read_body
 from spamgpt.serve.classify import JSON, LINES, MAIL, PLAIN, classify
 from spamgpt.serve.docs import DOCS_HEADERS, docs_page
+from spamgpt.serve.files import SUFFIXES, classify_file
 from spamgpt.serve.limits import Refused, unusable
 from spamgpt.serve.metrics import CONTENT_TYPE
+from spamgpt.serve.page import PAGE_PATHS, page_file
 from spamgpt.serve.service import Service
 from spamgpt.version import __version__
 
@@ -52,10 +54,25 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
         """
         return await classify(request, service, request.state.seat)
 
+    @app.post("/v1/classify/file", openapi_extra=_FILE, response_class=Response)
+    async def classify_messages_of_file(request: Request) -> Response:
+        """Classify the messages of a file.
+
+        `?name=messages.csv` tells how the file is read, `&column=body` which column of a table
+        holds the messages (by default `text`). The response is a line for each message.
+        """
+        return await classify_file(request, service, request.state.seat)
+
     @app.get("/v1/classifier", response_class=Response)
     async def show_classifier() -> Response:
         """What answers: its labels, its threshold and its model card (Markdown)."""
-        return _json(service.serving.to_dict())
+        return _json(
+            {
+                **service.serving.to_dict(),
+                "takes_corrections": service.can_learn,
+                "max_body": service.limits.max_body,
+            }
+        )
 
     @app.post("/v1/feedback", openapi_extra=_FEEDBACK, response_class=Response)
     async def teach(request: Request) -> Response:
@@ -107,11 +124,18 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
         """Counters and timings for Prometheus."""
         return Response(service.metrics.exposition(), media_type=CONTENT_TYPE)
 
+    for path in PAGE_PATHS:
+        app.add_api_route(path, _page_file, include_in_schema=False)
+
     @app.get("/docs", include_in_schema=False)
     async def show_docs() -> Response:
         return Response(docs_page(app.openapi()), media_type="text/html", headers=DOCS_HEADERS)
 
     return app
+
+
+async def _page_file(request: Request) -> Response:
+    return page_file(request.url.path)
 
 
 def _body(content: Mapping[str, object]) -> dict[str, Any]:
@@ -146,6 +170,24 @@ _CLASSIFY = {
         }
     ),
     "parameters": [_EXPLAIN],
+}
+_FILE = {
+    **_body({"application/octet-stream": {"schema": _TEXT, "example": "WIN a prize\nsee you"}}),
+    "parameters": [
+        {
+            "name": "name",
+            "in": "query",
+            "required": True,
+            "description": f"The name of the file; it ends in {', '.join(SUFFIXES)}.",
+            "schema": _TEXT,
+        },
+        {
+            "name": "column",
+            "in": "query",
+            "required": False,
+            "schema": {"type": "string", "default": "text"},
+        },
+    ],
 }
 _FEEDBACK = _body(
     {
@@ -199,7 +241,7 @@ class _Guard:
 
         try:
             self._access.check(scope["path"], Headers(scope=scope))
-            if scope["path"] not in (*OPEN_PATHS, "/metrics"):
+            if scope["path"] not in (*HEALTH_PATHS, "/metrics"):
                 self._service.check_open()
             with self._service.room.seat() as seat:
                 scope.setdefault("state", {})["seat"] = seat

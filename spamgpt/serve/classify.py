@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from spamgpt.classifier.predictor import Prediction
 from spamgpt.classifier.records import record_of, renamed
+from spamgpt.data.json_values import json_text
 from spamgpt.data.mail import fields_of
 from spamgpt.data.rows import TEXT
 from spamgpt.serve.bodies import parse_object, read_body, read_lines
@@ -117,11 +118,11 @@ async def _answer_lines(request: Request, service: Service, seat: Seat) -> Async
                     begun.append(asyncio.create_task(_answer_line(line, number, explain, service)))
                     await answers.put(begun[-1])
         except Refused as refusal:
-            await answers.put(_line(refusal.to_dict()))
+            await answers.put(line_of(refusal.to_dict()))
         except asyncio.CancelledError:
             if not service.stopping:
                 raise
-            await answers.put(_line(stopping().to_dict()))
+            await answers.put(line_of(stopping().to_dict()))
         await answers.put(None)
 
     reading = asyncio.create_task(read())
@@ -141,10 +142,23 @@ async def _answer_line(line: bytes, number: int, explain: bool, service: Service
         text = fields.pop(TEXT, None)
         if not isinstance(text, str):
             raise unusable("`text` is missing or not a string.")
+    except Refused as refusal:
+        return line_of({**refusal.to_dict(), "line": number})
+    return await answer_message(text, fields, number, explain, service)
+
+
+async def answer_message(
+    text: str, fields: Mapping[str, object], number: int, explain: bool, service: Service
+) -> bytes:
+    """The line of a stream that answers a message, or says why not; `number` is that of its line.
+
+    While the queue is full, it waits.
+    """
+    try:
         prediction = await _when_there_is_room(text, explain, service)
     except Refused as refusal:
-        return _line({**refusal.to_dict(), "line": number})
-    return _line(record_of(prediction, renamed(fields)))
+        return line_of({**refusal.to_dict(), "line": number})
+    return line_of(record_of(prediction, renamed(fields)))
 
 
 async def _when_there_is_room(text: str, explain: bool, service: Service) -> Prediction:
@@ -160,5 +174,6 @@ async def _when_there_is_room(text: str, explain: bool, service: Service) -> Pre
         await asyncio.sleep(_AGAIN)
 
 
-def _line(value: dict[str, object]) -> bytes:
-    return json.dumps(value).encode() + b"\n"
+def line_of(value: Mapping[str, object]) -> bytes:
+    """A line of JSON."""
+    return json_text(value).encode() + b"\n"

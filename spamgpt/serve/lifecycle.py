@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -34,11 +34,13 @@ async def serve(
     spamd: socket.socket | None = None,
     newer: Callable[[], Serving | None] = lambda: None,
     reporter: Reporter = SILENT,
+    beside: Callable[[], Coroutine[None, None, None]] | None = None,
     stop: asyncio.Event | None = None,
 ) -> None:
     """Serves until `stop`, by default SIGTERM or SIGINT; what was accepted by then is answered.
 
     `newer` is asked, in a thread, for a classifier to go on with; None keeps the one in use.
+    `beside` is run until the end, at which it is cancelled.
     """
     limits = service.limits
     connections = Connections(limits)
@@ -70,6 +72,8 @@ async def serve(
         asyncio.create_task(end()),
         asyncio.create_task(_look_for_newer(service, newer, reporter)),
     ]
+    if beside is not None:
+        tasks.append(asyncio.create_task(beside()))
     mail = SpamdServer(service, connections)
     listening = spamd and await asyncio.start_server(mail.answer, sock=spamd, backlog=BACKLOG)
     try:
@@ -80,6 +84,7 @@ async def serve(
             await mail.stop()
         for task in tasks:
             task.cancel()
+        await asyncio.wait(tasks)
         service.close()
 
 

@@ -39,6 +39,23 @@ class Metrics:
         self.answers = Counter(
             "spamgpt_answers", "Messages classified, by label.", ("label",), registry=registry
         )
+        self.corrections = Counter(
+            "spamgpt_corrections",
+            "Corrections taken, by their label or forgotten.",
+            ("label",),
+            registry=registry,
+        )
+        self.trainings = Counter(
+            "spamgpt_trainings",
+            "Trainings on corrections by how they ended: taken, kept_old, nothing_new or failed.",
+            ("outcome",),
+            registry=registry,
+        )
+        self.untrained = Gauge(
+            "spamgpt_untrained_corrections",
+            "Corrections since the last training.",
+            registry=registry,
+        )
         self.batch_messages = Histogram(
             "spamgpt_batch_messages",
             "Messages classified together.",

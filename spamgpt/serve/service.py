@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
 from spamgpt.classifier.predictor import Prediction, Predictor
-from spamgpt.errors import SpamgptError
+from spamgpt.errors import BadDataError, SpamgptError, as_user_error
 from spamgpt.serve.batching import Batcher
 from spamgpt.serve.limits import Limits, Refused, Room, overloaded, stopping, too_large, unusable
 from spamgpt.serve.metrics import Metrics
@@ -62,6 +63,8 @@ class Service:
         # What ends when the server stops: the readers of streams, which may have no end.
         self.endless: set[asyncio.Task[None]] = set()
         self._teach = teach
+        # One after another, and in a thread of their own: the disk may be slow.
+        self._teacher = ThreadPoolExecutor(1, "corrections")
         self._batcher = Batcher(self.limits.max_queue, self.metrics.count_batch)
         self.metrics.queue.set_function(lambda: self._batcher.waiting)
         self.serving = serving
@@ -115,10 +118,14 @@ class Service:
             raise too_large(
                 f"A message of {len(text):,} characters; at most {self.limits.max_text:,}."
             )
+        loop = asyncio.get_running_loop()
         try:
-            await asyncio.to_thread(self._teach, text, label)
-        except SpamgptError as error:
-            raise Refused(503, "not_available", error.message) from error
+            await loop.run_in_executor(self._teacher, self._teach, text, label)
+        except BadDataError as error:
+            raise unusable(error.message) from error
+        except (SpamgptError, OSError) as error:
+            raise Refused(503, "not_available", as_user_error(error).message) from error
+        self.metrics.corrections.labels(label or "forgotten").inc()
 
     def check_open(self) -> None:
         """Raises Refused while the server stops."""
@@ -139,4 +146,5 @@ class Service:
     def close(self) -> None:
         """Ends when all that was accepted is computed."""
         self.stop()
+        self._teacher.shutdown()
         self._batcher.close()

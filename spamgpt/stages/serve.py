@@ -4,6 +4,7 @@ import asyncio
 import re
 import socket
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,11 @@ from spamgpt.extras import require
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.serve.limits import Limits
 from spamgpt.stages.classifiers import BUNDLED, find_classifier
+from spamgpt.stages.learner import Learner
 from spamgpt.workspace import Workspace
 
 if TYPE_CHECKING:
-    from spamgpt.serve.service import Serving, Teach
+    from spamgpt.serve.service import Serving
 
 _SHORTEST_TOKEN = 16
 
@@ -27,7 +29,9 @@ class ServeSettings:
 
     `spamd` is `address:port` or the path of a unix socket. Any address but this machine's own needs
     `token_file` or, spelt out, `no_token`; the spamd protocol knows no token. With `symbols`, what
-    mail filters ask for names the strongest words.
+    mail filters ask for names the strongest words. With `corrections`, clients may correct answers:
+    what they say is kept in the workspace. After `train_after` of them the newest classifier is
+    trained onward, as `learn.run` does, while the one in use goes on answering.
     """
 
     classifier: str | None = None
@@ -38,23 +42,19 @@ class ServeSettings:
     token_file: Path | None = None
     no_token: bool = False
     symbols: bool = True
+    corrections: bool = True
+    train_after: int | None = None
     limits: Limits = field(default_factory=Limits)
     precision: Precision = "auto"
     max_batch_tokens: int | None = None
     device: Device = "auto"
 
 
-def run(
-    settings: ServeSettings,
-    workspace: Workspace,
-    reporter: Reporter = SILENT,
-    teach: "Teach | None" = None,
-) -> None:
+def run(settings: ServeSettings, workspace: Workspace, reporter: Reporter = SILENT) -> None:
     """Serves until SIGTERM or SIGINT; what was accepted by then is answered.
 
-    `teach` takes corrections; without it they are refused. Raises MissingInputError without the
-    extra, UsageError for settings that do not go together, SpamgptError for an address that is
-    taken, and what `find_classifier` raises.
+    Raises MissingInputError without the extra, UsageError for settings that do not go together,
+    SpamgptError for an address that is taken, and what `find_classifier` raises.
     """
     require("serve", "fastapi", "uvicorn", "httptools", "prometheus_client")
     from spamgpt.serve.access import Access
@@ -68,11 +68,14 @@ def run(
             f"`max_texts={settings.limits.max_texts}` is more than the queue holds.",
             "Raise `max_queue`, too.",
         )
+    if settings.train_after is not None:
+        _check_training(settings)
     token = _token_of(settings.token_file) if settings.token_file else None
     address = address_of(settings.host, settings.port)
     if not address.is_local and token is None and not settings.no_token:
         raise UsageError(
-            f"Whoever can reach {address} could classify messages and read the metrics.",
+            f"Whoever can reach {address} could classify messages, correct answers and read the "
+            "metrics.",
             "Give a `token_file`, or `no_token` if that is meant.",
         )
     http = listen(address)
@@ -80,16 +83,19 @@ def run(
         spamd = _spamd_socket(settings) if settings.spamd else None
         try:
             looking = _Classifiers(settings, workspace, reporter)
+            learner = Learner(settings.train_after, workspace, settings.device, reporter)
+            teach = learner.teach if settings.corrections else None
             service = Service(looking.first, settings.limits, teach, settings.symbols)
             app = create_app(service, Access(token, local=token is None and address.is_local))
             url = f"http://{_told(http)}"
-            reporter.note(f"Listening on {url} (what can be asked: {url}/docs).")
+            reporter.note(f"Listening on {url} (for people; programs: {url}/docs).")
             if spamd:
                 reporter.note(f"Listening on {_told(spamd)} for the spamd protocol.")
             if not address.is_local:
                 needs = "the token" if token else "no token"
                 reporter.warn(f"Other machines can reach {address}; whoever asks needs {needs}.")
-            asyncio.run(serve(service, app, http, spamd, looking.newer, reporter))
+            learn = partial(learner.run, service.metrics)
+            asyncio.run(serve(service, app, http, spamd, looking.newer, reporter, learn))
         finally:
             if spamd:
                 spamd.close()
@@ -97,6 +103,18 @@ def run(
                     Path(str(settings.spamd)).unlink(missing_ok=True)
     finally:
         http.close()
+
+
+def _check_training(settings: ServeSettings) -> None:
+    if settings.classifier is not None:
+        raise UsageError(
+            f"`train_after` makes newer classifiers, but `classifier={settings.classifier}` stays.",
+            "Leave one of the two out.",
+        )
+    if not settings.corrections:
+        raise UsageError(
+            "`train_after` counts corrections, and none are taken.", "Leave one of the two out."
+        )
 
 
 class _Classifiers:

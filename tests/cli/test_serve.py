@@ -133,3 +133,19 @@ def test_the_extra_is_named_where_it_is_missing(serve, monkeypatch):
     assert result.status == 3
     assert "This needs fastapi, which is not installed." in result.err
     assert "spamgpt[serve]" in result.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(("--classifier", "v1"), "--classifier v1 stays"), (("--no-corrections",), "none are taken")],
+)
+def test_training_wants_corrections_and_a_classifier_that_may_change(serve, options, said):
+    result, served = serve("--train-after", 5, *options)
+    assert (result.status, served) == (2, None)
+    assert said in " ".join(result.err.split())
+    assert "--train-after" in result.err
+
+
+def test_corrections_are_taken_unless_told_otherwise(serve):
+    assert serve()[1][0].can_learn
+    assert not serve("--no-corrections")[1][0].can_learn

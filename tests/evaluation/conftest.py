@@ -1,6 +1,6 @@
-"""Reports to look at, and the browser to look at them with."""
+"""Reports to look at."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from benchmarks.browser import Browser
 from spamgpt.evaluation.evaluation import Evaluation
 from spamgpt.evaluation.label_errors import LabelCheck, Suspect
 from spamgpt.evaluation.mistakes import Highlight, Mistake, surest_mistakes
@@ -26,16 +25,6 @@ HISTORY = pd.DataFrame(
         "validation_accuracy": [0.85, 0.9, 0.88],
     }
 )
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    try:
-        opened = Browser(tmp_path_factory.mktemp("profile"))
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
-    yield opened
-    opened.quit()
 
 
 HOSTILE = (

@@ -21,24 +21,44 @@ from spamgpt.serve.access import Access
 from spamgpt.serve.app import create_app
 from spamgpt.serve.lifecycle import serve
 from spamgpt.serve.limits import Limits
-from spamgpt.serve.service import Service, Serving
+from spamgpt.serve.service import Service, Serving, Teach
 from spamgpt.serve.sockets import Address, listen
 
 SPAM, HAM = "WIN a FREE prize now!!", "see you later"
 
 
 @dataclass
-class Server:
-    """A running server: its service, its two ports, and what it was taught."""
+class Ports:
+    """Where a server listens."""
 
-    service: Service
     http: int
     spamd: int
-    taught: list[tuple[str, str | None]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.http}"
+
+    def raw(self, data: bytes, port: int | None = None, close: bool = False) -> bytes:
+        """What comes back for bytes, up to where the server closes the connection."""
+        with socket.create_connection(("127.0.0.1", port or self.http), timeout=30) as client:
+            client.sendall(data)
+            if close:
+                client.shutdown(socket.SHUT_WR)
+            answer = b""
+            try:
+                while piece := client.recv(65536):
+                    answer += piece
+            except ConnectionError:
+                pass
+        return answer
+
+
+@dataclass
+class Server(Ports):
+    """A running server: its service, and what it was taught."""
+
+    service: Service
+    taught: list[tuple[str, str | None]] = field(default_factory=list)
 
     def post(self, path: str, body: bytes | str, kind: str = "application/json", **headers: str):
         return requests.post(
@@ -54,20 +74,6 @@ class Server:
             headers={k.replace("_", "-"): v for k, v in headers.items()},
             timeout=30,
         )
-
-    def raw(self, data: bytes, port: int | None = None, close: bool = False) -> bytes:
-        """What comes back for bytes, up to where the server closes the connection."""
-        with socket.create_connection(("127.0.0.1", port or self.http), timeout=30) as client:
-            client.sendall(data)
-            if close:
-                client.shutdown(socket.SHUT_WR)
-            answer = b""
-            try:
-                while piece := client.recv(65536):
-                    answer += piece
-            except ConnectionError:
-                pass
-        return answer
 
 
 @pytest.fixture(scope="session")
@@ -86,14 +92,20 @@ def start(serving: Serving) -> Iterator[StartServer]:
     """Starts servers in threads; they end with the module."""
     with ExitStack() as stack:
 
-        def start(access: Access | None = None, can_learn: bool = True, **limits: object) -> Server:
+        def start(
+            access: Access | None = None,
+            can_learn: bool = True,
+            teach: Teach | None = None,
+            **limits: object,
+        ) -> Server:
             taught: list[tuple[str, str | None]] = []
-            teach = (lambda text, label: taught.append((text, label))) if can_learn else None
+            if can_learn and teach is None:
+                teach = lambda text, label: taught.append((text, label))  # noqa: E731
             service = Service(serving, Limits(**limits), teach)
             sockets = [listen(Address("127.0.0.1", 0)) for _ in range(2)]
             ports = [each.getsockname()[1] for each in sockets]
             stack.enter_context(_running(service, access, *sockets))
-            return Server(service, *ports, taught)
+            return Server(*ports, service, taught)
 
         yield start
 
@@ -124,17 +136,11 @@ def server(start: StartServer) -> Server:
 
 
 @dataclass
-class Process:
+class Process(Ports):
     """`spamgpt serve` as a process of its own, and what it says on standard error."""
 
     process: subprocess.Popen[str]
-    http: int
-    spamd: int
     log: Path
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.http}"
 
     def end(self) -> int:
         """Ends it as a service manager does; its exit status."""
@@ -163,7 +169,7 @@ def start_process(tmp_path: Path) -> Iterator[Callable[..., Process]]:
             while True:
                 ports = re.findall(r"Listening on \D*127\.0\.0\.1:(\d+)", log.read_text())
                 if len(ports) == 2:
-                    return Process(process, *map(int, ports), log)
+                    return Process(*map(int, ports), process, log)
                 assert process.poll() is None, log.read_text()
                 threading.Event().wait(0.05)
 

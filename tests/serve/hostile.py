@@ -32,6 +32,7 @@ def _spamd(command: bytes, body: bytes, *headers: bytes) -> bytes:
 
 
 _JSON, _LINES = b"application/json", b"application/x-ndjson"
+_FILE = b"application/octet-stream"
 _CHUNKED = b"transfer-encoding: chunked"
 HTTP_REQUESTS = [
     _http(b"/v1/classify", _JSON, TEXT),
@@ -43,6 +44,14 @@ HTTP_REQUESTS = [
     _http(b"/v1/classify?explain=1", b"text/plain", b"WIN", b"expect: 100-continue"),
     _http(b"/v1/chat/completions", _JSON, CHAT),
     _http(b"/v1/feedback", _JSON, b'{"text": "WIN", "label": "spam"}'),
+    _http(b"/v1/feedback", _JSON, b'{"text": "WIN", "label": null}'),
+    _http(b"/v1/classify/file?name=a.csv", _FILE, b'id,text\n1,"WIN"\n2,see you\n'),
+    _http(b"/v1/classify/file?name=a.tsv&column=b", _FILE, b"a\tb\nWIN\tx\n"),
+    _http(b"/v1/classify/file?name=a.jsonl", _FILE, b'{"text": "WIN", "id": [5, NaN]}\n{}\n'),
+    _http(b"/v1/classify/file?name=a.txt", _FILE, b"From a\n\n" + MAIL + b"\nFrom b\n\nsee you\n"),
+    _http(b"/v1/classify/file?name=a.eml", _FILE, gzip.compress(MAIL), b"content-encoding: gzip"),
+    _http(b"/", b"x", b"", method=b"GET"),
+    _http(b"/page.js", b"x", b"", method=b"GET"),
     _http(b"/v1/classifier", b"x", b"", method=b"GET"),
     _http(b"/docs", b"x", b"", b"upgrade: websocket", b"connection: upgrade", method=b"GET"),
     _http(b"/v1/classify", _JSON, b"").replace(b"content-length: 0", _CHUNKED)
@@ -55,6 +64,7 @@ SPAMD_REQUESTS = [
     _spamd(b"PROCESS", MAIL),
     _spamd(b"HEADERS", zlib.compress(MAIL), b"Compress: zlib"),
     _spamd(b"TELL", MAIL, b"Message-class: spam", b"Set: local"),
+    _spamd(b"TELL", MAIL, b"Remove: local"),
     b"PING SPAMC/1.5\r\n\r\n",
 ]
 

@@ -5,6 +5,7 @@ import re
 import socket
 import threading
 import zlib
+from urllib.parse import urlencode
 
 import pytest
 import requests
@@ -148,6 +149,55 @@ def test_what_is_not_there_is_told_as_json(server):
     assert "/docs" in server.get("/nothing").json()["error"]["message"]
     assert server.get("/v1/classify").status_code == 405
     assert server.get("/v1/classify").json()["error"]["type"]
+
+
+def answers_to_file(server, name: str, content: bytes, **parameters: str) -> list[dict]:
+    query = urlencode({"name": name, **parameters})
+    response = server.post(f"/v1/classify/file?{query}", content, "application/octet-stream")
+    assert response.status_code == 200
+    assert response.headers["spamgpt-classifier"] == "classifiers/v1"
+    return [json.loads(line) for line in response.text.splitlines()]
+
+
+def test_a_file_is_read_as_predict_reads_one_of_its_name(server):
+    table = f'id,body\n1,"{SPAM}, ""now"""\n2,{HAM}\n'.encode()
+    first, second = answers_to_file(server, "C:\\mails\\A.CSV", table, column="body")
+    assert (first["label"], first["text"], first["id"]) == ("spam", f'{SPAM}, "now"', "1")
+    assert second["label"] == "ham"
+    begin = b"From zoe@mail.example Mon Jan  1 12:00:00 2024\n"
+    mbox = begin + MAIL.encode() + b"\n" + begin + b"Subject: later\n\nok\n"
+    assert [each["subject"] for each in answers_to_file(server, "a.txt", mbox)] == [SPAM, "later"]
+    assert [each["subject"] for each in answers_to_file(server, "a.eml", MAIL.encode())] == [SPAM]
+    assert answers_to_file(server, "a.txt", b"") == []
+
+
+def test_rows_of_a_file_that_cannot_be_read_are_told_and_the_others_answered(server):
+    lines = b'{"text": "see you", "n": NaN}\n{"text": 5\nnot json\n{"text": "later"}\n'
+    answers = answers_to_file(server, "a.jsonl", lines)
+    assert [each.get("line") for each in answers] == [None, 2, 3, None]
+    assert answers[0]["n"] is None
+    assert "not json" not in json.dumps(answers)
+    (wrong,) = answers_to_file(server, "a.csv", b"a,b\nx,y\n")
+    assert "has no 'text'" in wrong["error"]["message"]
+    (long,) = answers_to_file(server, "a.txt", b"x" * 200_001)
+    assert long["error"]["type"] == "too_large"
+
+
+@pytest.mark.parametrize("name", ["", "a", "a.exe", "a.csv.gz", "a.parquet", ".."])
+def test_a_file_of_another_kind_is_refused(server, name):
+    response = server.post(f"/v1/classify/file?{urlencode({'name': name})}", "x")
+    assert response.status_code == 415
+    assert ".mbox" in response.json()["error"]["message"]
+
+
+def test_a_file_of_many_messages_is_answered_while_others_ask(server):
+    lines = b"".join(b"see you at %d\n" % n for n in range(5_000))
+    found: list[list[dict]] = []
+    asking = threading.Thread(target=lambda: found.append(answers_to_file(server, "a.txt", lines)))
+    asking.start()
+    assert server.post("/v1/classify", SPAM, "text/plain").status_code == 200
+    asking.join()
+    assert [each["text"] for each in found[0]] == [f"see you at {n}" for n in range(5_000)]
 
 
 def test_the_classifier_is_described(server):

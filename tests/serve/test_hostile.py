@@ -22,20 +22,18 @@ def attack_from_all_sides(process, count: int, seed: int) -> list[str]:
         return [wrong for part in parts for wrong in part]
 
 
-def test_hundreds_of_hostile_requests_are_refused_or_answered(
-    start_process, trained_workspace_template
-):
-    process = start_process("-w", trained_workspace_template, "--timeout", 0.5)
+def test_hundreds_of_hostile_requests_are_refused_or_answered(start_process, trained_workspace):
+    process = start_process("-w", trained_workspace, "--timeout", 0.5)
     assert attack_from_all_sides(process, 320, seed=1) == []
     assert process.end() == 0
     assert re.fullmatch("(Listening .*\n){2}", process.log.read_text())
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_under_twenty_thousand_of_them(start_process, trained_workspace_template):
+def test_memory_stays_flat_under_twenty_thousand_of_them(start_process, trained_workspace):
     if not Path("/proc/self/statm").exists():
         pytest.skip("needs Linux's /proc")
-    process = start_process("-w", trained_workspace_template, "--timeout", 0.5)
+    process = start_process("-w", trained_workspace, "--timeout", 0.5)
     # Until the libraries under torch have met most lengths, they keep something for each new one.
     assert attack_from_all_sides(process, 10_000, seed=100) == []
     before = memory_of(process.process.pid)

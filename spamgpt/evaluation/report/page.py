@@ -22,6 +22,9 @@ _CHARACTERS_SHOWN = 480
 
 def render(report: Report) -> str:
     """The page. The same report gives the same text."""
+    from markupsafe import Markup
+
+    from spamgpt.style import STYLE_FILE
     from spamgpt.version import __version__
 
     content = content_of(report)
@@ -32,6 +35,7 @@ def render(report: Report) -> str:
             report=report,
             content=content,
             charts=_charts(report, content.captions),
+            style=Markup(STYLE_FILE.read_text(encoding="utf-8")),
             version=__version__,
         )
     )

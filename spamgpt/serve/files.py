@@ -1,0 +1,86 @@
+"""`POST /v1/classify/file`: a file of messages, read as `predict` reads it, answered in a stream.
+
+It is read as a whole before the first answer: a browser that is still sending reads nothing.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from io import BytesIO
+from itertools import islice
+from pathlib import PurePath
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from spamgpt.data import inputs
+from spamgpt.data.inputs import Message, read_messages
+from spamgpt.data.rows import TEXT
+from spamgpt.errors import SpamgptError
+from spamgpt.serve.bodies import read_body
+from spamgpt.serve.classify import CLASSIFIER, LINES, answer_message, line_of
+from spamgpt.serve.limits import Refused, Seat, stopping, unusable
+from spamgpt.serve.service import Service
+
+# Those of files that are text; the others would have to lie on a disk.
+SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".eml", ".mbox", ".mbx")
+# So many messages are classified at once.
+_TOGETHER = 64
+
+
+async def classify_file(request: Request, service: Service, seat: Seat) -> Response:
+    """An answer for each message, or its error, a line each.
+
+    `name` is that of the file and tells how it is read, `column` the column of the messages in a
+    table. Raises Refused.
+    """
+    # The last part alone, as Windows and others write paths: nothing is looked for on this disk.
+    name = PurePath(request.query_params.get("name", "").replace("\\", "/")).name
+    if not name.lower().endswith(SUFFIXES):
+        known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        raise Refused(415, "unsupported", f"`name` has to end in {known}.")
+    column = request.query_params.get("column", TEXT)
+    body = await read_body(request, service.limits, seat)
+    messages = read_messages(
+        name, BytesIO(body), text_column=column, limits=inputs.Limits(strict=False)
+    )
+    return StreamingResponse(
+        _answers(messages, service),
+        media_type=LINES,
+        headers={CLASSIFIER: service.serving.name},
+    )
+
+
+async def _answers(messages: Iterator[Message], service: Service) -> AsyncIterator[bytes]:
+    error: SpamgptError | None = None
+    while error is None:
+        group, error = await asyncio.to_thread(_some, messages)
+        if not group and error is None:
+            return
+        tasks = [asyncio.create_task(_answer(message, service)) for message in group]
+        try:
+            for task in tasks:
+                yield await task
+        finally:
+            for task in tasks:
+                task.cancel()
+        if service.stopping:
+            yield line_of(stopping().to_dict())
+            return
+    yield line_of(unusable(error.message).to_dict())
+
+
+def _some(messages: Iterator[Message]) -> tuple[list[Message], SpamgptError | None]:
+    """The next messages, and the error after which none can be read."""
+    found: list[Message] = []
+    try:
+        found.extend(islice(messages, _TOGETHER))
+    except SpamgptError as error:
+        return found, error
+    return found, None
+
+
+async def _answer(message: Message, service: Service) -> bytes:
+    if message.row.error:
+        refusal = unusable(message.row.error.message)
+        return line_of({**refusal.to_dict(), "line": message.row.line})
+    return await answer_message(message.text, message.others, message.row.line, False, service)
