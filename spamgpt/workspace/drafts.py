@@ -51,7 +51,7 @@ def draft_folder(root: Path, parent: Path) -> Iterator[Path]:
     root.mkdir(parents=True, exist_ok=True)
     with _lock(root):
         parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(parent)
+        _remove_abandoned(root)
         folder = parent / f"{_DRAFT}{secrets.token_hex(4)}"
         folder.mkdir()
         in_use = FileLock(_lock_of(folder))
@@ -93,10 +93,11 @@ def _lock_of(draft: Path) -> Path:
     return draft.with_name(draft.name + ".lock")
 
 
-def _remove_abandoned(parent: Path) -> None:
-    """Drafts whose lock nobody holds were left by a killed run."""
-    names = {path.name.removesuffix(".lock") for path in parent.glob(f"{_DRAFT}*")}
-    for folder in map(parent.joinpath, names):
+def _remove_abandoned(root: Path) -> None:
+    """Drafts of any kind whose lock nobody holds were left by a killed run."""
+    # Models have names: they lie a folder deeper.
+    found = [path for depth in ("*", "*/*") for path in root.glob(f"{depth}/{_DRAFT}*")]
+    for folder in {path.with_name(path.name.removesuffix(".lock")) for path in found}:
         try:
             with FileLock(_lock_of(folder), timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)

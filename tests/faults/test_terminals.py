@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 from pathlib import Path
 
 from .conftest import run, start
@@ -20,7 +21,7 @@ def hang_up_while_training(workspace: Path, *arguments: object) -> int:
     with start(*arguments, "-w", workspace, preexec_fn=take, **terminal) as process:
         os.close(theirs)
         shown = b""
-        while b"loss" not in shown:
+        while not re.search(rb"loss \d", shown):
             shown += os.read(ours, 1 << 16)
         os.close(ours)
         return process.wait(timeout=60)
