@@ -4,8 +4,9 @@ import re
 
 _HIDDEN = "***"
 _ADDRESS = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)([^\s'\"<>]*[^\s'\"<>.,:;)\]])")
-# A path with a query, as errors of HTTP libraries quote what they asked a server for.
-_PATH = re.compile(r"(/[^\s'\"<>?#]*)\?([^\s'\"<>#]*[^\s'\"<>#.,:;)\]])")
+# A path with a query, as errors of HTTP libraries quote what they asked a server for. A question
+# mark alone is a pattern for files.
+_PATH = re.compile(r"(/[^\s'\"<>?#]*)\?([^\s'\"<>#=]*=[^\s'\"<>#]*[^\s'\"<>#.,:;)\]])")
 # Which value of a query is a key, only its server knows.
 _VALUE = re.compile(r"(?<==)[^&;]+")
 

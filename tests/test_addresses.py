@@ -19,6 +19,7 @@ from spamgpt.errors import NetworkError
         ("ftp://user:geheim@host", "ftp://***@host"),
         ("Max retries exceeded with url: /a.csv?key=geheim (x)", None),
         ("mail@example.com and C#, is that so? a=b", "mail@example.com and C#, is that so? a=b"),
+        ("There is no file data/msgs-?.csv or /tmp/a?b.",) * 2,
         ("https://host/@owner/data", "https://host/@owner/data"),
         ("https://host/a.csv is gone. #1?", "https://host/a.csv is gone. #1?"),
         ("http://user:ge/heim@host/a.csv", "http://***@host/a.csv"),

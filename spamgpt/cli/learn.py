@@ -82,7 +82,7 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="FILE...",
-            help="Messages of which nothing is to be learnt any more.",
+            help="Messages whose corrections are taken back.",
             show_default=False,
         ),
     ] = None,

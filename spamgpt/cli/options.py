@@ -91,8 +91,8 @@ RecipeOption = Annotated[
     typer.Option(
         "--recipe",
         help="published: as in the published experiment (Raschka 2024): data read with quotes, "
-        "balanced, split and shuffled by its seeds, padded messages, its order of batches. What "
-        "other options say goes before it.",
+        "balanced, split and shuffled by its seeds, padded messages, its order of batches. "
+        "Other options take precedence.",
         show_default="spamgpt's own",
     ),
 ]
@@ -353,7 +353,7 @@ def reports_errors(command: Callable[Parameters, None]) -> Callable[Parameters, 
             shown = as_user_error(error)
             named = kwargs.get("workspace")
             if isinstance(named, Path):
-                shown.hint = _in_its_workspace(shown.hint, named)
+                shown.hint = in_its_workspace(shown.hint, named)
             status = NO_ANSWER if kwargs.get("exit_code") else shown.exit_status
             _show_error(shown, status, bool(kwargs.get("json")))
             raise typer.Exit(status) from error
@@ -361,7 +361,8 @@ def reports_errors(command: Callable[Parameters, None]) -> Callable[Parameters, 
     return wrapped
 
 
-def _in_its_workspace(hint: str, workspace: Path) -> str:
+def in_its_workspace(hint: str, workspace: Path) -> str:
+    """A hint that ends with a command, which names the workspace where it is not the usual one."""
     from spamgpt.cli.output.wording import in_workspace
 
     usual = Path(os.environ.get(WORKSPACE_VARIABLE) or DEFAULT_WORKSPACE)

@@ -85,9 +85,9 @@ def command(
     on_error: Annotated[
         OnError,
         typer.Option(
-            help="What a record does that cannot be read. answer: it gets the label error, and the "
-            "exit status is 4 after all others are answered; skip: it is left out; fail: it ends "
-            "the command."
+            help="What happens to a record that cannot be read. answer: it gets the label error, "
+            "and the exit status is 4 after all others are answered; skip: it is left out; fail: "
+            "it ends the command."
         ),
     ] = PredictSettings.on_error,
     max_message_size: Annotated[
@@ -99,8 +99,8 @@ def command(
     oversized: Annotated[
         Oversized,
         typer.Option(
-            help="What a longer message does. cut: it is judged by its beginning and its end; "
-            "error: it cannot be read (--on-error)."
+            help="What happens to a longer message. cut: it is judged by its beginning and its "
+            "end; error: it cannot be read (--on-error)."
         ),
     ] = PredictSettings.oversized,
     threshold: Annotated[

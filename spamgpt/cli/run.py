@@ -50,6 +50,7 @@ from spamgpt.cli.options import (
     WeightsOption,
     WorkspaceOption,
     given,
+    in_its_workspace,
     reports_errors,
     settings_from,
 )
@@ -166,11 +167,13 @@ def command(
         return
     warn_of_substitutions(steps[-1].artifact, reporter)
     if all(step.skipped for step in steps):
-        reporter.note("Nothing was left to do. Score messages with: spamgpt predict")
+        done = "Nothing was left to do. Score messages with: spamgpt predict"
+        reporter.note(in_its_workspace(done, workspace))
         return
     print()
     _show_predictions(steps[-1].artifact)
-    reporter.note("Score your own: echo 'see you at 7?' | spamgpt predict")
+    own = "Score your own: echo 'see you at 7?' | spamgpt predict"
+    reporter.note(in_its_workspace(own, workspace))
 
 
 def _show(step: Step, reporter: Reporter) -> None:

@@ -113,7 +113,7 @@ def command(
         typer.Option(
             help="Classifier to use: a version such as v1, a saved folder or a .spamgpt file, or "
             "bundled, which comes with spamgpt.",
-            show_default="newest, also of those to come, else bundled",
+            show_default="the newest, and newer ones as they come; else bundled",
         ),
     ] = ServeSettings.classifier,
     precision: PrecisionOption = ServeSettings.precision,

@@ -89,7 +89,7 @@ _KNOWN_HEADER = re.compile(
 
 def looks_like_mail(data: bytes) -> bool:
     """Whether bytes begin with a mail's headers, and not just with a text that has a colon."""
-    head, body = _split_head(data)
+    head, body = split_head(data)
     known = len(_KNOWN_HEADER.findall(head))
     only_headers = all(map(_HEADER_LINE.match, head.splitlines()))
     return begins_an_mbox(data) or known > 1 or (known == 1 and only_headers and bool(body.strip()))
@@ -113,7 +113,7 @@ def with_header(mail: bytes, name: str, value: str) -> bytes:
     """
     if isinstance(mail, Excerpt):
         begin, end = mail.parts
-        headed = _with_header(begin, name, value, sealed=not _split_head(begin)[1])
+        headed = _with_header(begin, name, value, sealed=not split_head(begin)[1])
         return Excerpt.of(headed, end, mail.length, mail.middle)
     return _with_header(mail, name, value)
 
@@ -121,7 +121,7 @@ def with_header(mail: bytes, name: str, value: str) -> bytes:
 def _with_header(mail: bytes, name: str, value: str, sealed: bool = False) -> bytes:
     match = _FROM_LINE.match(mail)
     start = match.end() if match else 0
-    head, body = _split_head(mail[start:])
+    head, body = split_head(mail[start:])
     opening = mail[:start]
     line_end = b"\r\n" if re.match(rb"[^\n]*\r\n", head or body or opening) else b"\n"
     # The rest of a header whose beginning is lost must not become the rest of the new one.
@@ -151,7 +151,7 @@ _CONTINUATION = re.compile(rb"\A(?:[ \t][^\r\n]*(?:\r?\n|\r|\Z))+")
 _HEAD_END = re.compile(rb"^\r?$", re.MULTILINE)
 
 
-def _split_head(mail: bytes) -> tuple[bytes, bytes]:
+def split_head(mail: bytes) -> tuple[bytes, bytes]:
     """A mail's headers and the rest, which begins with the empty line."""
     end = _HEAD_END.search(mail)
     return (mail[: end.start()], mail[end.start() :]) if end else (mail, b"")

@@ -11,7 +11,7 @@ from spamgpt.serve.page import PAGE_PATHS
 
 # What tells whether the server lives is no secret, and neither is the page.
 HEALTH_PATHS = ("/healthz", "/readyz")
-_OPEN_PATHS = (*HEALTH_PATHS, *PAGE_PATHS)
+_OPEN_PATHS = (*HEALTH_PATHS, *PAGE_PATHS, "/docs")
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
 
     @app.post("/v1/feedback", openapi_extra=_FEEDBACK, response_class=Response)
     async def teach(request: Request) -> Response:
-        """Correct an answer: the label that a text should have got, or null to forget it.
+        """Correct an answer: give the right label of a text, or null to forget the correction.
 
         The correction is on disk when the response comes.
         """
@@ -94,7 +94,7 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
 
     @app.post("/v1/chat/completions", openapi_extra=_CHAT, response_class=Response)
     async def complete_chat(request: Request) -> Response:
-        """Answer as a language model would that is asked for the probability of spam.
+        """Answer like a language model that was asked for the probability of spam.
 
         For rspamd's GPT module and others that ask an OpenAI-compatible model.
         """
@@ -108,7 +108,7 @@ def create_app(service: Service, access: Access | None = None) -> FastAPI:
 
     @app.get("/healthz", response_class=Response)
     async def tell_health() -> Response:
-        """Whether the server lives."""
+        """Whether the server is alive."""
         if not service.alive:
             raise Refused(503, "broken", "The classifier's thread has ended.")
         return _json({"status": "ok"})
@@ -256,8 +256,10 @@ class _Guard:
             if status:
                 raise Refused(500, "unexpected", "The response could not be ended.") from None
             await _refusal(error)(scope, receive, watched)
-        endpoint = getattr(scope.get("route"), "path", "other")
-        self._service.metrics.count_request("http", endpoint, status, time.perf_counter() - began)
+        finally:
+            endpoint = getattr(scope.get("route"), "path", "other")
+            took = time.perf_counter() - began
+            self._service.metrics.count_request("http", endpoint, status, took)
 
 
 def _refusal(error: Exception) -> Response:
@@ -276,10 +278,11 @@ async def _not_found(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     reason = {
         404: "There is nothing here; /docs lists what there is.",
-        405: "No such method here.",
+        405: "This method is not allowed here.",
     }
     said = reason.get(error.status_code, "The request cannot be answered.")
-    response = _refusal(Refused(error.status_code, "not_found", said))
+    kind = "method_not_allowed" if error.status_code == 405 else "not_found"
+    response = _refusal(Refused(error.status_code, kind, said))
     response.headers.update(error.headers or {})
     return response
 

@@ -5,6 +5,7 @@ import json
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
+from email.message import Message
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -85,12 +86,9 @@ def _texts_of(body: dict[str, object]) -> tuple[list[str], bool]:
 
 
 def _decoded(body: bytes, parameters: str) -> str:
-    name, _, charset = parameters.strip().partition("=")
-    if name.lower() == "charset" and charset.strip("\"' ").lower() not in (
-        "utf-8",
-        "utf8",
-        "us-ascii",
-    ):
+    content_type = Message()
+    content_type["content-type"] = f"text/plain; {parameters}"
+    if content_type.get_content_charset("utf-8") not in ("utf-8", "utf8", "us-ascii"):
         raise Refused(415, "unsupported", "A text is read as UTF-8.")
     return body.decode("utf-8", "replace").removeprefix("\ufeff").strip("\r\n")
 

@@ -6,6 +6,7 @@ content is what that prompt asks for: the probability of spam, a reason and the 
 or, where JSON is asked for, an object.
 """
 
+import asyncio
 import json
 import time
 import uuid
@@ -32,7 +33,7 @@ async def complete(body: Mapping[str, object], service: Service) -> dict[str, ob
     (prediction,) = await service.classify([text], service.explain_mails, serving)
     content = _content(prediction, serving, as_json=_wants_json(body, prompts))
     encode = serving.predictor.classifier.tokenizer.encode
-    read, written = (len(ids) for ids in encode([text, content]))
+    read, written = map(len, await asyncio.to_thread(encode, [text, content]))
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "object": "chat.completion",

@@ -68,8 +68,13 @@ def listen_on_path(path: Path) -> socket.socket:
         with socket.socket(socket.AF_UNIX) as other:
             try:
                 other.connect(str(path))
-            except OSError:
+            except ConnectionRefusedError:
                 path.unlink()
+            except OSError as error:
+                raise UsageError(
+                    f"{path} is a socket of something else: {error.strerror}.",
+                    "Name a file that does not exist.",
+                ) from error
             else:
                 raise UsageError(f"{path} is in use.", "End the daemon that listens there.")
     listener = socket.socket(socket.AF_UNIX)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spamgpt.classifier.predictor import Prediction
-from spamgpt.data.mail import with_header
+from spamgpt.data.mail import split_head, with_header
 from spamgpt.data.rows import TEXT
 from spamgpt.serve.classify import mail_fields
 from spamgpt.serve.limits import Refused, unusable
@@ -98,8 +98,9 @@ def _marked(mail: bytes, prediction: Prediction, serving: Serving) -> bytes:
 
 def _head_of(mail: bytes) -> bytes:
     """The headers of a mail and the empty line behind them."""
-    ends = [at + len(end) for end in (b"\r\n\r\n", b"\n\n") if (at := mail.find(end)) >= 0]
-    return mail[: min(ends)] if ends else mail
+    head, rest = split_head(mail)
+    empty_line, newline, _ = rest.partition(b"\n")
+    return head + empty_line + newline
 
 
 async def _tell(request: SpamdRequest, service: Service) -> bytes:

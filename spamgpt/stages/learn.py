@@ -210,8 +210,8 @@ def _old_messages(
         prepared: Artifact | None = workspace.input_of(current, "prepared")
     else:
         labels = sorted(_config_of(current).labels)
-        fitting = (a for a in workspace.artifacts("prepared") if a.metadata["labels"] == labels)
-        prepared = max(fitting, key=lambda artifact: artifact.manifest["created"], default=None)
+        newest_first = reversed(workspace.artifacts("prepared"))
+        prepared = next((a for a in newest_first if a.metadata["labels"] == labels), None)
     if prepared is None:
         bundled = fetch.FetchSettings(dataset=MESSAGES_NAME, offline=True)
         dataset, _ = fetch.run(bundled, workspace, reporter)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Seconds between two looks at the count, and at a training.
 _LOOK_EVERY = 0.5
+# Seconds after which a training that failed is tried again.
+_TRY_AGAIN_AFTER = 600.0
 # The lowest priority that there is: answers come first.
 _NICE = 19
 
@@ -72,30 +74,34 @@ class Learner:
             if self.untrained < self._count:
                 continue
             with self._changing:
-                self.untrained = 0
+                begun_with, self.untrained = self.untrained, 0
             self._reporter.note("Training on the corrections begins.")
             outcome = await trained(self._workspace.root, self._device)
             metrics.trainings.labels(outcome.kind).inc()
             say = self._reporter.warn if outcome.kind == "failed" else self._reporter.note
             say(outcome.told)
+            if outcome.kind == "failed":
+                with self._changing:
+                    self.untrained += begun_with
+                await asyncio.sleep(_TRY_AGAIN_AFTER)
 
 
 def _untrained(workspace: Workspace) -> int:
-    """About how many corrections came since the last training, also if that was not by a server.
+    """About how many corrections the newest classifier was not trained on, whoever trained it.
 
-    The newest prepared data says what it took in.
+    The prepared data that it was trained on says what it took in.
     """
     from spamgpt.data.corrections import Corrections
 
     corrections = Corrections(workspace)
     count = len(corrections)
     if count:
-        # Of damaged data nothing is known.
+        # Of one that was imported, and of damaged data, nothing is known.
         with suppress(SpamgptError):
-            for prepared in reversed(workspace.artifacts("prepared")):
-                if taken_in := prepared.metadata.get("corrections"):
-                    same = taken_in["digest"] == corrections.digest
-                    return 0 if same else max(1, count - int(taken_in["taken"]))
+            prepared = workspace.input_of(workspace.newest("classifiers"), "prepared")
+            if taken_in := prepared.metadata.get("corrections"):
+                same = taken_in["digest"] == corrections.digest
+                return 0 if same else max(1, count - int(taken_in["taken"]))
     return count
 
 
@@ -122,7 +128,7 @@ async def trained(root: Path, device: Device) -> Outcome:
         return Outcome("failed", f"The training ended with status {process.exitcode}.")
     finally:
         receiving.close()
-        # Whatever has no artifact yet is left undone, and the next training begins anew.
+        # It saves a checkpoint, from which the next training goes on.
         process.terminate()
         process.join()
 

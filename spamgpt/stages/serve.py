@@ -57,7 +57,7 @@ def run(settings: ServeSettings, workspace: Workspace, reporter: Reporter = SILE
     SpamgptError for an address that is taken, and what `find_classifier` raises.
     """
     require("serve", "fastapi", "uvicorn", "httptools", "prometheus_client")
-    from spamgpt.serve.access import Access
+    from spamgpt.serve.access import Access, is_loopback
     from spamgpt.serve.app import create_app
     from spamgpt.serve.lifecycle import serve
     from spamgpt.serve.service import Service
@@ -91,6 +91,8 @@ def run(settings: ServeSettings, workspace: Workspace, reporter: Reporter = SILE
             reporter.note(f"Listening on {url} (for people; programs: {url}/docs).")
             if spamd:
                 reporter.note(f"Listening on {_told(spamd)} for the spamd protocol.")
+                if spamd.family != socket.AF_UNIX and not is_loopback(spamd.getsockname()[0]):
+                    reporter.warn(f"Other machines can reach {_told(spamd)}, without a token.")
             if not address.is_local:
                 needs = "the token" if token else "no token"
                 reporter.warn(f"Other machines can reach {address}; whoever asks needs {needs}.")
@@ -174,7 +176,7 @@ def _spamd_socket(settings: ServeSettings) -> socket.socket:
     address = address_of(host.strip("[]"), int(port))
     if not address.is_local and not settings.no_token:
         raise UsageError(
-            f"Whoever can reach {address} could have mails classified: spamd knows no token.",
+            f"Whoever can reach {address} could classify mails and teach: spamd knows no token.",
             "Listen on 127.0.0.1 or a unix socket, or give `no_token` if that is meant.",
         )
     return listen(address)

@@ -15,7 +15,8 @@ _HANG_UP = [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
 def stop_on_interrupt(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     """Within the block SIGINT, SIGTERM or SIGHUP only makes the yielded function return True.
 
-    A second SIGINT or SIGTERM acts at once; a SIGHUP that is ignored, as under nohup, stays so.
+    A second SIGINT or SIGTERM acts at once. A signal that is ignored, as SIGHUP is under nohup,
+    stays ignored.
     Outside the main thread, where Python handles no signals, nothing is changed.
     """
     asked = threading.Event()
@@ -38,7 +39,7 @@ def stop_on_interrupt(say: Callable[[str], None]) -> Iterator[Callable[[], bool]
             say("Stopping after this step; once more to stop at once.")
 
     for number in previous:
-        if number not in _HANG_UP or previous[number] != signal.SIG_IGN:
+        if previous[number] != signal.SIG_IGN:
             signal.signal(number, ask)
     try:
         yield asked.is_set

@@ -42,7 +42,7 @@ def test_an_explanation_covers_the_text(server):
 def test_a_text_is_one_message(server):
     answer = server.post("/v1/classify", f"\ufeff{SPAM}\nsecond line\n", "text/plain").json()
     assert (answer["label"], answer["text"]) == ("spam", f"{SPAM}\nsecond line")
-    odd = server.post("/v1/classify", b"caf\xe9", "text/plain; charset=utf-8").json()
+    odd = server.post("/v1/classify", b"caf\xe9", "text/plain; format=flowed; charset=utf-8").json()
     assert odd["text"] == "caf\ufffd"
 
 
@@ -123,6 +123,7 @@ def test_a_compressed_body_is_read(server, encoding):
         ("a", "text/html", {}, 415, "content type"),
         ("a", "", {}, 415, "content type"),
         ("a", "text/plain; charset=utf-16", {}, 415, "UTF-8"),
+        ("a", "text/plain; format=flowed; charset=latin-1", {}, 415, "UTF-8"),
         ("a", "text/plain", {"content_encoding": "br"}, 415, "gzip"),
         ("secret words", "text/plain", {"content_encoding": "gzip"}, 400, "damaged"),
         (gzip.compress(b"abc")[:-4], "text/plain", {"content_encoding": "gzip"}, 400, "ends"),

@@ -1,6 +1,9 @@
 import socket
 
-from spamgpt.serve.sockets import Address, address_of, listen
+import pytest
+
+from spamgpt.errors import UsageError
+from spamgpt.serve.sockets import Address, address_of, listen, listen_on_path
 
 
 def test_an_answer_does_not_wait_for_an_acknowledgement():
@@ -20,3 +23,12 @@ def test_names_stand_for_addresses_and_local_ones_are_known():
     assert str(Address("::1", 5)) == "[::1]:5"
     assert Address("::1", 5).is_local
     assert not Address("::", 5).is_local
+
+
+def test_a_socket_of_something_else_is_left_alone(tmp_path):
+    path = tmp_path / "log"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+        with pytest.raises(UsageError, match="socket of something else"):
+            listen_on_path(path)
+    assert path.exists()

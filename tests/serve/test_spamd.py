@@ -82,6 +82,7 @@ def test_headers_gives_the_headers_alone(server):
     _, _, body = asked(server, "HEADERS", SPAM_MAIL)
     assert asked(server, "PROCESS", SPAM_MAIL)[2] == body + b"call now\r\n"
     assert asked(server, "HEADERS", b"no mail at all")[2].endswith(b"\n")
+    assert asked(server, "HEADERS", b"Subject: a\n\r\nsee you")[2].endswith(b"Subject: a\n\r\n")
 
 
 def test_a_compressed_mail_is_read(server):

@@ -11,7 +11,9 @@ import pytest
 import requests
 
 from spamgpt.data.corrections import CORRECTIONS_FILE, Correction, Corrections
-from spamgpt.reporting import SILENT
+from spamgpt.reporting import SILENT, Reporter
+from spamgpt.serve.metrics import Metrics
+from spamgpt.stages import prepare
 from spamgpt.stages.learner import Learner, Outcome, outcome_of, trained
 from spamgpt.workspace import Workspace
 from tests.serve.conftest import HAM, SPAM
@@ -174,6 +176,9 @@ def test_after_so_many_corrections_it_trains_and_takes_up_the_better_one(
     assert Learner(1, workspace, "cpu", SILENT).untrained == 0
     Corrections(workspace).teach("the keys are on the table", "spam")
     assert Learner(1, workspace, "cpu", SILENT).untrained == 1
+    # Prepared is not trained.
+    prepare.run(prepare.PrepareSettings(), workspace)
+    assert Learner(1, workspace, "cpu", SILENT).untrained == 1
 
 
 def test_the_end_of_the_server_ends_a_training(start_process, trained_workspace):
@@ -195,6 +200,33 @@ def test_a_training_that_fails_is_told(trained_workspace):
     assert outcome.kind == "failed"
     assert outcome.told.startswith("The training failed: ")
     assert HAM not in outcome.told
+
+
+class Listening(Reporter):
+    def __init__(self):
+        self.warnings = []
+
+    def warn(self, text):
+        self.warnings.append(text)
+
+
+def test_what_a_failed_training_should_have_learnt_still_counts(trained_workspace, monkeypatch):
+    async def failing(root, device):
+        return Outcome("failed", "There was no room.")
+
+    async def until_it_fails():
+        running = asyncio.create_task(learner.run(Metrics()))
+        while not reporter.warnings:
+            await asyncio.sleep(0.01)
+        running.cancel()
+
+    monkeypatch.setattr("spamgpt.stages.learner.trained", failing)
+    monkeypatch.setattr("spamgpt.stages.learner._LOOK_EVERY", 0.01)
+    reporter = Listening()
+    learner = Learner(1, Workspace(trained_workspace), "cpu", reporter)
+    learner.teach(HAM, "spam")
+    asyncio.run(until_it_fails())
+    assert (reporter.warnings, learner.untrained) == (["There was no room."], 1)
 
 
 def test_a_training_that_is_killed_is_told(trained_workspace):
