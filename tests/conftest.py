@@ -20,8 +20,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("SPAMGPT_WORKSPACE", None)
 
 # Ctrl-C works in the tests, and in the commands they run, also where a shell that started them in
-# the background has turned it off.
+# the background has turned it off; so does a terminal that closes, also under nohup.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # A loaded machine is no failure.
 hypothesis.settings.register_profile("unhurried", deadline=None)

@@ -21,14 +21,17 @@ def hang_up_while_training(workspace: Path, *arguments: object) -> int:
     with start(*arguments, "-w", workspace, preexec_fn=take, **terminal) as process:
         os.close(theirs)
         shown = b""
-        while not re.search(rb"loss \d", shown):
-            shown += os.read(ours, 1 << 16)
-        os.close(ours)
-        return process.wait(timeout=60)
+        try:
+            while not re.search(rb"loss \d|1/\d", shown):
+                shown += os.read(ours, 1 << 16)
+            os.close(ours)
+            return process.wait(timeout=60)
+        finally:
+            process.kill()
 
 
 def test_finetune_goes_on_from_where_its_terminal_was_closed(trained_workspace):
-    settings = ("finetune", "--epochs", 40, "--unfreeze", "head", "--device", "cpu")
+    settings = ("finetune", "--epochs", 300, "--unfreeze", "head", "--device", "cpu")
     hang_up_while_training(trained_workspace, *settings)
     done = run("finetune", "--resume", "-w", trained_workspace, "--json")
     assert done.returncode == 0, done.stderr
