@@ -132,6 +132,15 @@ KeepDuplicatesOption = Annotated[
 StratifyOption = Annotated[
     bool, typer.Option(help="Keep the label proportions the same in every split.")
 ]
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Answer spam if its probability is at least this.",
+        show_default="the classifier's",
+    ),
+]
 TextColumnOption = Annotated[str, typer.Option(help="Column that holds the messages.")]
 LabelColumnOption = Annotated[str, typer.Option(help="Column that holds the labels.")]
 CorrectionsOption = Annotated[

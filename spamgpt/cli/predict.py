@@ -17,6 +17,7 @@ from spamgpt.cli.options import (
     PrecisionOption,
     QuietOption,
     ThreadsOption,
+    ThresholdOption,
     WorkspaceOption,
     reports_errors,
     settings_from,
@@ -103,15 +104,7 @@ def command(
             "end; error: it cannot be read (--on-error)."
         ),
     ] = PredictSettings.oversized,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Answer spam if its probability is at least this.",
-            show_default="the classifier's",
-        ),
-    ] = None,
+    threshold: ThresholdOption = PredictSettings.threshold,
     unsure: Annotated[
         tuple[float, float] | None,
         typer.Option(

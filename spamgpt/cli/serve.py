@@ -13,6 +13,7 @@ from spamgpt.cli.options import (
     PrecisionOption,
     QuietOption,
     ThreadsOption,
+    ThresholdOption,
     WorkspaceOption,
     reports_errors,
     settings_from,
@@ -99,15 +100,7 @@ def command(
             help="Maximum time for a request to arrive, and again for its answer.",
         ),
     ] = Limits.timeout,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Answer spam if its probability is at least this.",
-            show_default="the classifier's",
-        ),
-    ] = ServeSettings.threshold,
+    threshold: ThresholdOption = ServeSettings.threshold,
     classifier: Annotated[
         str | None,
         typer.Option(

@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from spamgpt.data.encodings import without_surrogates
 from spamgpt.data.seen import plain
 from spamgpt.errors import BadDataError, IntegrityError, MissingInputError, SpamgptError, UsageError
 from spamgpt.workspace import Workspace
@@ -96,7 +97,7 @@ class Corrections:
 
         Raises as `teach`.
         """
-        rows = [(_storable(text), label) for text, label in changes]
+        rows = [(without_surrogates(text), label) for text, label in changes]
         for text, label in rows:
             if label is not None and not text.strip():
                 raise BadDataError("The message has no text.", "There is nothing to learn from it.")
@@ -214,11 +215,6 @@ def _change(connection: sqlite3.Connection, text: str, label: str | None) -> str
     if before is None:
         return "new"
     return "known" if before[0] == label else "relabelled"
-
-
-def _storable(text: str) -> str:
-    # Half a surrogate pair, as JSON can spell it, is in no file of UTF-8.
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _sync_folder(folder: Path) -> None:

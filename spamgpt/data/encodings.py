@@ -85,3 +85,11 @@ def guessed_encoding(data: bytes) -> str | None:
     except UnicodeDecodeError:
         return "cp1252"
     return None
+
+
+def without_surrogates(text: str) -> str:
+    """The text with half surrogate pairs replaced: JSON and broken mails have them, UTF-8 has not.
+
+    Pairs that are whole become their character.
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -77,8 +77,7 @@ def join_tables(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         for column in (LABEL, TEXT):
             if column not in table:
                 raise BadDataError(
-                    f"{name} has no column {column!r}; it has "
-                    f"{', '.join(map(repr, table.columns))}.",
+                    missing_column(table, column, name),
                     f"Data sets that are joined need the columns {LABEL!r} and {TEXT!r}.",
                 )
         sources = [
@@ -113,3 +112,8 @@ def _read(path: Path, format: str, source: str, encoding: str | None = None) -> 
 def _is_text(text: str) -> bool:
     # JSON can spell code points ("\ud800") that no UTF-8 file can hold.
     return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def missing_column(table: pd.DataFrame, column: str, name: str) -> str:
+    """What is wrong with a table without a column, as the message of an error."""
+    return f"{name} has no column {column!r}; it has {', '.join(map(repr, table.columns))}."

@@ -5,9 +5,7 @@ repeats what a client sent.
 """
 
 import json
-import logging
 import time
-import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,12 +22,11 @@ from spamgpt.serve.classify import JSON, LINES, MAIL, PLAIN, classify
 from spamgpt.serve.docs import DOCS_HEADERS, docs_page
 from spamgpt.serve.files import SUFFIXES, classify_file
 from spamgpt.serve.limits import Refused, unusable
+from spamgpt.serve.log import log_unexpected
 from spamgpt.serve.metrics import CONTENT_TYPE
 from spamgpt.serve.page import PAGE_PATHS, page_file
 from spamgpt.serve.service import Service
 from spamgpt.version import __version__
-
-logger = logging.getLogger("spamgpt.serve")
 
 
 def create_app(service: Service, access: Access | None = None) -> FastAPI:
@@ -248,11 +245,7 @@ class _Guard:
                 await self._app(scope, receive, watched)
         except Exception as error:
             if not isinstance(error, Refused):
-                # Where it happened, but not what it says: that may be text of a message.
-                place = traceback.extract_tb(error.__traceback__)[-1]
-                logger.error(
-                    "unexpected %s at %s:%s", type(error).__name__, place.filename, place.lineno
-                )
+                log_unexpected(error)
             if status:
                 raise Refused(500, "unexpected", "The response could not be ended.") from None
             await _refusal(error)(scope, receive, watched)

@@ -87,9 +87,7 @@ class Service:
         limits = self.limits
         if len(texts) > limits.max_texts:
             raise too_large(f"{len(texts):,} messages; at most {limits.max_texts:,} at once.")
-        if any(len(text) > limits.max_text for text in texts):
-            longest = max(map(len, texts))
-            raise too_large(f"A message of {longest:,} characters; at most {limits.max_text:,}.")
+        self._check_length(max(map(len, texts), default=0))
         predictor = (serving or self.serving).predictor
         try:
             async with asyncio.timeout(limits.timeout):
@@ -101,6 +99,11 @@ class Service:
         for prediction in found:
             self.metrics.answers.labels(prediction.label).inc()
         return found
+
+    def _check_length(self, longest: int) -> None:
+        most = self.limits.max_text
+        if longest > most:
+            raise too_large(f"A message of {longest:,} characters; at most {most:,}.")
 
     @property
     def can_learn(self) -> bool:
@@ -114,10 +117,7 @@ class Service:
         labels = self.serving.predictor.classifier.labels
         if label is not None and label not in labels:
             raise unusable(f"The label is none of {', '.join(labels)}.")
-        if len(text) > self.limits.max_text:
-            raise too_large(
-                f"A message of {len(text):,} characters; at most {self.limits.max_text:,}."
-            )
+        self._check_length(len(text))
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._teacher, self._teach, text, label)

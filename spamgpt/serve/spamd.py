@@ -6,20 +6,17 @@ empty line, a mail; one request a connection. What each command is answered with
 """
 
 import asyncio
-import logging
 import re
 import time
-import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 
 from spamgpt.serve.bodies import Inflater
 from spamgpt.serve.connections import Connections, client_of
 from spamgpt.serve.limits import Limits, Refused, Seat, arriving, malformed, too_large
+from spamgpt.serve.log import log_unexpected
 from spamgpt.serve.service import Service
 from spamgpt.serve.spamd_answers import COMMANDS, SpamdRequest, answer
-
-logger = logging.getLogger("spamgpt.serve")
 
 # Of a request's first line and headers.
 _MOST_HEADER_BYTES = 16 * 1024
@@ -81,11 +78,7 @@ class SpamdServer:
         except (ConnectionError, asyncio.CancelledError):
             status = 0  # nobody is there to be told
         except Exception as error:
-            # Where it happened, but not what it says: that may be text of a mail.
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            logger.error(
-                "unexpected %s at %s:%s", type(error).__name__, place.filename, place.lineno
-            )
+            log_unexpected(error)
             status = 500
             await self._send(writer, _refused(Refused(500, "unexpected", "Something went wrong.")))
         finally:

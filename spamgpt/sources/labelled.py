@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from spamgpt.data.binary import json_line
+from spamgpt.data.encodings import without_surrogates
 from spamgpt.data.files import find_files, format_of, is_maildir, lines_of, plain_name
 from spamgpt.data.inputs import AUTO, read_messages
 from spamgpt.data.mail import begins_an_mbox, looks_like_header, looks_like_mail
@@ -45,7 +46,7 @@ def write_labelled(labelled: Sequence[tuple[str, Path]], file: Path, reporter: R
     """
     with file.open("wb") as lines:
         for label, text in read_labelled(labelled, reporter, undecodable="strict"):
-            lines.write(json_line({LABEL: label, TEXT: _without_surrogates(text)}))
+            lines.write(json_line({LABEL: label, TEXT: without_surrogates(text)}))
 
 
 def read_labelled(
@@ -128,8 +129,3 @@ def _standard_input() -> tuple[Iterable[bytes], bool]:
         return chain(first, lines), False
     whole = [*first, *lines]
     return whole, looks_like_mail(b"".join(whole))
-
-
-def _without_surrogates(text: str) -> str:
-    # Half a surrogate pair out of a broken mail: no file of UTF-8 can hold it.
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -147,7 +147,7 @@ def _labelled_messages(dataset: Artifact, settings: PrepareSettings) -> "pd.Data
     """The data set with its columns `label` and `text` first and under these names."""
     from spamgpt.data.labels import refuse_label_columns, require_labels
     from spamgpt.data.rows import LABEL, TEXT
-    from spamgpt.data.tables import read_table
+    from spamgpt.data.tables import missing_column, read_table
 
     path = dataset.file("messages.csv")
     table = read_table(path)
@@ -161,7 +161,7 @@ def _labelled_messages(dataset: Artifact, settings: PrepareSettings) -> "pd.Data
             if column == LABEL:
                 refuse_label_columns(table, str(path))
             raise BadDataError(
-                f"{path} has no column {column!r}; it has {', '.join(map(repr, table.columns))}.",
+                missing_column(table, column, str(path)),
                 f"Name the column that holds the {role}: `{role}_column=NAME`",
             )
     require_labels(table, settings.label_column, str(path))

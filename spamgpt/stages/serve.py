@@ -183,7 +183,7 @@ def _spamd_socket(settings: ServeSettings) -> socket.socket:
 
 
 def _told(listener: socket.socket) -> str:
+    from spamgpt.serve.sockets import Address
+
     name = listener.getsockname()
-    if isinstance(name, str):
-        return name
-    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+    return name if isinstance(name, str) else str(Address(*name[:2]))
