@@ -21,8 +21,7 @@ from recipes.labelled import read_messages, sources
 from recipes.many_sources import CHARACTERS, MOST, decision, train
 from spamgpt.bundled import CLASSIFIER_FOLDER
 from spamgpt.cards.rendering import render, settings_table
-from spamgpt.classifier.config import ClassifierConfig
-from spamgpt.classifier.folder import CONFIG_FILE, TRAINED_FILE
+from spamgpt.classifier.config import CONFIG_FILE, TRAINED_FILE, ClassifierConfig
 from spamgpt.classifier.model import SpamClassifier
 from spamgpt.cli.output.screen import ScreenReporter
 from spamgpt.gpt2.folder import CARD_FILE

@@ -14,8 +14,7 @@ import spamgpt
 from recipes.labelled import sources
 from spamgpt import SpamClassifier
 from spamgpt.bundled import CLASSIFIER_FOLDER, MESSAGES_FILE, MINI_FOLDER
-from spamgpt.classifier.config import ClassifierConfig
-from spamgpt.classifier.folder import TRAINED_FILE
+from spamgpt.classifier.config import TRAINED_FILE, ClassifierConfig
 from spamgpt.data.tables import read_labelled_file
 from spamgpt.gpt2.folder import FINETUNING_FILE, WEIGHTS_FILE, load_folder
 from spamgpt.gpt2.language_model import next_token_loss

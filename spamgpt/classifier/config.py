@@ -16,9 +16,13 @@ from spamgpt.gpt2.config import PROJECTIONS, LoraConfig
 from spamgpt.gpt2.pooling import OVER_PADDING, AttentionPattern, Pooling, sees_padding
 
 if TYPE_CHECKING:
-    import torch
-
     from spamgpt.data.batches import TokenizedMessages
+
+# The files of a classifier in a workspace: this configuration, and what training changed.
+CONFIG_FILE = "config.json"
+TRAINED_FILE = "trained.safetensors"
+# The configuration in a self-contained folder, where config.json is that of the model.
+SAVED_CONFIG_FILE = "spamgpt.json"
 
 # Counts up when a field changes its meaning or a new one has to be understood.
 FORMAT_VERSION = 1
@@ -97,9 +101,12 @@ class ClassifierConfig:
         """Whether messages get padding: only where the model can see it."""
         return self.padding is not None and sees_padding(self.pooling, self.attention)
 
-    def probabilities(self, logits: "torch.Tensor") -> npt.NDArray[np.float64]:
+    def probabilities(self, logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """(messages, labels) logits -> the probability of each label, in the same shape."""
-        return (logits.double() / self.temperature).softmax(dim=1).numpy()
+        scaled = np.asarray(logits, np.float64) / self.temperature
+        odds = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        probabilities: npt.NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
+        return probabilities
 
     def combine(
         self, of_windows: npt.NDArray[np.float64], offsets: npt.NDArray[np.int64]

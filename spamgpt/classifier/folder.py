@@ -16,7 +16,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, device
 
-from spamgpt.classifier.config import ClassifierConfig
+from spamgpt.classifier.config import (
+    CONFIG_FILE,
+    SAVED_CONFIG_FILE,
+    TRAINED_FILE,
+    ClassifierConfig,
+)
 from spamgpt.errors import BadDataError, IntegrityError, MissingInputError, UsageError
 from spamgpt.gpt2 import folder as model_folder
 from spamgpt.gpt2.adapters import MergedTensors, add_adapters, is_adapter
@@ -34,12 +39,6 @@ from spamgpt.gpt2.ngrams import NGrams
 from spamgpt.gpt2.paths import utf8_path
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.gpt2.weights import differences, read_tensors, write_weights
-
-# In a workspace.
-CONFIG_FILE = "config.json"
-TRAINED_FILE = "trained.safetensors"
-# In a self-contained folder, where config.json is that of the model.
-SAVED_CONFIG_FILE = "spamgpt.json"
 
 _REMEDY = "Make the classifier again: spamgpt finetune"
 # How the classifier and the weight files of GPT-2 call the model.

@@ -1,7 +1,7 @@
 """SpamClassifier: a fine-tuned model ready to answer, for the stages and for Python users."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +10,16 @@ import numpy.typing as npt
 import torch
 
 from spamgpt.bundled import CLASSIFIER_FOLDER, MESSAGES_FILE, MINI_FOLDER
-from spamgpt.classifier.explanation import Span, explain
-from spamgpt.classifier.folder import (
-    CONFIG_FILE,
-    TRAINED_FILE,
-    ClassifierFiles,
-    read_trained,
-    write_saved,
-)
+from spamgpt.classifier.base import TextClassifier
+from spamgpt.classifier.config import CONFIG_FILE, TRAINED_FILE
+from spamgpt.classifier.folder import ClassifierFiles, read_trained, write_saved
 from spamgpt.classifier.formats.agreement import Agreement
 from spamgpt.classifier.formats.bundle import bundle_bytes, from_bundle_bytes, write_bundle
 from spamgpt.classifier.formats.huggingface import write_huggingface
 from spamgpt.classifier.formats.onnx import write_onnx
 from spamgpt.classifier.formats.reading import is_classifier, read_classifier
 from spamgpt.classifier.inference import predict_logits
-from spamgpt.data.batches import TokenizedMessages, tokenize, tokenize_in_windows
+from spamgpt.data.batches import TokenizedMessages, tokenize, tokens_per_batch
 from spamgpt.device import Device, Precision, resolve_device, resolve_precision
 from spamgpt.errors import MissingInputError, UsageError
 from spamgpt.gpt2.adapters import merge_adapters
@@ -51,19 +46,7 @@ def load_model(artifact: Artifact) -> tuple[GPT2, Tokenizer]:
     return load_folder(artifact.folder, merges_checked=True)
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """(messages, labels) probabilities, and in how many windows each message was read.
-
-    `windows_left_out` is how many more windows some long messages have, which are not read.
-    """
-
-    probabilities: npt.NDArray[np.float64]
-    windows: list[int]
-    windows_left_out: list[int]
-
-
-class SpamClassifier:
+class SpamClassifier(TextClassifier):
     """A fine-tuned GPT-2. Each message is classified from its own tokens alone.
 
     >>> from spamgpt import SpamClassifier
@@ -281,9 +264,10 @@ class SpamClassifier:
         return _from_bundle, (self._bundle(), *chosen)
 
     @property
-    def labels(self) -> list[str]:
-        """The labels, in the order of the columns of `predict_proba`."""
-        return self.config.labels
+    def batch_tokens(self) -> int:
+        """How many tokens are best computed together: `max_batch_tokens`, or what suits."""
+        suited = tokens_per_batch(self.device, self.model.gpt2.config.n_embd)
+        return self.max_batch_tokens or suited
 
     @property
     def card(self) -> str | None:
@@ -295,29 +279,6 @@ class SpamClassifier:
     def context(self) -> int:
         """The most tokens read at once, the model's context or the padding; more are windows."""
         return self.config.padding or self.model.gpt2.config.n_positions
-
-    def predictions(self, texts: Sequence[str], reporter: Reporter = SILENT) -> Predictions:
-        """The probability of each label for each message, in the order of `labels`.
-
-        A message longer than the context is read in windows that overlap by half
-        (`ClassifierConfig.combine`), of which at most MOST_WINDOWS are read. Raises TypeError for
-        one string.
-        """
-        if isinstance(texts, str):
-            raise TypeError("texts is one string; give a list of messages")
-        if not texts:
-            return Predictions(np.empty((0, len(self.labels))), [], [])
-        # The same text is computed once.
-        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        cut = tokenize_in_windows(list(places), self.tokenizer, self.context)
-        of_windows = self.window_probabilities(cut.messages, reporter)
-        probabilities = self.config.combine(of_windows, cut.offsets)
-        wanted, counts = [places[text] for text in texts], cut.counts
-        return Predictions(
-            probabilities[wanted],
-            [counts[place] for place in wanted],
-            [cut.left_out[place] for place in wanted],
-        )
 
     def window_probabilities(
         self, windows: TokenizedMessages, reporter: Reporter = SILENT
@@ -332,22 +293,6 @@ class SpamClassifier:
                 max_batch_tokens=self.max_batch_tokens,
             )
         return self.config.probabilities(logits)
-
-    def predict_proba(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        """(messages, labels): the probability of each label, in the order of `labels`."""
-        return self.predictions(texts).probabilities
-
-    def predict(self, texts: Sequence[str]) -> list[str]:
-        """The label of each message."""
-        return self.config.decide(self.predict_proba(texts))
-
-    def explain(self, text: str, label: str | None = None) -> list[Span]:
-        """What each part of a text adds to the log-odds of a label, by default the predicted one.
-
-        The spans cover the text, in order; a part is a word, a number or a whole address. It takes
-        as long as dozens of predictions. Raises ValueError for a label that the classifier lacks.
-        """
-        return explain(self, text, self.predict([text])[0] if label is None else label)
 
 
 def _from_bundle(content: bytes, device: Device, *chosen: Any) -> SpamClassifier:

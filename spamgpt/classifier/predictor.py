@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from spamgpt.classifier.base import Predictions, TextClassifier
     from spamgpt.classifier.explanation import Span
-    from spamgpt.classifier.model import Predictions, SpamClassifier
 
 # The third answer, where one is asked for.
 UNSURE = "unsure"
@@ -48,7 +48,7 @@ class Predictor:
 
     def __init__(
         self,
-        classifier: "SpamClassifier",
+        classifier: "TextClassifier",
         threshold: float | None = None,
         unsure: tuple[float, float] | None = None,
         explain: bool = False,
@@ -99,7 +99,7 @@ class Predictor:
         """The probabilities and windows of each text; only new texts are computed."""
         import numpy as np
 
-        from spamgpt.classifier.model import Predictions
+        from spamgpt.classifier.base import Predictions
 
         keys = [
             blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

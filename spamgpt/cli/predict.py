@@ -187,6 +187,9 @@ def command(
     The probability shown is that of the answer; for unsure, it is that of spam. Every message gets
     an answer, even an empty line or a malformed email. The subject and the text of an email are
     read.
+
+    A few messages are answered in float32 at once; torch is loaded when there are more, and
+    computes in --precision.
     """
     set_threads(threads)
     from spamgpt.cli.output.screen import ScreenReporter

@@ -2,17 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from spamgpt.gpt2.packing import PackedTokens, pack
 from spamgpt.gpt2.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+    from spamgpt.gpt2.packing import PackedTokens
 
 # A CPU is fastest with what fits its caches; on a GPU every call costs, so that few are better, up
 # to where the matrix products fill it. Other devices share the memory of the machine.
-_ON_CPU, _ON_GPU, _ELSEWHERE = 2_048, 32_768, 4_096
+ON_CPU, _ON_GPU, _ELSEWHERE = 2_048, 32_768, 4_096
 # Hidden states, the three times wider ones of attention and the four times wider ones of the MLP,
 # some of them twice, in float32.
 _BYTES_PER_TOKEN_AND_WIDTH = 16 * 4
@@ -36,8 +40,11 @@ class TokenizedMessages:
     def __len__(self) -> int:
         return len(self.token_ids)
 
-    def pack(self, indices: Sequence[int]) -> PackedTokens:
+    def pack(self, indices: Sequence[int]) -> "PackedTokens":
         """The chosen messages, in the order of the indices."""
+        # A few messages are cut and counted without torch.
+        from spamgpt.gpt2.packing import pack
+
         own = None if self.own_lengths is None else [self.own_lengths[index] for index in indices]
         return pack([self.token_ids[index] for index in indices], own)
 
@@ -112,21 +119,23 @@ def tokenize_in_windows(texts: Sequence[str], tokenizer: Tokenizer, context: int
     return Windows(messages, np.array(offsets), starts, left_out)
 
 
-def tokens_per_batch(device: torch.device, n_embd: int = 768) -> int:
+def tokens_per_batch(device: "torch.device", n_embd: int = 768) -> int:
     """How many tokens a batch should have on a device, for a model of width `n_embd`.
 
     On a GPU no more than take a quarter of the memory that is free; a power of two, so that the
     batches, and with them the last bits of the answers, do not change with every free byte.
     """
     if device.type == "cpu":
-        return _ON_CPU
+        return ON_CPU
     if device.type != "cuda":
         return _ELSEWHERE
+    import torch
+
     free, _ = torch.cuda.mem_get_info(device)
     # What torch keeps for itself without using it.
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     fitting = free // 4 // (_BYTES_PER_TOKEN_AND_WIDTH * n_embd)
-    return min(_ON_GPU, max(_ON_CPU, 1 << max(0, fitting.bit_length() - 1)))
+    return min(_ON_GPU, max(ON_CPU, 1 << max(0, fitting.bit_length() - 1)))
 
 
 def batches_by_length(messages: TokenizedMessages, most_tokens: int) -> Iterator[list[int]]:
@@ -152,6 +161,8 @@ def shuffled_batches(messages: int, batch_size: int, seed: int, epoch: int) -> l
 
     An epoch needs no earlier epoch to have been drawn, which lets a resumed run go on exactly.
     """
+    import torch
+
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     order = torch.randperm(messages, generator=generator).tolist()
     return [order[start : start + batch_size] for start in range(0, messages, batch_size)]

@@ -15,7 +15,6 @@ from typing import TypeAlias
 
 from spamgpt.classifier.explanation import MOST
 from spamgpt.classifier.predictor import Prediction, Predictor
-from spamgpt.data.batches import tokens_per_batch
 from spamgpt.serve.limits import overloaded
 
 # Clients that were just answered are given so many seconds to ask again before the next batch.
@@ -156,10 +155,7 @@ class Batcher:
             job = self._jobs[0]
             if batch and job.predictor is not batch[0][0].predictor:
                 break
-            classifier = job.predictor.classifier
-            width = classifier.model.gpt2.config.n_embd
-            suited = classifier.max_batch_tokens or tokens_per_batch(classifier.device, width)
-            if batch and tokens + job.cost > suited:
+            if batch and tokens + job.cost > job.predictor.classifier.batch_tokens:
                 break
             tokens += job.cost
             batch.append((job, job.taken))

@@ -125,7 +125,7 @@ def _train(
 ) -> Artifact:
     import pandas as pd
 
-    from spamgpt.classifier.folder import CONFIG_FILE, TRAINED_FILE
+    from spamgpt.classifier.config import CONFIG_FILE, TRAINED_FILE
     from spamgpt.classifier.inference import predict_logits
     from spamgpt.data.seen import SEEN_FILE
     from spamgpt.device import resolve_device

@@ -43,7 +43,8 @@ def run(settings: ImportSettings, workspace: Workspace, reporter: Reporter = SIL
     here. Raises UsageError, MissingInputError, IntegrityError, NetworkError or BadDataError; then
     nothing is written.
     """
-    from spamgpt.classifier.folder import CONFIG_FILE, ON_TOP, TRAINED_FILE
+    from spamgpt.classifier.config import CONFIG_FILE, TRAINED_FILE
+    from spamgpt.classifier.folder import ON_TOP
     from spamgpt.gpt2.folder import CARD_FILE
     from spamgpt.gpt2.weights import write_weights
 

@@ -126,8 +126,7 @@ def run(
 def labels_in_use(workspace: Workspace) -> list[str]:
     """The labels of the classifier that `run` would start from."""
     from spamgpt.bundled import CLASSIFIER_FOLDER
-    from spamgpt.classifier.config import ClassifierConfig
-    from spamgpt.classifier.folder import CONFIG_FILE
+    from spamgpt.classifier.config import CONFIG_FILE, ClassifierConfig
 
     if not workspace.folders("classifiers"):
         return ClassifierConfig.from_file(CLASSIFIER_FOLDER / CONFIG_FILE).labels
@@ -333,8 +332,7 @@ def _against(corrections: Judged, validation: Judged) -> list[str]:
 
 
 def _config_of(classifier: Artifact) -> "ClassifierConfig":
-    from spamgpt.classifier.config import ClassifierConfig
-    from spamgpt.classifier.folder import CONFIG_FILE
+    from spamgpt.classifier.config import CONFIG_FILE, ClassifierConfig
 
     return ClassifierConfig.from_file(classifier.file(CONFIG_FILE))
 

@@ -290,8 +290,7 @@ def _onward(
 
     Raises UsageError if the model, the labels or the way to read messages wanted are others.
     """
-    from spamgpt.classifier.config import ClassifierConfig
-    from spamgpt.classifier.folder import CONFIG_FILE
+    from spamgpt.classifier.config import CONFIG_FILE, ClassifierConfig
 
     model = workspace.input_of(start, "models")
     if settings.model is not None:

@@ -14,7 +14,7 @@ from spamgpt.data.rows import Row
 from spamgpt.device import Device, Precision
 from spamgpt.errors import SpamgptError, as_user_error
 from spamgpt.reporting import SILENT, Reporter
-from spamgpt.stages.classifiers import find_classifier
+from spamgpt.stages.classifiers import find_quick_classifier
 from spamgpt.workspace import NO_EFFECT, Artifact, Workspace
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def run(
     if settings.encoding is not None:
         check_encoding(settings.encoding)
     chosen = settings.device, settings.precision, settings.max_batch_tokens
-    name, artifact, classifier = find_classifier(settings.classifier, workspace, *chosen)
+    name, artifact, classifier = find_quick_classifier(settings.classifier, workspace, *chosen)
     predictor = Predictor(classifier, settings.threshold, settings.unsure, settings.explain)
 
     def saved() -> Generator[list[Answer | Refusal]]:

@@ -40,7 +40,8 @@ class Start:
 
 def load_start(planned: Plan) -> Start:
     """Loads what the plan names. Raises IntegrityError, BadDataError or ModelFormatError."""
-    from spamgpt.classifier.folder import CONFIG_FILE, TRAINED_FILE, read_trained
+    from spamgpt.classifier.config import CONFIG_FILE, TRAINED_FILE
+    from spamgpt.classifier.folder import read_trained
     from spamgpt.classifier.model import load_model
     from spamgpt.gpt2.adapters import merge_adapters
     from spamgpt.gpt2.classifier import GPT2Classifier

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from spamgpt.data.batches import TokenizedMessages
-from spamgpt.gpt2.ngrams import BUCKETS, NGrams
+from spamgpt.gpt2.ngram_counts import BUCKETS
+from spamgpt.gpt2.ngrams import NGrams
 from spamgpt.gpt2.packing import PackedTokens
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def fit_ngrams(
     model = NGrams(spellings, label_count)
     documents = torch.zeros(2 * BUCKETS)
     for packed in _batches(messages):
-        documents += torch.bincount(model.counts(packed).bucket, minlength=2 * BUCKETS)
+        documents += torch.bincount(model.counts(packed)[1], minlength=2 * BUCKETS)
     # As scikit-learn has it; what no message has weighs nothing.
     model.idf.copy_((1 + ((1 + len(messages)) / (1 + documents)).log()) * (documents > 0))
     # liblinear is the fastest for so many features, but knows two labels only.
@@ -68,7 +69,7 @@ def fit_ngrams_onward(before: NGrams, messages: TokenizedMessages, labels: Tenso
     model = deepcopy(before)
     unseen = torch.zeros(2 * BUCKETS, dtype=torch.bool)
     for packed in _batches(messages):
-        unseen[model.counts(packed).bucket] = True
+        unseen[model.counts(packed)[1]] = True
     unseen &= model.idf == 0
     model.idf[unseen] = model.idf.max() if model.idf.any() else 1.0
     features = _features(model, messages)

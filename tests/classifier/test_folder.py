@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from spamgpt import SpamClassifier
 from spamgpt.bundled import CLASSIFIER_FOLDER, MINI_FOLDER
-from spamgpt.classifier.config import ClassifierConfig
-from spamgpt.classifier.folder import TRAINED_FILE, read_trained
+from spamgpt.classifier.config import TRAINED_FILE, ClassifierConfig
+from spamgpt.classifier.folder import read_trained
 from spamgpt.device import Precision
 from spamgpt.errors import BadDataError, MissingInputError, UsageError
 from spamgpt.gpt2.folder import load_folder

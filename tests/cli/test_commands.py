@@ -26,16 +26,26 @@ def test_help_imports_nothing_heavy(arguments):
     assert not imported & set(HEAVY)
 
 
-def test_a_first_answer_imports_no_compiler(tmp_path):
+def imported_to_answer(tmp_path, *options: str, messages: str = "hi") -> set[str]:
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "spamgpt", "predict", "--classifier", "bundled"],
-        input="hi",
+        [sys.executable, "-X", "importtime", "-m", "spamgpt", "predict", *options],
+        input=messages,
         capture_output=True,
         text=True,
         check=True,
         cwd=tmp_path,
     )
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+
+
+def test_a_first_answer_waits_for_no_torch(tmp_path):
+    imported = imported_to_answer(tmp_path, "--classifier", "bundled")
+    assert "spamgpt.gpt2.in_numpy" in imported
+    assert not imported & {"torch", "pandas", "sklearn", "huggingface_hub", "asyncio"}
+
+
+def test_what_only_torch_computes_imports_no_compiler(tmp_path):
+    imported = imported_to_answer(tmp_path, "--classifier", "bundled", "--precision", "bf16")
     assert "torch" in imported
     assert not imported & {"torch._dynamo", "sympy", "pandas", "sklearn", "huggingface_hub"}
 

@@ -8,6 +8,7 @@ import resource
 import pandas as pd
 import pytest
 
+from spamgpt.classifier import inference, quick
 from spamgpt.data.batches import batches_by_length
 from spamgpt.printable import printable
 
@@ -270,22 +271,24 @@ def test_messages_that_are_passed_on_are_not_explained(predict, options):
     assert "--explain" in result.err
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate"])
+@pytest.mark.parametrize(
+    ("command", "precision", "module"),
+    [("predict", "fp32", quick), ("predict", "bf16", inference), ("evaluate", "fp32", inference)],
+)
 def test_how_many_tokens_are_computed_at_once_can_be_set(
-    spamgpt, trained_workspace, tmp_path, monkeypatch, command
+    spamgpt, trained_workspace, tmp_path, monkeypatch, command, precision, module
 ):
-    from spamgpt.classifier import inference
-
     asked = []
 
     def listening(messages, most_tokens):
         asked.append(most_tokens)
         return batches_by_length(messages, most_tokens)
 
-    monkeypatch.setattr(inference, "batches_by_length", listening)
+    monkeypatch.setattr(module, "batches_by_length", listening)
     (tmp_path / "a.txt").write_text(f"{HAM}\n")
     arguments = [tmp_path / "a.txt"] if command == "predict" else ["--json"]
-    result = spamgpt(command, *arguments, "--max-batch-tokens", 77, "-w", trained_workspace)
+    options = "--precision", precision, "-w", trained_workspace
+    result = spamgpt(command, *arguments, "--max-batch-tokens", 77, *options)
     assert result.status == 0, result.err
     assert set(asked) == {77}
 

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spamgpt.gpt2.ngrams import BUCKETS, NGrams
+from spamgpt.gpt2.ngram_counts import BUCKETS
+from spamgpt.gpt2.ngrams import NGrams
 from spamgpt.gpt2.packing import pack
 
 # Token ids 0 to 5 of a vocabulary of their own; the last is the end of a text.
@@ -47,10 +48,10 @@ def random_model(labels: int = 2) -> NGrams:
 
 @given(MESSAGES)
 def test_the_n_grams_are_counted_as_a_loop_counts_them(messages):
-    counts = NGrams(SPELLINGS, 2).counts(pack(messages))
+    message, bucket, count = NGrams(SPELLINGS, 2).counts(pack(messages))
     for number, token_ids in enumerate(messages):
-        own = counts.message == number
-        found = dict(zip(counts.bucket[own].tolist(), counts.count[own].tolist(), strict=True))
+        own = message == number
+        found = dict(zip(bucket[own].tolist(), count[own].tolist(), strict=True))
         assert found == expected(token_ids)
 
 

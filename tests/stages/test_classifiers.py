@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from spamgpt import SpamClassifier
-from spamgpt.errors import MissingInputError
-from spamgpt.stages.classifiers import BUNDLED, find_classifier
+from spamgpt.classifier.config import TRAINED_FILE
+from spamgpt.classifier.quick import QuickClassifier
+from spamgpt.errors import IntegrityError, MissingInputError
+from spamgpt.stages.classifiers import BUNDLED, find_classifier, find_quick_classifier
 from spamgpt.workspace import Workspace
 
 
@@ -45,3 +47,30 @@ def test_a_path_is_a_folder_or_a_bundle(workspace, tmp_path):
 def test_what_is_nowhere_is_told(workspace, named):
     with pytest.raises(MissingInputError, match=named):
         find_classifier(named, workspace)
+
+
+@pytest.mark.parametrize("named", [None, "v1", BUNDLED])
+def test_a_quick_one_is_the_same_without_torch_at_first(workspace, named):
+    name, artifact, classifier = find_quick_classifier(named, workspace)
+    same_name, same_artifact, same = find_classifier(named, workspace, "cpu", "fp32")
+    assert isinstance(classifier, QuickClassifier)
+    assert (name, artifact and artifact.folder) == (same_name, same_artifact and artifact.folder)
+    texts = ["see you", "WINNER! call now"] * 3
+    np.testing.assert_allclose(
+        classifier.predict_proba(texts), same.predict_proba(texts), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("chosen", [("cpu", "bf16"), ("cpu", "int8")])
+def test_a_precision_that_only_torch_has_is_loaded_at_once(workspace, chosen):
+    _, _, classifier = find_quick_classifier(None, workspace, *chosen)
+    assert isinstance(classifier, SpamClassifier)
+
+
+def test_a_damaged_file_is_told_before_a_quick_answer(workspace):
+    file = workspace.root / "classifiers" / "v1" / TRAINED_FILE
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(IntegrityError, match="damaged"):
+        find_quick_classifier(None, workspace)

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from spamgpt import SpamClassifier
-from spamgpt.classifier.config import ClassifierConfig
-from spamgpt.classifier.folder import TRAINED_FILE, read_trained
+from spamgpt.classifier.config import TRAINED_FILE, ClassifierConfig
+from spamgpt.classifier.folder import read_trained
 from spamgpt.data.tables import read_table
 from spamgpt.errors import BadDataError, Interrupted, UsageError
 from spamgpt.gpt2.adapters import LoraProjection

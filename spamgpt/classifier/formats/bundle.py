@@ -10,9 +10,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from spamgpt.classifier.config import ClassifierConfig
+from spamgpt.classifier.config import SAVED_CONFIG_FILE, ClassifierConfig
 from spamgpt.classifier.folder import (
-    SAVED_CONFIG_FILE,
     ClassifierFiles,
     Sources,
     named_as_here,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from spamgpt.classifier.config import ClassifierConfig
-from spamgpt.classifier.folder import SAVED_CONFIG_FILE, ClassifierFiles, Sources, assemble
+from spamgpt.classifier.config import SAVED_CONFIG_FILE, ClassifierConfig
+from spamgpt.classifier.folder import ClassifierFiles, Sources, assemble
 from spamgpt.errors import BadDataError, SpamgptError
 from spamgpt.gpt2.config import ModelFormatError
 from spamgpt.gpt2.folder import CARD_FILE

@@ -14,9 +14,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from spamgpt.classifier.config import ClassifierConfig, positive_label
+from spamgpt.classifier.config import SAVED_CONFIG_FILE, ClassifierConfig, positive_label
 from spamgpt.classifier.folder import (
-    SAVED_CONFIG_FILE,
     ClassifierFiles,
     Sources,
     card_in,

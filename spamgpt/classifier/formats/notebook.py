@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from spamgpt.classifier.config import ClassifierConfig, positive_label
-from spamgpt.classifier.folder import SAVED_CONFIG_FILE, ClassifierFiles
+from spamgpt.classifier.config import SAVED_CONFIG_FILE, ClassifierConfig, positive_label
+from spamgpt.classifier.folder import ClassifierFiles
 from spamgpt.classifier.formats.contents import from_contents
 from spamgpt.errors import BadDataError, UsageError
 from spamgpt.gpt2.folder import CONFIG_FILE, TOKENIZER_FILES

@@ -9,7 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from spamgpt.classifier.formats.onnx_nodes import Graph
-from spamgpt.gpt2.ngrams import BITS, BUCKETS, BYTES, PRIME, TOKENS, NGrams
+from spamgpt.gpt2.ngram_counts import BITS, BUCKETS, BYTES, PRIME, TOKENS
+from spamgpt.gpt2.ngrams import NGrams
 
 _INT64, _FLOAT = 7, 1  # onnx.TensorProto's numbers
 _TO_THE_END = 2**62
@@ -56,13 +57,14 @@ def _tokens(graph: Graph) -> tuple[str, str]:
 def _spelt(graph: Graph, ngrams: NGrams) -> tuple[str, str]:
     """The bytes of all messages, with a space before and after each, and the message of each."""
     # A token without bytes stands where padding is.
-    nothing = ngrams.space + 1
-    lengths = graph.constant(np.append(ngrams.lengths.numpy(), 0), "ngrams.lengths")
-    starts = graph.constant(np.append(ngrams.starts.numpy(), 0), "ngrams.starts")
-    spelt_bytes = ngrams.spelt_bytes.numpy().astype(np.uint8)
+    counter = ngrams.counter
+    nothing = counter.space + 1
+    lengths = graph.constant(np.append(counter.lengths, 0), "ngrams.lengths")
+    starts = graph.constant(np.append(counter.starts, 0), "ngrams.starts")
+    spelt_bytes = counter.spelt_bytes.astype(np.uint8)
     own = graph("Cast", "attention_mask", to=9)
     token_ids = graph("Where", own, "input_ids", _int(graph, nothing))
-    spaced = graph("Pad", token_ids, _ints(graph, 0, 1, 0, 1), _int(graph, ngrams.space))
+    spaced = graph("Pad", token_ids, _ints(graph, 0, 1, 0, 1), _int(graph, counter.space))
     length = graph("Gather", lengths, spaced)
     longest = graph("ReduceMax", length, keepdims=0)
     within = graph("Range", _int(graph, 0), longest, _int(graph, 1))

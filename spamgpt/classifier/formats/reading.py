@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from spamgpt.classifier.folder import SAVED_CONFIG_FILE, ClassifierFiles, read_saved
+from spamgpt.classifier.config import SAVED_CONFIG_FILE
+from spamgpt.classifier.folder import ClassifierFiles, read_saved
 from spamgpt.classifier.formats.bundle import read_bundle
 from spamgpt.classifier.formats.huggingface import is_huggingface, read_huggingface
 from spamgpt.classifier.formats.notebook import SUFFIXES

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from spamgpt.classifier.formats.onnx_ngrams import ngram_logits
 from spamgpt.classifier.formats.onnx_nodes import Graph
-from spamgpt.gpt2.ngrams import BUCKETS, NGrams
+from spamgpt.gpt2.ngram_counts import BUCKETS
+from spamgpt.gpt2.ngrams import NGrams
 from spamgpt.gpt2.packing import pack
 
 # The last is the end of a text, which has no bytes.
