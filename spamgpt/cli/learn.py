@@ -22,6 +22,7 @@ from spamgpt.cli.options import (
     reports_errors,
     settings_from,
 )
+from spamgpt.cli.output.keyboard import tell_of_keyboard
 from spamgpt.device import set_threads
 from spamgpt.errors import UsageError
 from spamgpt.stages import learn, teach
@@ -149,6 +150,8 @@ def command(
         raise UsageError("Standard input can only be read once.", "Give - once.")
     taught = None
     if pairs:
+        if "-" in (path for _, path in pairs):
+            tell_of_keyboard(quiet)
         taught = teach.run(settings_from(TeachSettings, locals(), labelled=pairs), store, reporter)
     labels = Corrections(store).labels
     if not json:

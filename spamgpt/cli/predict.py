@@ -23,6 +23,7 @@ from spamgpt.cli.options import (
     settings_from,
 )
 from spamgpt.cli.output.answers import OutputFormat, Shape, Summary, shape_of, write_answers
+from spamgpt.cli.output.keyboard import tell_of_keyboard
 from spamgpt.data.records import Oversized
 from spamgpt.device import set_threads
 from spamgpt.errors import BadDataError, MissingInputError, UsageError
@@ -313,8 +314,7 @@ def _read(paths: Sequence[Path], quiet: bool) -> Iterator[tuple[str, Iterable[by
         if str(path) != "-":
             yield str(path), lines_of(path)
             continue
-        if sys.stdin.isatty() and not quiet:
-            print("Reading messages from the keyboard, one per line; Ctrl-D ends.", file=sys.stderr)
+        tell_of_keyboard(quiet)
         # Not sys.stdin, and never closed: the thread that waits for the next line holds the lock
         # that closing, also Python's own at exit, would wait for.
         yield STANDARD_INPUT, open(0, "rb", closefd=False)  # noqa: SIM115

@@ -45,7 +45,9 @@ def command(
     token_file: Annotated[
         Path | None,
         typer.Option(
-            help="File with the token that every HTTP request must bring.", show_default=False
+            help="File with the token that HTTP clients must send. Without, only this machine's "
+            "own addresses can be listened on.",
+            show_default=False,
         ),
     ] = ServeSettings.token_file,
     no_token: Annotated[

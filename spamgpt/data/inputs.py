@@ -16,7 +16,7 @@ from spamgpt.data.mail import (
     read_mails,
 )
 from spamgpt.data.records import Excerpt, Oversized, Record, left_out, pieces
-from spamgpt.data.rows import LINES, TEXT, Row, bad_row, missing_field, not_utf_8, read_rows
+from spamgpt.data.rows import LINES, TEXT, Row, missing_field, not_utf_8, read_rows
 from spamgpt.errors import BadDataError
 
 AUTO = "auto"
@@ -128,7 +128,7 @@ def _message(row: Row, name: str, column: str, limits: Limits) -> Message:
             "`oversized=cut`",
         )
     elif error is None and column not in row.fields:
-        error = bad_row(name, row.line, missing_field(row, column))
+        error = missing_field(name, row, column)
     if error is None:
         others = {k: value for k, value in (row.values or row.fields).items() if k != column}
         return Message(row, row.fields[column], others)

@@ -7,7 +7,7 @@ import csv
 import json
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import PurePath
@@ -148,9 +148,9 @@ class _Source:
         if record.length:
             yield record.take()
 
-    def bad(self, line: int, raw: bytes, reason: str) -> Row:
+    def bad(self, line: int, raw: bytes, reason: str, names: Collection[str] = ()) -> Row:
         """The row of a record that cannot be used; raises its error where that ends the reading."""
-        error = bad_row(self.name, line, reason)
+        error = bad_row(self.name, line, reason, names)
         if self.strict:
             raise error
         return Row(line, raw, {}, error=error)
@@ -165,9 +165,21 @@ def _without_mark(raw: bytes) -> bytes:
     return raw if isinstance(raw, Excerpt) else raw.removeprefix(b"\xef\xbb\xbf")
 
 
-def bad_row(source: str, line: int, reason: str) -> BadDataError:
-    """The error for a row that cannot be used."""
-    return BadDataError(f"{source}, line {line}: {reason}.", "Correct or remove the row.")
+def bad_row(source: str, line: int, reason: str, names: Collection[str] = ()) -> BadDataError:
+    """The error for a row that cannot be used.
+
+    Of a table without a header the `names` of its columns are a message: only the hint tells them,
+    which a server keeps for itself.
+    """
+    columns = f"The columns are {', '.join(names)}. " if names else ""
+    return BadDataError(f"{source}, line {line}: {reason}.", f"{columns}Correct or remove the row.")
+
+
+def missing_field(source: str, row: Row, column: str) -> BadDataError:
+    """The error for a row that has no value for a column."""
+    if column in row.values:
+        return bad_row(source, row.line, f"{column!r} is null")
+    return bad_row(source, row.line, f"has no {column!r}", row.fields)
 
 
 def not_utf_8(source: str, line: int, raw: bytes, error: UnicodeDecodeError) -> BadDataError:
@@ -207,7 +219,7 @@ def _read_tsv(source: _Source) -> Iterator[Row]:
             continue
         cells = text.split("\t", len(names) - 1)
         if len(cells) != len(names):
-            yield source.bad(number, raw, _wrong_number(names, cells))
+            yield source.bad(number, raw, _wrong_number(names, cells), names)
             continue
         fields = dict(zip(names, cells, strict=True))
         yield Row(number, raw, fields, header=header if is_header else None)
@@ -258,7 +270,7 @@ def _read_csv(source: _Source) -> Iterator[Row]:
             # Often a stray quote made one record of many lines; all but the first may be good.
             if source.strict or names is None or not lines.put_back_all_but_first():
                 raw = lines.raw
-            bad = source.bad(number, raw, reason)
+            bad = source.bad(number, raw, reason, names or ())
             if names is None and bad.error:
                 raise bad.error  # without the names of its columns no row can be read
             yield bad
@@ -362,11 +374,4 @@ def _check_names(source: _Source, line: int, names: list[str]) -> None:
 
 
 def _wrong_number(names: list[str], cells: list[str]) -> str:
-    return f"has {len(cells)} fields, not {len(names)} ({', '.join(names)})"
-
-
-def missing_field(row: Row, column: str) -> str:
-    """Why a row has no value for a column, as the reason of an error."""
-    if column in row.values:
-        return f"{column!r} is null"
-    return f"has no {column!r}" + (f", only {', '.join(row.fields)}" if row.fields else "")
+    return f"has {len(cells)} fields, not {len(names)}"

@@ -98,7 +98,7 @@ def _read(path: Path, format: str, source: str, encoding: str | None = None) -> 
             for column in (LABEL, TEXT):
                 lacks = records and column in records[0] and column not in row.fields
                 if lacks or (column in row.values and column not in row.fields):
-                    raise bad_row(source, row.line, missing_field(row, column))
+                    raise missing_field(source, row, column)
             surrogate = next((n for n, text in row.fields.items() if not _is_text(text)), None)
             if surrogate is not None:
                 raise bad_row(source, row.line, f"has half a surrogate pair in {surrogate!r}")

@@ -79,7 +79,7 @@ async def mail_fields(mail: bytes) -> dict[str, str]:
 def _texts_of(body: dict[str, object]) -> tuple[list[str], bool]:
     texts, explain = body.get("texts"), body.get("explain", False)
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise unusable("`texts` is not a list of strings.")
+        raise unusable('`texts` is missing or not a list of strings: {"texts": ["see you at 7"]}.')
     if not isinstance(explain, bool):
         raise unusable("`explain` is not true or false.")
     return texts, explain

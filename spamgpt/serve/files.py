@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from spamgpt.data import inputs
 from spamgpt.data.inputs import Message, read_messages
-from spamgpt.data.rows import TEXT
+from spamgpt.data.rows import CSV, TEXT, TSV, format_of
 from spamgpt.errors import SpamgptError
 from spamgpt.serve.bodies import read_body
 from spamgpt.serve.classify import CLASSIFIER, LINES, answer_message, line_of
@@ -43,19 +43,28 @@ async def classify_file(request: Request, service: Service, seat: Seat) -> Respo
     messages = read_messages(
         name, BytesIO(body), text_column=column, limits=inputs.Limits(strict=False)
     )
+    first, error = await asyncio.to_thread(_some, messages)
+    if error and not first:
+        raise unusable(error.message)
+    if format_of(name) in (CSV, TSV):
+        fields = next((message.row.fields for message in first if message.row.fields), {column: ""})
+        if column not in fields:
+            raise unusable(f"No column is named {column!r}. Name that of the messages: `column`.")
     return StreamingResponse(
-        _answers(messages, service),
+        _answers(first, error, messages, service),
         media_type=LINES,
         headers={CLASSIFIER: service.serving.name},
     )
 
 
-async def _answers(messages: Iterator[Message], service: Service) -> AsyncIterator[bytes]:
-    error: SpamgptError | None = None
-    while error is None:
-        group, error = await asyncio.to_thread(_some, messages)
-        if not group and error is None:
-            return
+async def _answers(
+    group: list[Message],
+    error: SpamgptError | None,
+    messages: Iterator[Message],
+    service: Service,
+) -> AsyncIterator[bytes]:
+    """The answers to the first messages and to those after them."""
+    while group:
         tasks = [asyncio.create_task(_answer(message, service)) for message in group]
         try:
             for task in tasks:
@@ -66,7 +75,9 @@ async def _answers(messages: Iterator[Message], service: Service) -> AsyncIterat
         if service.stopping:
             yield line_of(stopping().to_dict())
             return
-    yield line_of(unusable(error.message).to_dict())
+        group, error = ([], error) if error else await asyncio.to_thread(_some, messages)
+    if error is not None:
+        yield line_of(unusable(error.message).to_dict())
 
 
 def _some(messages: Iterator[Message]) -> tuple[list[Message], SpamgptError | None]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from prometheus_client import disable_created_metrics
 from starlette.types import ASGIApp
 
 from spamgpt.errors import as_user_error
@@ -42,6 +43,8 @@ async def serve(
     `newer` is asked, in a thread, for a classifier to go on with; None keeps the one in use.
     `beside` is run until the end, at which it is cancelled.
     """
+    # When a series began, which would double their number; `rate` and its like need none of it.
+    disable_created_metrics()
     limits = service.limits
     connections = Connections(limits)
     server = _Server(
@@ -65,6 +68,7 @@ async def serve(
 
     async def end() -> None:
         await stop.wait()
+        reporter.note("Stopping. What was accepted is answered first.")
         service.stop()
         server.should_exit = True
 

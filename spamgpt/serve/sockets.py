@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from spamgpt.errors import SpamgptError, UsageError
+from spamgpt.errors import UsageError
 from spamgpt.serve.access import is_loopback
 
 # Connections that may wait to be accepted.
@@ -42,13 +42,14 @@ def address_of(host: str, port: int) -> Address:
 
 
 def listen(address: Address) -> socket.socket:
-    """A TCP socket that listens. Raises SpamgptError if it cannot."""
+    """A TCP socket that listens. Raises UsageError for an address that is taken or not allowed."""
     family = socket.AF_INET6 if ":" in address.ip else socket.AF_INET
     try:
         listener = socket.create_server((address.ip, address.port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise SpamgptError(
-            f"{address} cannot be listened on: {error.strerror}.",
+        raise UsageError(
+            # Its own words repeat the address.
+            f"{address} cannot be listened on: {os.strerror(error.errno or 0)}.",
             "Choose another address or port, or end what listens there.",
         ) from error
     # The connections inherit it. Without, an answer of two pieces waits 40 ms for the client to
@@ -60,7 +61,7 @@ def listen(address: Address) -> socket.socket:
 def listen_on_path(path: Path) -> socket.socket:
     """A unix socket that listens; what a daemon that was killed left behind is replaced.
 
-    Raises UsageError if there is another file or another daemon, SpamgptError if it cannot.
+    Raises UsageError if there is another file or another daemon, or if the path cannot be used.
     """
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.stat().st_mode):
@@ -85,7 +86,7 @@ def listen_on_path(path: Path) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise SpamgptError(
+        raise UsageError(
             f"{path} cannot be listened on: {error.strerror}.", "Choose another path."
         ) from error
     return listener

@@ -6,10 +6,11 @@ import socket
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from spamgpt.device import Device, Precision
-from spamgpt.errors import BadDataError, UsageError
+from spamgpt.errors import BadDataError, MissingInputError, UsageError
 from spamgpt.extras import require
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.serve.limits import Limits
@@ -53,8 +54,8 @@ class ServeSettings:
 def run(settings: ServeSettings, workspace: Workspace, reporter: Reporter = SILENT) -> None:
     """Serves until SIGTERM or SIGINT; what was accepted by then is answered.
 
-    Raises MissingInputError without the extra, UsageError for settings that do not go together,
-    SpamgptError for an address that is taken, and what `find_classifier` raises.
+    Raises MissingInputError without the extra, UsageError for settings that do not go together or
+    an address that is taken, and what `find_classifier` raises.
     """
     require("serve", "fastapi", "uvicorn", "httptools", "prometheus_client")
     from spamgpt.serve.access import Access, is_loopback
@@ -152,11 +153,16 @@ class _Classifiers:
 
 
 def _token_of(file: Path) -> str:
-    token = file.read_text(encoding="utf-8", errors="replace").strip()
+    make = f"python3 -c 'import secrets; print(secrets.token_urlsafe())' >{quote(str(file))}"
+    try:
+        token = file.read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        raise MissingInputError(f"There is no file {file}.", f"Make one: {make}") from None
     if not re.fullmatch(r"[!-~]+", token) or len(token) < _SHORTEST_TOKEN:
         raise BadDataError(
-            f"{file} does not hold a token: {_SHORTEST_TOKEN} characters or more, no spaces.",
-            f"Make one: python3 -c 'import secrets; print(secrets.token_urlsafe())' >{file}",
+            f"The token in {file} has to be one word of at least {_SHORTEST_TOKEN} ASCII "
+            "characters.",
+            f"Make one: {make}",
         )
     return token
 

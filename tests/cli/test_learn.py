@@ -1,4 +1,6 @@
 import json
+import os
+import pty
 import subprocess
 import sys
 
@@ -101,3 +103,16 @@ def test_training_tells_what_came_of_it(spamgpt, tmp_path, trained_workspace):
     assert prepared.out.splitlines()[1] == (
         "corrections  4: 4 messages added, 0 in the data set (0 labels changed)"
     )
+
+
+def test_a_keyboard_is_told_that_it_is_read(tmp_path):
+    terminal, theirs = pty.openpty()
+    os.write(terminal, b"WIN a prize\n\x04")
+    command = [sys.executable, "-m", "spamgpt", "learn", "-w", tmp_path / "w", "--spam", "-"]
+    done = subprocess.run(command, stdin=theirs, capture_output=True, text=True, timeout=120)
+    os.close(theirs)
+    os.close(terminal)
+    assert done.stderr.startswith(
+        "Reading messages from the keyboard, one per line; Ctrl-D ends.\n"
+    )
+    assert "taught       1 new" in done.stdout

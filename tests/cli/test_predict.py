@@ -147,7 +147,8 @@ def test_columns_that_the_first_message_does_not_have_are_told_to_be_left_out(pr
 def test_a_tsv_whose_header_lacks_the_text_column_is_told(predict):
     result = predict("id\tbody\n1\thi\n", name="a.tsv")
     assert result.status == 4
-    assert "has no 'text', only id, body" in result.err
+    assert "has no 'text'" in result.err
+    assert "The columns are id, body." in result.err
 
 
 def test_a_table_without_messages_is_a_header(predict):

@@ -46,7 +46,7 @@ def test_every_record_is_answered_also_those_that_cannot_be_read(predict):
     assert "could not be read, answered with error: 3." in result.err
     rows = rows_of(predict(BAD, "--json", name="a.jsonl"))
     assert [row["label"] for row in rows[1:4]] == [None] * 3
-    assert rows[3]["error"].endswith("a.jsonl, line 4: has no 'text', only n.")
+    assert rows[3]["error"].endswith("a.jsonl, line 4: has no 'text'.")
 
 
 def test_errors_can_be_skipped_or_end_the_stream(predict):

@@ -38,5 +38,6 @@ def test_the_other_fields_are_as_the_input_has_them():
 
 
 def test_a_row_without_the_text_is_named():
-    with pytest.raises(BadDataError, match=r"a\.csv, line 2: has no 'text', only body"):
+    with pytest.raises(BadDataError, match=r"a\.csv, line 2: has no 'text'") as caught:
         texts("a.csv", b"body\nhello\n")
+    assert caught.value.hint == "The columns are body. Correct or remove the row."

@@ -121,9 +121,9 @@ def test_jsonl_takes_other_values_as_their_json_and_null_as_absent():
     ("text", "format", "line", "reason"),
     [
         (b"ok\nbad \xff\n", "lines", 2, "is not UTF-8"),
-        ("ham\thi\nno tab here\n", "tsv", 2, "has 1 fields, not 2 (label, text)"),
+        ("ham\thi\nno tab here\n", "tsv", 2, "has 1 fields, not 2."),
         ("ham\thi\n\n", "tsv", 2, "has 1 fields"),
-        ("text,label\na,b\nc\n", "csv", 3, "has 1 fields, not 2 (text, label)"),
+        ("text,label\na,b\nc\n", "csv", 3, "has 1 fields, not 2."),
         ('text\nfine\n"never closed\nmore\n', "csv", 3, "is not CSV"),
         ("text\na\rb\n", "csv", 2, "is not CSV"),
         ("text,text\na,b\n", "csv", 1, "names a column twice"),

@@ -115,6 +115,7 @@ def test_a_compressed_body_is_read(server, encoding):
         ("[" * 100_000, "application/json", {}, 400, "not JSON"),
         ("[]", "application/json", {}, 422, "not a JSON object"),
         ("{}", "application/json", {}, 422, "`texts`"),
+        ('{"text": "secret words"}', "application/json", {}, 422, "`texts` is missing"),
         ('{"texts": "secret words"}', "application/json", {}, 422, "`texts`"),
         ('{"texts": ["a", 5]}', "application/json", {}, 422, "`texts`"),
         ('{"texts": [], "explain": "secret words"}', "application/json", {}, 422, "`explain`"),
@@ -178,10 +179,28 @@ def test_rows_of_a_file_that_cannot_be_read_are_told_and_the_others_answered(ser
     assert [each.get("line") for each in answers] == [None, 2, 3, None]
     assert answers[0]["n"] is None
     assert "not json" not in json.dumps(answers)
-    (wrong,) = answers_to_file(server, "a.csv", b"a,b\nx,y\n")
-    assert "has no 'text'" in wrong["error"]["message"]
+    first, second = answers_to_file(server, "a.csv", b"text,my secret\none\nsee you,y\n")
+    assert first["error"]["message"] == "a.csv, line 2: has 1 fields, not 2."
+    assert second["text"] == "see you"
     (long,) = answers_to_file(server, "a.txt", b"x" * 200_001)
     assert long["error"]["type"] == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "column", "reason"),
+    [
+        ("a.csv", b"id,body\n1,secret\n2,secret\n", "text", "No column is named 'text'."),
+        ("a.csv", b"my secret\n1\n", "text", "No column is named 'text'."),
+        ("a.tsv", b"1\tsecret\n2\tsecret\n", "body", "No column is named 'body'."),
+        ("a.csv", b"secret,secret\n1,2\n", "secret", "a.csv, line 1: names a column twice."),
+    ],
+)
+def test_a_table_without_the_column_is_refused_as_a_whole(server, name, content, column, reason):
+    query = urlencode({"name": name, "column": column})
+    response = server.post(f"/v1/classify/file?{query}", content, "application/octet-stream")
+    assert response.status_code == 422
+    assert response.json()["error"]["message"].startswith(reason)
+    assert "my secret" not in response.text
 
 
 @pytest.mark.parametrize("name", ["", "a", "a.exe", "a.csv.gz", "a.parquet", ".."])
@@ -240,6 +259,7 @@ def test_metrics_count_and_name_no_message(server):
     assert 'endpoint="other",protocol="http",status="404"' in text
     assert 'spamgpt_classifier{name="classifiers/v1"} 1.0' in text
     assert "zebra" not in text
+    assert "_created" not in text
 
 
 def test_the_documentation_names_every_endpoint_and_loads_nothing(server):
@@ -249,7 +269,9 @@ def test_the_documentation_names_every_endpoint_and_loads_nothing(server):
     for path in schema["paths"]:
         assert path in page.text
     assert "default-src 'none'" in page.headers["content-security-policy"]
-    assert not re.search(r"https?:|src=|<script|@import|url\(", page.text)
+    assert not re.search(r"https?:|src=|<script|<style|@import|url\(", page.text)
+    assert "<code>?explain=true</code> adds" in page.text
+    assert re.findall('stylesheet" href="([^"]*)"', page.text) == ["style.css", "page.css"]
 
 
 TOKEN = "correct-horse-battery"

@@ -26,7 +26,7 @@ def test_hundreds_of_hostile_requests_are_refused_or_answered(start_process, tra
     process = start_process("-w", trained_workspace, "--timeout", 0.5)
     assert attack_from_all_sides(process, 320, seed=1) == []
     assert process.end() == 0
-    assert re.fullmatch("(Listening .*\n){2}", process.log.read_text())
+    assert re.fullmatch("(Listening .*\n){2}Stopping.*\n", process.log.read_text())
 
 
 @pytest.mark.slow
@@ -42,4 +42,4 @@ def test_memory_stays_flat_under_twenty_thousand_of_them(start_process, trained_
     print(f"{before / 1e6:.1f} MB before, {after / 1e6:.1f} MB after 20,000 requests")
     assert after < 1.05 * before
     assert process.end() == 0
-    assert re.fullmatch("(Listening .*\n){2}", process.log.read_text())
+    assert re.fullmatch("(Listening .*\n){2}Stopping.*\n", process.log.read_text())

@@ -125,7 +125,7 @@ def test_markup_is_shown_and_does_nothing(visit):
         'text,parts,<b>\n"<a href=//evil.example><style>*{display:none}</style>",x,y\n',
     )
     visitor.drop("<i>.csv", "<s>\nhello\n")
-    assert "has no 'text', only <s>" in visitor.text("#problem")
+    assert "<i>.csv: No column is named 'text'." in visitor.text("#problem")
     assert visitor.page.title == visitor.run("return document.title") == "Is it spam? spamgpt"
     assert (
         visitor.run("return document.querySelectorAll('li img, li a, li style, i *, s').length")
