@@ -157,7 +157,7 @@ def _learn(settings: LearnSettings, workspace: Workspace, reporter: Reporter) ->
     if any(entry["digest"] == prepared.digest for entry in current.manifest["inputs"]):
         return None
     before = SpamClassifier.from_artifact(workspace, current, settings.device)
-    finetuning = _onward(settings, current, prepared, model, before, validation)
+    finetuning = _onward(settings, current, prepared, model)
     judged: dict[str, Judged] = {}
     reasons: list[str] = []
 
@@ -224,10 +224,14 @@ def _onward(
     current: Artifact,
     prepared: Artifact,
     model: Artifact,
-    before: "SpamClassifier",
-    validation: "pd.DataFrame",
 ) -> FinetuneSettings:
-    """The fine-tuning that goes on from a classifier as it was made."""
+    """The fine-tuning that goes on from a classifier as it was made.
+
+    The threshold is chosen anew, for what that of the classifier was chosen for. What that was of
+    one that was trained elsewhere is not known: the default of `finetune` then. That keeps its
+    promise on the validation split, while one that may lose no more than the classifier before
+    loses catches little where that lost none.
+    """
     if not is_from_here(current):
         config = _config_of(current)
         made = FinetuneSettings(
@@ -237,7 +241,6 @@ def _onward(
             padding=str(config.padding or "none"),
             ngrams=config.ngrams,
             positive_label=config.positive_label,
-            max_false_positive_rate=_ham_lost(before, validation),
         )
     else:
         made = FinetuneSettings(**_known(FinetuneSettings, current.settings))
@@ -265,18 +268,6 @@ def _onward(
         # One that was trained onward before has the lower rate already.
         rate *= 1 if made.replay is not None else _RATE_ONWARD
     return replace(chosen, learning_rate=rate)
-
-
-def _ham_lost(classifier: "SpamClassifier", validation: "pd.DataFrame") -> str | None:
-    """The false positive rate of a classifier: one made onward from it shall not lose more."""
-    from spamgpt.data.rows import LABEL, TEXT
-
-    if len(classifier.labels) > 2:
-        return None
-    positive = classifier.config.positive_label
-    others = validation[validation[LABEL] != positive]
-    lost = sum(answer == positive for answer in classifier.predict(list(others[TEXT])))
-    return f"{100 * lost / max(len(others), 1):.4g}%"
 
 
 def _judge(before: "SpamClassifier", after: "SpamClassifier", table: "pd.DataFrame") -> Judged:

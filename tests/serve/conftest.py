@@ -96,12 +96,13 @@ def start(serving: Serving) -> Iterator[StartServer]:
             access: Access | None = None,
             can_learn: bool = True,
             teach: Teach | None = None,
+            answering: Serving = serving,
             **limits: object,
         ) -> Server:
             taught: list[tuple[str, str | None]] = []
             if can_learn and teach is None:
                 teach = lambda text, label: taught.append((text, label))  # noqa: E731
-            service = Service(serving, Limits(**limits), teach)
+            service = Service(answering, Limits(**limits), teach)
             sockets = [listen(Address("127.0.0.1", 0)) for _ in range(2)]
             ports = [each.getsockname()[1] for each in sockets]
             stack.enter_context(_running(service, access, *sockets))

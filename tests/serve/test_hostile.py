@@ -30,16 +30,20 @@ def test_hundreds_of_hostile_requests_are_refused_or_answered(start_process, tra
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_under_twenty_thousand_of_them(start_process, trained_workspace):
+def test_memory_stays_flat_under_twenty_thousand_of_them(
+    start_process, trained_workspace, monkeypatch
+):
     if not Path("/proc/self/statm").exists():
         pytest.skip("needs Linux's /proc")
+    # The library under torch keeps compiled kernels for up to 1,024 lengths, which would hide what
+    # this package keeps.
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
     process = start_process("-w", trained_workspace, "--timeout", 0.5)
-    # Until the libraries under torch have met most lengths, they keep something for each new one.
     assert attack_from_all_sides(process, 10_000, seed=100) == []
     before = memory_of(process.process.pid)
     assert attack_from_all_sides(process, 20_000, seed=1_000) == []
     after = memory_of(process.process.pid)
     print(f"{before / 1e6:.1f} MB before, {after / 1e6:.1f} MB after 20,000 requests")
-    assert after < 1.05 * before
+    assert after < 1.02 * before
     assert process.end() == 0
     assert re.fullmatch("(Listening .*\n){2}Stopping.*\n", process.log.read_text())

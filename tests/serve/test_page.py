@@ -3,18 +3,25 @@
 import csv
 import io
 import json
+import re
 import time
+from pathlib import Path
 
 import pytest
 
+from spamgpt.classifier.model import SpamClassifier
+from spamgpt.classifier.predictor import Predictor
 from spamgpt.data.corrections import Correction, Corrections
 from spamgpt.serve.access import Access
+from spamgpt.serve.service import Serving
+from spamgpt.stages import fetch, finetune, prepare
 from spamgpt.workspace import Workspace
 from tests.serve.conftest import HAM, SPAM
 
 MARKUP = (
     "<script>document.title = 'owned'</script><img src=x onerror=alert(1)><b>bold</b> \u202egnp"
 )
+REQUESTS = Path(__file__).parents[2] / "docs" / "five-labels" / "requests.csv"
 TOKEN = "correct-horse-battery"
 
 
@@ -99,8 +106,9 @@ def visit(browser, server):
     yield visit
     # What was complained of meanwhile, and what was loaded from elsewhere.
     complaints = browser.complaints() + visitors[-1].page.console
-    # Chromium logs that a token is asked for, whatever the page makes of it.
-    assert [said for said in complaints if "401 (Unauthorized)" not in said] == []
+    # Chromium logs what the server refuses, whatever the page makes of it.
+    refused = re.compile(r"the server responded with a status of (401|422|501) ")
+    assert [said for said in complaints if not refused.search(said)] == []
     assert all(url.startswith(("http://127.0.0.1:", "data:")) for url in visitors[-1].page.requests)
 
 
@@ -214,6 +222,51 @@ def test_where_nothing_is_learnt_there_is_no_button(start, visit):
     visitor = visit(start(can_learn=False).url)
     visitor.paste(HAM)
     assert visitor.texts(".teach") == []
+
+
+@pytest.fixture
+def five_labels(tmp_path, make_model) -> Serving:
+    """A classifier that tells requests to a shop apart, hardly trained."""
+    workspace = Workspace(tmp_path / "workspace")
+    fetch.run(fetch.FetchSettings(str(REQUESTS), str(make_model())), workspace)
+    prepare.run(prepare.PrepareSettings(), workspace)
+    finetune.run(finetune.FinetuneSettings(epochs=1, device="cpu"), workspace)
+    classifier = SpamClassifier.from_pretrained(workspace.root, device="cpu")
+    return Serving("classifiers/v1", Predictor(classifier))
+
+
+def test_more_than_two_labels_have_no_threshold_and_a_list_to_teach_with(start, visit, five_labels):
+    labels = five_labels.predictor.labels
+    server = start(answering=five_labels)
+    visitor = visit(server.url)
+    visitor.paste("where is my parcel\nthe bill is wrong")
+    assert visitor.text("h1") == "Which label fits?"
+    assert visitor.run("return document.title") == "Which label fits? spamgpt"
+    assert all(label in labels for label in visitor.texts("#messages b"))
+    assert visitor.text("#status").startswith("2 messages: ")
+    # The probability is that of the answer, the highest of five.
+    assert all(1 / 5 < float(n.strip("< %")) / 100 < 1 for n in visitor.texts(".number"))
+    assert visitor.run("return document.getElementById('threshold-box').hidden")
+    assert visitor.texts("#filter option") == ["all", *labels, "corrected"]
+    assert visitor.texts("#sort option:enabled") == ["as they came", "least sure first"]
+    visitor.set("#sort", "unsure", "change")
+    first, second = map(float, (n.strip("< %") for n in visitor.texts(".number")))
+    assert first <= second
+    assert visitor.wait_for("document.querySelectorAll('#messages mark').length")
+    assert visitor.texts(".teach button") == []
+    assert visitor.texts("li:first-child option") == ["\u2026", *labels]
+    text = visitor.texts("blockquote")[0]
+    for label in (labels[3], ""):
+        visitor.set(".teach select", label, "change")
+        visitor.wait_for("!document.querySelector('.teach select').disabled")
+        assert server.taught[-1] == (text, label or None)
+    assert visitor.texts("li:first-child [role=status]") == ["forgotten"]
+    # What was not kept is not shown as if it were.
+    server.service._teach = None
+    visitor.set(".teach select", labels[1], "change")
+    visitor.wait_for("document.querySelector('.teach [role=status]').textContent === 'not kept'")
+    assert visitor.run("return document.querySelector('.teach select').value") == ""
+    assert "does not take corrections" in visitor.text("#problem")
 
 
 def test_two_thousand_messages_stay_smooth(visit):

@@ -226,7 +226,9 @@ def test_an_imported_classifier_learns_with_the_messages_that_are_there(tmp_path
     assert found
     assert found.before == imported
     assert found.classifier
-    assert found.classifier.settings["max_false_positive_rate"] is not None
+    # However strict the one before is: what its threshold was chosen for is not known here.
+    assert found.classifier.settings["max_false_positive_rate"] == "1%"
+    assert found.classifier.metadata["calibration"]["false_positives"] == 0  # 1 % of six
 
 
 @pytest.mark.slow
@@ -238,6 +240,10 @@ def test_the_bundled_classifier_learns_in_an_empty_workspace(tmp_path):
     found = learn.run(LearnSettings(epochs=1, device="cpu"), workspace)
     assert found
     assert found.before.reference == "classifiers/v1"
+    assert found.classifier
+    calibration = found.classifier.metadata["calibration"]
+    assert 0 < calibration["allowed"] <= 0.01 * calibration["others"]
+    assert calibration["false_positives"] <= calibration["allowed"]
     known = set(read_table(MESSAGES_FILE)["text"])
     train = read_table(found.prepared.file("train.csv"))
     assert set(train["text"]) - known == {text, "Your club: pay the annual fee"}

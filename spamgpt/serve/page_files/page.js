@@ -74,7 +74,10 @@ async function describe() {
   state.classifier = await (await api("v1/classifier")).json();
   const two = state.classifier.threshold !== null;
   byId("classifier").textContent = printable(state.classifier.classifier);
-  byId("positive").textContent = printable(state.classifier.positive_label);
+  const positive = printable(state.classifier.positive_label);
+  byId("positive").textContent = positive;
+  byId("question").textContent = two ? `Is it ${positive}?` : "Which label fits?";
+  document.title = `${byId("question").textContent} spamgpt`;
   byId("threshold-box").hidden = !two;
   byId("teaching").hidden = !state.classifier.takes_corrections;
   for (const option of document.querySelectorAll(".two")) option.hidden = option.disabled = !two;

@@ -133,12 +133,16 @@ function teachingOf(message) {
     for (const button of group.querySelectorAll("button")) {
       button.ariaPressed = String(button.value === message.taught);
     }
+    for (const select of group.querySelectorAll("select")) select.value = message.taught ?? "";
   }
   group.append(told, "It is");
   if (state.classifier.labels.length > 2) {
     const labels = state.classifier.labels.map((label) => new Option(printable(label), label));
     const select = make("select", { ariaLabel: "Right label" }, new Option("…", ""), ...labels);
-    select.onchange = () => teach(select.value || null);
+    select.onchange = async () => {
+      await teach(select.value || null);
+      select.focus();
+    };
     group.append(select);
     return group;
   }
