@@ -23,7 +23,7 @@ _MOST_HEADER_BYTES = 16 * 1024
 _PIECE = 64 * 1024
 # So many seconds a client that was refused may go on sending.
 _HEARD_OUT = 2
-_FIRST_LINE = re.compile(rb"([A-Za-z_]+) SPAMC/\d+\.\d+")
+_FIRST_LINE = re.compile(rb"([A-Za-z_]+) SPAMC/(\d{1,3})\.(\d{1,3})")
 
 # The numbers and names that spamc and others know (sysexits.h, and spamc's own), by the status that
 # HTTP has for the same.
@@ -62,13 +62,14 @@ class SpamdServer:
             self._connections.open(client)
             counted = True
             with self._service.room.seat() as seat:
-                command, first = await self._begin(reader, task)
+                command, version, size = await self._begin(reader, task)
                 if command == "SKIP":
                     return
                 response = b"SPAMD/1.5 0 PONG\r\n"
                 if command != "PING":
                     self._service.check_open()
-                    request = await self._read(command, first, reader, seat)
+                    headers, mail = await self._read(size, reader, seat)
+                    request = SpamdRequest(command, version, headers, mail)
                     response = await answer(request, self._service)
                 await self._send(writer, response)
         except Refused as refusal:
@@ -99,23 +100,26 @@ class SpamdServer:
 
     async def _begin(
         self, reader: asyncio.StreamReader, task: "asyncio.Task[None]"
-    ) -> tuple[str, bytes]:
-        """The command and its line, and whether the connection counts as one with a request."""
+    ) -> tuple[str, tuple[int, int], int]:
+        """The command, the version of the protocol, and the bytes of their line.
+
+        From now on the connection counts as one with a request.
+        """
         async with arriving(self._service.limits):
             line = await _line(reader)
         self._open[task] = True
         match = _FIRST_LINE.match(line)
         command = match[1].decode().upper() if match else ""
-        if command not in (*COMMANDS, "PING", "SKIP"):
+        if match is None or command not in (*COMMANDS, "PING", "SKIP"):
             raise malformed("This is not a command of spamd.")
-        return command, line
+        return command, (int(match[2]), int(match[3])), len(line)
 
     async def _read(
-        self, command: str, first: bytes, reader: asyncio.StreamReader, seat: Seat
-    ) -> SpamdRequest:
+        self, size: int, reader: asyncio.StreamReader, seat: Seat
+    ) -> tuple[Mapping[str, str], bytes]:
+        """The headers, by their names in lower case, and the mail; `size` bytes came before."""
         async with arriving(self._service.limits):
             headers: dict[str, str] = {}
-            size = len(first)
             while line := (await _line(reader)).strip():
                 size += len(line)
                 if size > _MOST_HEADER_BYTES:
@@ -125,7 +129,7 @@ class SpamdServer:
                     raise malformed("A header line has no colon.")
                 headers[name.strip().lower()] = value.strip()
             body = await _body(headers, reader, self._service.limits, seat)
-        return SpamdRequest(command, headers, body)
+        return headers, body
 
     async def _send(self, writer: asyncio.StreamWriter, response: bytes) -> None:
         try:

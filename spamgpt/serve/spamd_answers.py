@@ -15,14 +15,20 @@ from spamgpt.version import __version__
 # Commands that name words. CHECK does not, and so needs no explanation.
 _NAMING = ("SYMBOLS", "REPORT", "REPORT_IFSPAM", "PROCESS", "HEADERS")
 COMMANDS = ("CHECK", *_NAMING, "TELL")
+# Commands that are answered with the mail.
+_GIVING_MAIL = ("PROCESS", "HEADERS")
+# From this version of the protocol on a client takes any headers in an answer; earlier ones, which
+# Exim speaks, take the one that their command is about.
+_MANY_HEADERS = (1, 3)
 _STARS = 50
 
 
 @dataclass(frozen=True)
 class SpamdRequest:
-    """A command, its headers by their names in lower case, and the mail."""
+    """A command, the protocol's version, its headers by their names in lower case, and the mail."""
 
     command: str
+    version: tuple[int, int]
     headers: Mapping[str, str]
     mail: bytes
 
@@ -49,12 +55,15 @@ async def answer(request: SpamdRequest, service: Service) -> bytes:
             body = _report(prediction, serving)
         case "REPORT_IFSPAM" if spam:
             body = _report(prediction, serving)
-    return _response(f"Spam: {spam} ; {points:.1f} / {REQUIRED:.1f}", body=body)
+    length = f"Content-length: {len(body)}"
+    verdict = f"Spam: {spam} ; {points:.1f} / {REQUIRED:.1f}"
+    if request.version >= _MANY_HEADERS:
+        return _response(length, verdict, body=body)
+    return _response(length if request.command in _GIVING_MAIL else verdict, body=body)
 
 
 def _response(*headers: str, body: bytes = b"") -> bytes:
-    lines = ["SPAMD/1.1 0 EX_OK", f"Content-length: {len(body)}", *headers, "", ""]
-    return "\r\n".join(lines).encode() + body
+    return "\r\n".join(["SPAMD/1.1 0 EX_OK", *headers, "", ""]).encode() + body
 
 
 def _words(prediction: Prediction) -> list[str]:
@@ -112,7 +121,7 @@ async def _tell(request: SpamdRequest, service: Service) -> bytes:
         raise unusable("TELL wants `Set: local` or `Remove: local`.")
     label = _label_of(request.headers, service) if to_set else None
     await service.teach((await mail_fields(request.mail))[TEXT], label)
-    return _response(f"{'DidSet' if to_set else 'DidRemove'}: local")
+    return _response("Content-length: 0", f"{'DidSet' if to_set else 'DidRemove'}: local")
 
 
 def _label_of(headers: Mapping[str, str], service: Service) -> str:

@@ -85,6 +85,19 @@ def test_headers_gives_the_headers_alone(server):
     assert asked(server, "HEADERS", b"Subject: a\n\r\nsee you")[2].endswith(b"Subject: a\n\r\n")
 
 
+def test_a_client_of_an_early_version_gets_the_one_header_that_it_knows(server):
+    def lines(command: str) -> list[bytes]:
+        early = request(command, SPAM_MAIL).replace(b"SPAMC/1.5", b"SPAMC/1.2")
+        return server.raw(early, server.spamd).split(b"\r\n")
+
+    # So Exim reads it (src/spam.c): `SPAMD/%7s 0 EX_OK\r\nSpam: %*s ; %lf / %lf\r\n\r\n%n`.
+    for command in ("CHECK", "SYMBOLS", "REPORT"):
+        assert re.fullmatch(rb"Spam: True ; \d+\.\d / 5\.0", lines(command)[1])
+        assert lines(command)[2] == b""
+    assert lines("PROCESS")[1].startswith(b"Content-length: ")
+    assert lines("PROCESS")[2] == b""
+
+
 def test_a_compressed_mail_is_read(server):
     packed = zlib.compress(SPAM_MAIL)
     assert b"Spam: True" in asked(server, "CHECK", packed, "Compress: zlib")[1]
