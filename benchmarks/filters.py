@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,7 +33,7 @@ ALONE = 100
 _STARTS_WITHIN = 300
 _NOT_INSTALLED = "not installed (Debian: apt-get install {})"
 
-_SPAMASSASSIN = "dns_available no\nskip_rbl_checks 1\nuse_bayes 0\nuse_auto_welcomelist 0\n"
+_SPAMASSASSIN = ("dns_available no", "skip_rbl_checks 1", "use_bayes 0")
 _RSPAMD_OFF = [
     "arc",
     "asn",
@@ -65,7 +65,7 @@ def measure(world: World, classifiers: Sequence[str]) -> Iterator[tuple[str, str
             yield from _rows(f"spamgpt serve --spamd, {name}", over_spamd, server.spamd, lines)
     for program, package, client, start in (
         ("spamd", "spamassassin spamd", over_spamd, _spamd),
-        ("rspamd", "rspamd", over_rspamd, _rspamd),
+        ("rspamd", "rspamd", over_rspamd, rspamd),
     ):
         if shutil.which(program) is None:
             yield program, _NOT_INSTALLED.format(package)
@@ -94,12 +94,10 @@ def _version(program: str) -> str:
 @contextmanager
 def _spamd(folder: Path) -> Iterator[int]:
     """SpamAssassin's daemon, with twice as many children as there are processors."""
-    (folder / "site").mkdir()
-    (folder / "site" / "local.cf").write_text(_SPAMASSASSIN)
     children = str(2 * (os.cpu_count() or 1))
     port = free_port()
     command = ["spamd", "--local", "--nouser-config", "--listen", f"127.0.0.1:{port}"]
-    command += ["--siteconfigpath", str(folder / "site"), "--syslog", str(folder / "syslog")]
+    command += [f"--cf={line}" for line in _SPAMASSASSIN] + ["--syslog", "stderr"]
     command += ["--min-children", children, "--max-children", children, "--max-spare", children]
     command += ["--username", "nobody"] if os.geteuid() == 0 else []
     with running(command, folder, {}) as (process, log):
@@ -108,19 +106,26 @@ def _spamd(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _rspamd(folder: Path) -> Iterator[int]:
-    """rspamd with Debian's configuration but for what asks the network or Redis."""
-    local = folder / "local.d"
-    local.mkdir()
+def rspamd(folder: Path, files: Mapping[str, str] | None = None) -> Iterator[int]:
+    """rspamd with Debian's configuration but for what asks the network or Redis; its port.
+
+    `files` are more of `local.d`, by their names.
+    """
+    # What stands in `local.d` is merged with Debian's, what stands here replaces it.
+    override = folder / "override.d"
+    override.mkdir()
     port = free_port()
     for name in _RSPAMD_OFF:
-        (local / f"{name}.conf").write_text("enabled = false;\n")
+        (override / f"{name}.conf").write_text("enabled = false;\n")
     for name in ("controller", "proxy", "fuzzy"):
-        (local / f"worker-{name}.inc").write_text("enabled = false;\n")
+        (override / f"worker-{name}.inc").write_text("enabled = false;\n")
     worker = f'bind_socket = "127.0.0.1:{port}";\ncount = {os.cpu_count() or 1};\n'
-    (local / "worker-normal.inc").write_text(worker)
-    (local / "options.inc").write_text('dns { nameserver = ["127.0.0.1:1"]; timeout = 0.1s; }\n')
-    (local / "logging.inc").write_text('type = "console";\nlevel = "warning";\n')
+    (override / "worker-normal.inc").write_text(worker)
+    (override / "options.inc").write_text('dns { nameserver = ["127.0.0.1:1"]; timeout = 0.1s; }\n')
+    (override / "logging.inc").write_text('type = "console";\nlevel = "warning";\n')
+    for name, content in (files or {}).items():
+        (folder / "local.d").mkdir(exist_ok=True)
+        (folder / "local.d" / name).write_text(content)
     command = ["rspamd", "-f", "-c", "/etc/rspamd/rspamd.conf"]
     for name in ("LOCAL_CONFDIR", "DBDIR", "RUNDIR", "LOGDIR"):
         command += [f"--var={name}={folder}"]

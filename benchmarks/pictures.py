@@ -1,21 +1,24 @@
-"""Takes the README's pictures, of report and terminal, from a real run on what is bundled.
+"""Takes the documents' pictures, of report, page and terminal, from a real run on what is bundled.
 
 python -m benchmarks.pictures
 """
 
 import argparse
 import io
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 REPORT_PICTURE, TERMINAL_PICTURE = DOCS / "report.webp", DOCS / "terminal.svg"
+PAGE_PICTURE = DOCS / "page.webp"
 BEFORE = "spamgpt run --offline --threshold-for f1 --quiet"
 SHOWN = ("spamgpt evaluate", "spamgpt predict --explain messages.txt")
 REPORTED = "spamgpt evaluate --baseline"
@@ -26,7 +29,7 @@ MESSAGES = (
     "can u get milk on ur way home",
 )
 COLUMNS = 84
-DESKTOP, PHONE, HEIGHT, GAP = 1280, 390, 1500, 48
+DESKTOP, PHONE, HEIGHT, PAGE_HEIGHT, GAP = 1280, 390, 1500, 1240, 48
 PICTURE_WIDTH = 1400
 MOST_BYTES = 150_000
 
@@ -45,7 +48,8 @@ def main() -> None:
         pages = (folder / "workspace" / "evaluations").glob("v*/report.html")
         newest = max(pages, key=lambda page: page.stat().st_mtime_ns)
         REPORT_PICTURE.write_bytes(report_picture(newest, folder / "profile"))
-    for picture in (REPORT_PICTURE, TERMINAL_PICTURE):
+        PAGE_PICTURE.write_bytes(page_picture(folder))
+    for picture in (REPORT_PICTURE, PAGE_PICTURE, TERMINAL_PICTURE):
         size = picture.stat().st_size
         print(f"{picture.relative_to(ROOT)}  {size / 1000:.0f} kB")
         if size > MOST_BYTES:
@@ -105,21 +109,55 @@ def terminal_picture(screens: list[tuple[str, str]]) -> str:
 
 
 def report_picture(page: Path, profile: Path) -> bytes:
-    """The page on a desk in light, its mistakes on a phone in the dark, side by side, as WebP."""
-    from PIL import Image
-
+    """The page on a desk in light, its mistakes on a phone in the dark."""
     from benchmarks.browser import Browser
 
     browser = Browser(profile)
     browser.look(page, DESKTOP, "light", height=HEIGHT)
-    desktop = Image.open(io.BytesIO(browser.picture()))
+    desktop = browser.picture()
     browser.look(page, PHONE, "dark", height=HEIGHT)
     browser.run("document.getElementById('mistakes').scrollIntoView()")
-    phone = Image.open(io.BytesIO(browser.picture()))
+    phone = browser.picture()
     browser.quit()
-    whole = Image.new("RGB", (DESKTOP + GAP + PHONE + 2 * GAP, HEIGHT + 2 * GAP), "#d9d5cb")
-    whole.paste(desktop, (GAP, GAP))
-    whole.paste(phone, (DESKTOP + 2 * GAP, GAP))
+    return _side_by_side(desktop, phone)
+
+
+def page_picture(folder: Path) -> bytes:
+    """The page of `spamgpt serve` in a folder, with its answers to the messages; as the report."""
+    from benchmarks.browser import Browser
+    from benchmarks.load import served
+
+    pictures = []
+    with served(folder) as server:
+        browser = Browser(folder / "profile of the page")
+        for width, scheme in ((DESKTOP, "light"), (PHONE, "dark")):
+            browser.look(f"http://127.0.0.1:{server.http}/", width, scheme, height=PAGE_HEIGHT)
+            browser.run(
+                f"document.getElementById('paste').value = {json.dumps(chr(10).join(MESSAGES))};"
+                "document.getElementById('ask').requestSubmit()"
+            )
+            # What is explained has lost its button.
+            explained = (
+                f"return document.querySelectorAll('#messages li').length === {len(MESSAGES)}"
+                " && !document.querySelector('.acts > button')"
+            )
+            while not browser.run(explained):
+                time.sleep(0.1)
+            if width == PHONE:
+                browser.run("document.getElementById('results').scrollIntoView()")
+            pictures.append(browser.picture())
+        browser.quit()
+    return _side_by_side(*pictures)
+
+
+def _side_by_side(desktop: bytes, phone: bytes) -> bytes:
+    """Two pictures of one height as one, in WebP."""
+    from PIL import Image
+
+    left, right = (Image.open(io.BytesIO(picture)) for picture in (desktop, phone))
+    whole = Image.new("RGB", (DESKTOP + PHONE + 3 * GAP, left.height + 2 * GAP), "#d9d5cb")
+    whole.paste(left, (GAP, GAP))
+    whole.paste(right, (DESKTOP + 2 * GAP, GAP))
     scale = PICTURE_WIDTH / whole.width
     whole = whole.resize((PICTURE_WIDTH, round(whole.height * scale)), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

@@ -10,9 +10,16 @@ from benchmarks import pictures
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("picture", [pictures.REPORT_PICTURE, pictures.TERMINAL_PICTURE])
-def test_the_readme_shows_them_and_they_are_small(picture):
-    assert f"]({picture.relative_to(ROOT).as_posix()})" in (ROOT / "README.md").read_text()
+@pytest.mark.parametrize(
+    ("picture", "page"),
+    [
+        (pictures.REPORT_PICTURE, ROOT / "README.md"),
+        (pictures.TERMINAL_PICTURE, ROOT / "README.md"),
+        (pictures.PAGE_PICTURE, ROOT / "docs" / "serve.md"),
+    ],
+)
+def test_a_document_shows_them_and_they_are_small(picture, page):
+    assert f"]({picture.relative_to(page.parent).as_posix()})" in page.read_text(encoding="utf-8")
     assert 5_000 < picture.stat().st_size < pictures.MOST_BYTES
 
 

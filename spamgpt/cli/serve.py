@@ -127,7 +127,7 @@ def command(
 
     spamgpt serve --spamd 127.0.0.1:783
 
-    spamc --reporting <mail.eml
+    spamc --full <mail.eml
 
     spamgpt serve --train-after 50
 

@@ -71,12 +71,11 @@ def _words(prediction: Prediction) -> list[str]:
 
 
 def _report(prediction: Prediction, serving: Serving) -> bytes:
-    """What a person may read, such as Exim's $spam_report."""
+    """What a person may read, such as Exim's $spam_report; without empty lines it fits a header."""
     points = score(prediction, serving.predictor)
     lines = [
         f"spamgpt {__version__}, {serving.name}: {in_words(prediction, serving.predictor)}",
         f"Content analysis details: ({points:.1f} points, {REQUIRED:.1f} required)",
-        "",
         " pts word",
         "---- ----",
         # The weight of a word is of the answer that was given; points are of spam.
