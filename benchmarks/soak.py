@@ -12,8 +12,8 @@ from benchmarks.load import Served, http_request, mail_of, milliseconds, served
 from benchmarks.world import World
 
 CLIENTS = 32
-# Requests before the first look: by then the libraries have kept what they keep for each length.
-_WARM_UP = 2_000
+# Requests before the first look: by then oneDNN has compiled and kept what it does for most lengths.
+_WARM_UP = 5_000
 _PARTS = 10
 # Of so many requests one asks for an explanation, which takes as long as dozens of answers.
 _EXPLAINED = 70
