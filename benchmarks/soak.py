@@ -12,7 +12,7 @@ from benchmarks.load import Served, http_request, mail_of, milliseconds, served
 from benchmarks.world import World
 
 CLIENTS = 32
-# Requests before the first look: by then oneDNN has compiled and kept what it does for most lengths.
+# Requests before the first look: by then oneDNN keeps compiled kernels for most lengths.
 _WARM_UP = 5_000
 _PARTS = 10
 # Of so many requests one asks for an explanation, which takes as long as dozens of answers.
