@@ -69,17 +69,20 @@ async def serve(
     async def end() -> None:
         await stop.wait()
         reporter.note("Stopping. What was accepted is answered first.")
+        if listening:
+            # A mail server that finds nobody tries again; one that is refused passes the mail on.
+            listening.close()
         service.stop()
         server.should_exit = True
 
+    mail = SpamdServer(service, connections)
+    listening = spamd and await asyncio.start_server(mail.answer, sock=spamd, backlog=BACKLOG)
     tasks = [
         asyncio.create_task(end()),
         asyncio.create_task(_look_for_newer(service, newer, reporter)),
     ]
     if beside is not None:
         tasks.append(asyncio.create_task(beside()))
-    mail = SpamdServer(service, connections)
-    listening = spamd and await asyncio.start_server(mail.answer, sock=spamd, backlog=BACKLOG)
     try:
         await server.serve([http])
     finally:

@@ -67,7 +67,6 @@ class SpamdServer:
                     return
                 response = b"SPAMD/1.5 0 PONG\r\n"
                 if command != "PING":
-                    self._service.check_open()
                     headers, mail = await self._read(size, reader, seat)
                     request = SpamdRequest(command, version, headers, mail)
                     response = await answer(request, self._service)

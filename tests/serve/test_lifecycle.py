@@ -1,6 +1,7 @@
 import http.client
 import json
 import shutil
+import socket
 import threading
 import time
 
@@ -36,6 +37,22 @@ def test_the_end_answers_what_was_accepted_and_takes_nothing_new(process):
     with pytest.raises(requests.ConnectionError):
         ask(process.url, HAM)
     assert process.log.read_text().endswith("Stopping. What was accepted is answered first.\n")
+
+
+def test_a_mail_that_was_begun_is_answered_and_later_ones_find_nobody(process):
+    with socket.create_connection(("127.0.0.1", process.spamd), 60) as client:
+        client.sendall(b"CHECK SPAMC/1.5\r\n")
+        process.raw(b"PING SPAMC/1.5\r\n\r\n", process.spamd)
+        process.process.terminate()
+        deadline = time.monotonic() + 60
+        while "Stopping." not in process.log.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", process.spamd), 60).close()
+        client.sendall(b"Content-length: 6\r\n\r\nsee yo")
+        assert client.recv(1000).startswith(b"SPAMD/1.1 0 EX_OK\r\n")
+    assert process.process.wait(60) == 0
 
 
 def test_the_end_ends_a_stream_that_has_none(process):
