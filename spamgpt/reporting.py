@@ -27,8 +27,11 @@ class Reporter:
         return lambda *cells: None
 
     @contextmanager
-    def task(self, description: str, total: int, unit: str) -> Iterator[Task]:
-        """Announces `total` units of work, for a progress bar with a rate and a time to go."""
+    def task(self, description: str, total: int, unit: str, done: int = 0) -> Iterator[Task]:
+        """Announces `total` units of work, for a progress bar with a rate and a time to go.
+
+        Of them, `done` were done before, in time that is not known.
+        """
         yield Task()
 
 

@@ -249,8 +249,7 @@ class Trainer(Generic[Record]):
             if self.objective.is_finished(self.state):
                 break
             bar = self.objective.bar(self.state)
-            with reporter.task(bar.description, bar.total, bar.unit) as task:
-                task.advance(bar.done)
+            with reporter.task(bar.description, bar.total, bar.unit, bar.done) as task:
                 self._train(task, measure, saving, stop)
         if self.best is not None:
             self.objective.model.load_state_dict(self.best, strict=False)

@@ -70,14 +70,14 @@ def trainer(**options) -> Trainer[Measured]:
 
 
 class Bars(Reporter):
-    """Remembers the progress bars: description, total, and what was advanced."""
+    """Remembers the progress bars: description, total, done before, and what was advanced."""
 
     def __init__(self) -> None:
-        self.shown: list[tuple[str, int]] = []
+        self.shown: list[tuple[str, int, int]] = []
         self.done = 0
 
-    def task(self, description, total, unit):
-        self.shown.append((description, total))
+    def task(self, description, total, unit, done=0):
+        self.shown.append((description, total, done))
         bars = self
 
         class Counting(Task):
@@ -97,7 +97,7 @@ def test_every_batch_of_every_epoch_is_trained_on_and_counted():
     one, bars = trainer(), Bars()
     assert [record.value for record in run(one, bars)] == [0.5, 0.1, 0.3]
     assert one.state.tokens == 10 * EPOCHS * BATCHES == bars.done
-    assert bars.shown == [("Pulling", 120)]
+    assert bars.shown == [("Pulling", 120, 0)]
     assert (one.state.epoch, one.state.batches_done) == (EPOCHS - 1, BATCHES)
 
 
@@ -105,7 +105,7 @@ def test_a_bar_may_end_at_each_measurement():
     one, bars = trainer(), Bars()
     one.objective.one_bar = False
     run(one, bars)
-    assert bars.shown == [("Pulling", 120)] * EPOCHS
+    assert bars.shown == [("Pulling", 120, 40 * epoch) for epoch in range(EPOCHS)]
 
 
 def test_the_best_measurement_is_kept_only_if_asked_for():
@@ -144,10 +144,12 @@ def test_being_stopped_saves_and_says_how_to_go_on(tmp_path, monkeypatch):
         again = trainer()
         again.load_state_dict(checkpoint.load())
     assert again.state.tokens == 60
-    whole = trainer()
-    run(again)
+    whole, bars = trainer(), Bars()
+    run(again, bars)
     run(whole)
     assert again.history == whole.history
+    # What was done before goes into no rate.
+    assert (bars.shown, bars.done) == ([("Pulling", 120, 60)], 60)
     assert torch.equal(again.objective.model.weight, whole.objective.model.weight)
 
 
@@ -209,7 +211,7 @@ def test_being_stopped_on_a_full_disk_says_what_is_lost(
 
 def test_a_terminal_that_closes_saves_what_was_learnt(tmp_path):
     class Closed(Reporter):
-        def task(self, description, total, unit):
+        def task(self, description, total, unit, done=0):
             os.kill(os.getpid(), signal.SIGHUP)
             raise OSError(errno.EIO, "Input/output error")
 

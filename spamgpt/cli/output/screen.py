@@ -116,12 +116,12 @@ class ScreenReporter(Reporter):
         return row
 
     @contextmanager
-    def task(self, description: str, total: int, unit: str) -> Iterator[Task]:
+    def task(self, description: str, total: int, unit: str, done: int = 0) -> Iterator[Task]:
         """Shows a progress bar on a terminal, a line now and then elsewhere."""
         if self._quiet:
             yield Task()
         elif not self.shows_progress:
-            yield _PlainTask(self, description, total, unit)
+            yield _PlainTask(self, description, total, unit, done)
         else:
             columns = (
                 TextColumn("{task.description}", markup=False),
@@ -132,13 +132,13 @@ class ScreenReporter(Reporter):
                 TextColumn("{task.fields[detail]}", markup=False),
             )
             with Progress(*columns, console=self._console, transient=True) as progress:
-                yield _BarTask(progress, description, total)
+                yield _BarTask(progress, description, total, done)
 
 
 class _BarTask(Task):
-    def __init__(self, progress: Progress, description: str, total: int) -> None:
+    def __init__(self, progress: Progress, description: str, total: int, done: int) -> None:
         self._progress = progress
-        self._task = progress.add_task(description, total=total, detail="")
+        self._task = progress.add_task(description, total=total, completed=done, detail="")
 
     def advance(self, units: int, detail: str = "") -> None:
         self._progress.update(self._task, advance=units, detail=detail)
@@ -147,21 +147,23 @@ class _BarTask(Task):
 class _PlainTask(Task):
     """A line now and then, for logs and pipes; short work prints none."""
 
-    def __init__(self, reporter: ScreenReporter, description: str, total: int, unit: str) -> None:
+    def __init__(
+        self, reporter: ScreenReporter, description: str, total: int, unit: str, done: int
+    ) -> None:
         self._reporter = reporter
         self._description = description
         self._total = total
         self._unit = unit
-        self._done = 0
+        self._done = self._done_before = done
         self._started = self._shown = time.monotonic()
 
     def advance(self, units: int, detail: str = "") -> None:
         self._done += units
         now = time.monotonic()
-        if now - self._shown < _PLAIN_INTERVAL or not 0 < self._done < self._total:
+        if now - self._shown < _PLAIN_INTERVAL or not self._done_before < self._done < self._total:
             return
         self._shown = now
-        rate = self._done / (now - self._started)
+        rate = (self._done - self._done_before) / (now - self._started)
         to_go = (self._total - self._done) / rate
         self._reporter.note(
             f"{self._description}: {self._done:,} of {self._total:,} {self._unit}, "

@@ -86,6 +86,16 @@ def test_what_takes_long_is_told_in_seconds_for_each(monkeypatch, capsys):
         assert f", {told}, " in capsys.readouterr().err
 
 
+def test_the_rate_is_that_of_what_was_done_since_a_run_went_on(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    with ScreenReporter().task("Pre-training", 10_000, "tokens", 6_000) as task:
+        now = 10.0
+        task.advance(1_000)
+    told = "Pre-training: 7,000 of 10,000 tokens, 100 tokens/s, 30 s to go"
+    assert capsys.readouterr().err.strip() == told
+
+
 def test_notes_and_warnings_name_options_too(speaks_of, capsys):
     speaks_of("fetch")
     ScreenReporter().note("note: `offline=True`")
