@@ -11,20 +11,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-import transformers
-
-from benchmarks import finetune, limit, predict, scaling, serve, soak, start_up
-from benchmarks.world import World, machine
-from spamgpt.bundled import MESSAGES_FILE
-
-BENCHMARKS = {
-    "finetune": finetune,
-    "predict": predict,
-    "serve": serve,
-    "start-up": start_up,
-    "scaling": scaling,
-    "limit": limit,
-}
+NAMES = ("finetune", "predict", "serve", "start-up", "scaling", "limit")
 WITH_OPTIONS = {"accuracy", "faults", "generalization", "learning"}
 
 
@@ -35,8 +22,13 @@ def main() -> None:
         sys.argv[0] = f"python -m benchmarks {name}"
         importlib.import_module(f"benchmarks.{name}").main()
         return
+    import transformers
+
+    from benchmarks.world import World, machine
+    from spamgpt.bundled import MESSAGES_FILE
+
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="+", choices=["all", *BENCHMARKS])
+    parser.add_argument("names", nargs="+", choices=["all", *NAMES])
     parser.add_argument("--messages", type=Path, default=MESSAGES_FILE, help="labelled messages")
     parser.add_argument("--tokenizer", type=Path, help="a folder with vocab.json and merges.txt")
     parser.add_argument(
@@ -44,14 +36,9 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=float, default=10, help="over so many minutes")
     options = parser.parse_args()
-    names = list(BENCHMARKS) if "all" in options.names else options.names
-    measures = {name: BENCHMARKS[name].measure for name in names}
-    if options.requests:
-        if names != ["serve"]:
-            parser.error("--requests is for serve alone")
-        measures["serve"] = partial(
-            soak.measure, requests=options.requests, minutes=options.minutes
-        )
+    names = NAMES if "all" in options.names else options.names
+    if options.requests and list(names) != ["serve"]:
+        parser.error("--requests is for serve alone")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
@@ -59,8 +46,12 @@ def main() -> None:
         world.make_model(options.tokenizer)
         print(f"{machine()}; gpt2 (124 M, random weights), messages of {world.messages.name}")
         print("| what | measured |\n|---|---:|")
-        for name, measure in measures.items():
+        for name in names:
             print(f"| **{name}** | |")
+            measure = importlib.import_module(f"benchmarks.{name.replace('-', '_')}").measure
+            if options.requests:
+                soak = importlib.import_module("benchmarks.soak").measure
+                measure = partial(soak, requests=options.requests, minutes=options.minutes)
             for what, value in measure(world):
                 print(f"| {what} | {value} |", flush=True)
 

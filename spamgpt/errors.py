@@ -1,6 +1,7 @@
 """Every error that a user can meet: what is wrong, what to do, and the exit status."""
 
 import errno
+import re
 
 from spamgpt.addresses import without_secrets
 from spamgpt.gpt2.config import ModelFormatError
@@ -65,11 +66,12 @@ def as_user_error(error: Exception) -> SpamgptError:
         return error
     if isinstance(error, ModelFormatError):
         return BadDataError(str(error), "Fetch a GPT-2 in the Hugging Face layout.")
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        where = f" while writing {error.filename}" if error.filename else ""
-        return SpamgptError(
-            f"The disk is full{where}.", "Free some space and run the command again."
-        )
+    number = _system_error(error)
+    if number in _FULL:
+        filename = getattr(error, "filename", None)
+        where = f" while writing {filename}" if filename else ""
+        hint = "Free some space and run the command again."
+        return SpamgptError(f"{_FULL[number]}{where}.", hint)
     if isinstance(error, OSError) and error.filename:
         return MissingInputError(
             f"{error.strerror}: {error.filename}", "Check the path and its permissions."
@@ -83,6 +85,22 @@ def as_user_error(error: Exception) -> SpamgptError:
         f"Unexpected {type(error).__name__}: {error}",
         "Run the command again with `debug=True` and report the traceback it shows.",
     )
+
+
+# That nothing more can be written: to the disk, of a user's share of it, to a file.
+_FULL = {
+    errno.ENOSPC: "The disk is full",
+    errno.EDQUOT: "The disk quota is exceeded",
+    errno.EFBIG: "A file may not become that large",
+}
+
+
+def _system_error(error: Exception) -> int | None:
+    """The `errno` of an error, also of a library written in Rust, which has it in words only."""
+    if isinstance(error, OSError):
+        return error.errno
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return int(told[1]) if told else None
 
 
 # How torch and the libraries under it tell that memory ran out where they have no error for it: of

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("SPAMGPT_WORKSPACE", None)
 
+# Models as small as those of the tests get slower by threads, and several processes many times so:
+# threads that wait for each other keep the processors busy.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Ctrl-C works in the tests, and in the commands they run, also where a shell that started them in
 # the background has turned it off; so does a terminal that closes, also under nohup.
 signal.signal(signal.SIGINT, signal.default_int_handler)

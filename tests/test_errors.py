@@ -20,6 +20,8 @@ from spamgpt.gpt2.config import ModelFormatError
         (FileNotFoundError(errno.ENOENT, "No such file", "a.csv"), 3, "a.csv"),
         (PermissionError(errno.EACCES, "Permission denied", "a.csv"), 3, "a.csv"),
         (OSError(errno.ENOSPC, "No space left", "a.csv"), 1, "disk is full while writing a.csv"),
+        (OSError(errno.EDQUOT, "Quota", "a.csv"), 1, "quota is exceeded while writing a.csv"),
+        (Exception("File too large (os error 27)"), 1, "A file may not become that large"),
         (MemoryError(), 1, "not enough memory"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), 1, "not enough memory"),
         (RuntimeError("MPS backend out of memory"), 1, "not enough memory"),

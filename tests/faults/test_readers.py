@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.faults.fuzzed import FORMATS, TOKENS
 from spamgpt.data.files import find_files, lines_of
 from spamgpt.data.inputs import Limits, read_messages
 from spamgpt.data.json_values import json_text
@@ -21,17 +22,6 @@ from spamgpt.data.mail import fields_of, looks_like_mail, with_header
 from spamgpt.errors import BadDataError, SpamgptError
 
 SMALL = Limits(message_size=400, whole=True, strict=False)
-# What the readers look for, so that chance finds it.
-TOKENS = [
-    b"\n", b"\r\n", b"\r", b'"', b'""', b",", b"\t", b"text", b"label,text\n", b"text\n", b"{",
-    b'{"text": "hi"}\n', b'{"text": null}\n', b'{"text": NaN, "n": -Infinity}\n', b"[" * 50,
-    b'{"text": "\\ud800"}\n', b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf", b"\0", b"\xe9",
-    b"From a@b\n", b"}",
-    b"From a Mon Nov 23 08:00:00 2026\n", b"Subject: =?utf-8?q?hi?=", b"=?x?b?", b"?=", b" ",
-    b"x" * 300,
-    b"Content-Type: multipart/mixed; boundary=b\n\n", b"--b\n", b"--b--\n", b"<p>", b"<!--", b"&#",
-    b"Content-Transfer-Encoding: base64\n\n", b"Content-Type: text/html; charset=utf-16\n\n",
-]  # fmt: skip
 INPUTS = st.lists(st.sampled_from(TOKENS) | st.binary(max_size=20), max_size=30).map(b"".join)
 
 
@@ -43,7 +33,7 @@ def read(data: bytes, format: str, **options) -> list:
         return [error]
 
 
-@pytest.mark.parametrize("format", ["auto", "lines", "tsv", "csv", "jsonl", "mbox", "eml"])
+@pytest.mark.parametrize("format", FORMATS)
 @settings(max_examples=150)
 @given(data=INPUTS)
 def test_every_input_is_answered_or_told_in_one_line(format, data):
@@ -133,6 +123,7 @@ def test_rows_with_stray_quotes_take_time_that_grows_as_they_do(line):
 UNENDING = """
 import io, itertools, resource, sys, gzip
 from spamgpt.data.inputs import Limits, read_messages
+from benchmarks.faults.fuzzed import FORMATS, TOKENS
 from spamgpt.data.files import lines_of
 from pathlib import Path
 

@@ -10,6 +10,7 @@ from multiprocessing import active_children
 import pytest
 import requests
 
+from benchmarks.faults.kills import CLIENTS, teach_until_killed
 from spamgpt.data.corrections import CORRECTIONS_FILE, Correction, Corrections
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.serve.metrics import Metrics
@@ -106,30 +107,15 @@ def kill_while_it_is_taught(start_process, workspace, rounds):
     for number in range(rounds):
         process = start_process("-w", workspace)
 
-        def keep_teaching(client, number=number, url=process.url):
-            with requests.Session() as session:
-                for count in range(100_000):
-                    text = f"message {number} {client} {count}"
-                    label = ("spam", "ham")[count % 2]
-                    body = {"text": text, "label": label}
-                    try:
-                        response = session.post(f"{url}/v1/feedback", json=body, timeout=30)
-                    except requests.RequestException:
-                        return
-                    assert response.status_code == 200
-                    acknowledged[text] = label
-
-        clients = [threading.Thread(target=keep_teaching, args=[client]) for client in range(4)]
-        for client in clients:
-            client.start()
-        time.sleep(draw.uniform(0.02, 0.6))
-        process.process.kill()
-        for client in clients:
-            client.join()
+        seconds = draw.uniform(0.02, 0.6)
+        name = f"message {number}"
+        more, refused = teach_until_killed(process.url, name, seconds, process.process.kill)
+        assert refused == []
+        acknowledged |= more
         kept = {each.text: each.label for each in Corrections(Workspace(workspace))}
         assert acknowledged.items() <= kept.items()
         # At most the one correction of each client that was under way.
-        assert len(kept) <= len(acknowledged) + 4 * (number + 1)
+        assert len(kept) <= len(acknowledged) + CLIENTS * (number + 1)
     assert len(acknowledged) > rounds
     return len(acknowledged)
 
