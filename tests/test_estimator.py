@@ -278,8 +278,10 @@ EXCEPTIONS = {
 
 
 @pytest.mark.parametrize("ngrams", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_it_keeps_the_rules_of_scikit_learn(tiny, ngrams):
-    estimator = OfNumbers(tiny, ngrams=ngrams, precision="fp32", **QUICK)
+def test_it_keeps_the_rules_of_scikit_learn(make_model, ngrams):
+    # Some three hundred fits.
+    smaller = make_model(n_layer=1, n_embd=16)
+    estimator = OfNumbers(smaller, ngrams=ngrams, precision="fp32", **QUICK | {"epochs": 2})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         results = check_estimator(estimator, expected_failed_checks=EXCEPTIONS, on_fail=None)

@@ -42,7 +42,9 @@ def fit_ngrams(
     # liblinear is the fastest for so many features, but knows two labels only.
     solver = "liblinear" if label_count == 2 else "lbfgs"
     fitted = LogisticRegression(C=_STRENGTH, solver=solver, max_iter=1000, random_state=0)
-    fitted.fit(_features(model, messages), labels.numpy())
+    # What is in no message would get a weight of 0, and makes up nearly all columns.
+    active = np.flatnonzero(documents.numpy())
+    fitted.fit(_features(model, messages)[:, active], labels.numpy())
     coefficients = torch.from_numpy(fitted.coef_).float()
     intercepts = torch.from_numpy(fitted.intercept_).float()
     if label_count > 2:
@@ -50,7 +52,7 @@ def fit_ngrams(
             coefficients[1:] - coefficients[0],
             intercepts[1:] - intercepts[0],
         )
-    model.weight.copy_(coefficients.T)
+    model.weight[active] = coefficients.T
     model.bias.copy_(intercepts)
     return _stored_precision(model)
 
