@@ -22,7 +22,7 @@ def hang_up_while_training(workspace: Path, *arguments: object) -> int:
         os.close(theirs)
         shown = b""
         try:
-            while not re.search(rb"loss \d|1/300", shown):
+            while not re.search(rb"loss \d|1/150", shown):
                 shown += os.read(ours, 1 << 16)
             os.close(ours)
             return process.wait(timeout=60)
@@ -31,7 +31,7 @@ def hang_up_while_training(workspace: Path, *arguments: object) -> int:
 
 
 def test_finetune_goes_on_from_where_its_terminal_was_closed(trained_workspace):
-    settings = ("finetune", "--epochs", 300, "--unfreeze", "head", "--device", "cpu")
+    settings = ("finetune", "--epochs", 150, "--unfreeze", "head", "--device", "cpu")
     hang_up_while_training(trained_workspace, *settings)
     done = run("finetune", "--resume", "-w", trained_workspace, "--json")
     assert done.returncode == 0, done.stderr
