@@ -74,8 +74,8 @@ class States:
         return self._left_alone(name)[0]
 
     def digest(self, name: str) -> str | None:
-        """That of what a command makes."""
-        return self._left_alone(name)[1]
+        """That of what a command makes; of one that resumes a run, if that had not been killed."""
+        return self._left_alone(name.removesuffix(" --resume"))[1]
 
     def _left_alone(self, name: str) -> tuple[float, str | None]:
         if name not in self._undisturbed:

@@ -16,7 +16,7 @@ from benchmarks.faults.tally import HUNG, TRACEBACKS, UNANSWERED, Tally
 
 TITLE = "Streams"
 PROMISE = (
-    "Of millions of lines each gets an answer, and of a line of 5 GB that takes 5 MB in a "
+    "Of millions of lines each gets an answer, and of a line of 5 GB that takes 12 MB in a "
     "`.jsonl.gz`; memory does not grow with either."
 )
 # Bytes of the line, which is too long for memory, and of a member of the gzip file.
