@@ -61,9 +61,8 @@ class TextClassifier(ABC):
     def predictions(self, texts: Sequence[str], reporter: Reporter = SILENT) -> Predictions:
         """The probability of each label for each message, in the order of `labels`.
 
-        A message longer than the context is read in windows that overlap by half
-        (`ClassifierConfig.combine`), of which at most MOST_WINDOWS are read. Raises TypeError for
-        one string.
+        A message longer than the context is read in windows (`tokenize_in_windows`), whose answers
+        are combined (`ClassifierConfig.combine`). Raises TypeError for one string.
         """
         if isinstance(texts, str):
             raise TypeError("texts is one string; give a list of messages")

@@ -113,8 +113,9 @@ class ClassifierConfig:
     ) -> npt.NDArray[np.float64]:
         """(windows, labels) -> (messages, labels): message i has the windows from `offsets[i]` on.
 
-        With two labels, a message has the probabilities of its most suspicious window, so that spam
-        cannot hide in a long harmless text; with more, it has the mean over its windows.
+        With two labels, a message has the mean log-odds of its first window and of the most
+        suspicious one: how a long text begins tells most, and spam cannot hide behind harmless
+        words. With more, it has the mean probabilities of its windows.
         """
         if len(of_windows) == len(offsets) - 1:
             return of_windows
@@ -122,7 +123,9 @@ class ClassifierConfig:
         if len(self.labels) > 2:
             return np.stack([part.mean(axis=0) for part in parts])
         positive = self.labels.index(self.positive_label)
-        return np.stack([part[part[:, positive].argmax()] for part in parts])
+        # The geometric mean of probabilities, normalised, is the mean of their log-odds.
+        means = [np.sqrt(part[0] * part[part[:, positive].argmax()]) for part in parts]
+        return np.stack([mean / mean.sum() for mean in means])
 
     def decide(
         self, probabilities: npt.NDArray[np.float64], threshold: float | None = None

@@ -26,7 +26,7 @@ class Prediction:
     """One answer: the text, the label it gets, and the probability of every label.
 
     `probability` is that of the label given; of the positive label, if that is UNSURE. `windows` is
-    in how many overlapping pieces a long text was read; 1 for most. A very long text has more of
+    in how many pieces a long text was read; 1 for most. A very long text has more of
     them, `windows_left_out`, that were not read. `explanation`, where asked for,
     tells what each part of the text adds to the answer (of UNSURE: to the positive label).
     """

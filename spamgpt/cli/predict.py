@@ -260,7 +260,7 @@ def _tell(
         some = f", of {summary.unread:,} of them not all" if summary.unread else ""
         reporter.note(
             f"Messages of more than {answers.predictor.classifier.context:,} tokens, read in "
-            f"overlapping windows{some}: {summary.long:,}."
+            f"windows{some}: {summary.long:,}."
         )
     if summary.cut:
         limit = round(settings.max_message_size / MIB, 2)

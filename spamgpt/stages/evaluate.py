@@ -178,8 +178,7 @@ def answer(
     scores = classifier.predictions(list(table[TEXT]), reporter)
     if long := sum(windows > 1 for windows in scores.windows):
         reporter.note(
-            f"Messages of more than {classifier.context:,} tokens, read in overlapping windows: "
-            f"{long:,}."
+            f"Messages of more than {classifier.context:,} tokens, read in windows: {long:,}."
         )
     probabilities = scores.probabilities
     return Outcome(

@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -95,11 +96,19 @@ def test_a_later_version_is_told_as_such(tmp_path):
     assert "version of spamgpt" in caught.value.hint
 
 
-def test_a_message_is_as_suspicious_as_its_most_suspicious_window():
+def log_odds(probability: float) -> float:
+    return math.log(probability / (1 - probability))
+
+
+def test_how_a_message_begins_counts_as_much_as_its_most_suspicious_window():
     config = ClassifierConfig(["ham", "spam"], "spam", 0.5, "all")
-    of_windows = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])
-    combined = config.combine(of_windows, np.array([0, 1, 3, 4]))
-    assert combined.tolist() == [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]]
+    of_windows = np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.3, 0.7], [0.2, 0.8], [0.7, 0.3]])
+    combined = config.combine(of_windows, np.array([0, 1, 4, 6]))
+    np.testing.assert_allclose(combined.sum(axis=1), 1)
+    first, second, third = combined[:, 1]
+    assert first == 0.1
+    assert log_odds(second) == pytest.approx((log_odds(0.2) + log_odds(0.7)) / 2)
+    assert third == pytest.approx(0.8)
 
 
 def test_with_more_than_two_labels_the_windows_count_alike():

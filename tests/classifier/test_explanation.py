@@ -73,14 +73,16 @@ def test_spans_cover_the_text_in_order(quick, text):
     assert len(spans) <= 2 * MOST
 
 
-@pytest.mark.parametrize(("context", "after"), [(48, 30), (96, 0)])
-def test_of_a_long_message_the_window_that_decided_is_explained(monkeypatch, context, after):
+@pytest.mark.parametrize(("context", "before", "after"), [(48, 6, 5), (96, 25, 0)])
+def test_of_a_long_message_the_window_that_decided_is_explained(
+    monkeypatch, context, before, after
+):
     classifier = SpamClassifier.bundled(device="cpu", precision="fp32")
     gpt2 = classifier.model.gpt2
     gpt2.config = dataclasses.replace(gpt2.config, n_positions=context)  # to be quick
     harmless = "see you at seven then, i will bring the bread "
     spam = "WINNER! Claim your free prize now, call 09061701461 "
-    text = harmless * 30 + spam + harmless * after
+    text = harmless * before + spam + harmless * after
     predictions, read = classifier.predictions, []
     monkeypatch.setattr(
         classifier, "predictions", lambda texts: read.extend(texts) or predictions(texts)

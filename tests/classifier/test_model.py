@@ -37,14 +37,17 @@ def test_prediction_does_not_depend_on_the_batch(classifier, neighbours, place):
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_spam_is_found_wherever_it_stands_in_a_long_message():
+def test_spam_is_found_wherever_a_long_message_is_read():
     bundled = SpamClassifier.bundled(device="cpu")
     harmless = "see you at seven then, i will bring the bread " * 100
     spam = "WINNER! Claim your free prize now, call 09061701461 " * 40
-    scores = bundled.predictions([harmless, harmless + spam, harmless + spam + harmless])
-    assert all(windows > 3 for windows in scores.windows)
-    assert bundled.config.decide(scores.probabilities) == ["ham", "spam", "spam"]
-    np.testing.assert_allclose(scores.probabilities.sum(axis=1), 1)
+    found = bundled.predictions([harmless, spam + harmless, harmless + spam, harmless * 9 + spam])
+    _, first, last, very_long = found.probabilities[:, 1]
+    assert first > 0.95
+    assert min(last, very_long) > 0.75 > 0.5 > found.probabilities[0, 1]
+    assert found.windows == [3, 4, 4, 4]
+    assert [left_out > 0 for left_out in found.windows_left_out] == [False, False, False, True]
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
 
 
 def test_one_string_is_not_taken_for_a_list_of_letters(classifier):

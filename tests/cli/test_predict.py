@@ -229,7 +229,7 @@ def test_a_message_longer_than_the_context_is_read_in_windows_and_told(predict):
     result = predict("x" * 65 + "\nshort\n")
     assert result.status == 0
     assert len(result.out.splitlines()) == 2
-    assert "of more than 64 tokens, read in overlapping windows: " in result.err
+    assert "of more than 64 tokens, read in windows: " in result.err
     assert json.loads(predict("x" * 65, "--json").out)["windows"] == 2
     assert "windows" not in json.loads(predict("short", "--json").out)
 

@@ -61,7 +61,7 @@ def test_long_messages_score_as_in_predict(tmp_path, make_model):
     table = read_table(artifact.file("predictions.csv"))
     long = sum(len(text) > 64 for text in table["text"])
     assert 0 < long < len(table)
-    assert heard == [f"Messages of more than 64 tokens, read in overlapping windows: {long}."]
+    assert heard == [f"Messages of more than 64 tokens, read in windows: {long}."]
     classifier = SpamClassifier.from_pretrained(workspace.root, precision="fp32")
     alone = [classifier.predict_proba([text])[0, 1] for text in table["text"]]
     np.testing.assert_allclose(table["probability_spam"].astype(float), alone, atol=1e-6)

@@ -24,7 +24,7 @@ classify(["see you at 7?"], truncation=True, top_k=None)
 {answer}
 
 - transformers reads the first {context:,} tokens of a message, with `truncation=True`; spamgpt
-  reads longer ones in overlapping windows.
+  reads longer ones in windows.
 - The tokenizer gives no token for an empty message, and the model of transformers then fails;
   spamgpt answers it.
 
