@@ -1,4 +1,4 @@
-"""Takes the documents' pictures, of report, page and terminal, from a real run on what is bundled.
+"""Takes the documents' pictures, of report, page and terminal, from real runs on what is bundled.
 
 python -m benchmarks.pictures
 """
@@ -19,14 +19,16 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 REPORT_PICTURE, TERMINAL_PICTURE = DOCS / "report.webp", DOCS / "terminal.svg"
 PAGE_PICTURE = DOCS / "page.webp"
+# The classifier that is bundled answers, since there is no other yet.
+SHOWN = ("spamgpt predict --explain messages.txt",)
 BEFORE = "spamgpt run --offline --threshold-for f1 --quiet"
-SHOWN = ("spamgpt evaluate", "spamgpt predict --explain messages.txt")
 REPORTED = "spamgpt evaluate --baseline"
 MESSAGES = (
     "WINNER! Claim your free prize now, call 09061701461",
     "see you at 7 then x",
-    "Your parcel is held, pay the fee at http://x.example",
+    "Your account has been locked. Verify your identity at http://secure.example/login",
     "can u get milk on ur way home",
+    "Hi, it is Anna from the book club, shall we move Thursday to 8?",
 )
 COLUMNS = 84
 DESKTOP, PHONE, HEIGHT, PAGE_HEIGHT, GAP = 1280, 390, 1500, 1240, 48
@@ -41,9 +43,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "messages.txt").write_text("\n".join(MESSAGES) + "\n", encoding="utf-8")
-        _run(BEFORE, folder)
         screens = [(command, _run(command, folder)) for command in SHOWN]
         TERMINAL_PICTURE.write_text(terminal_picture(screens), encoding="utf-8")
+        _run(BEFORE, folder)
         _run(REPORTED, folder)
         pages = (folder / "workspace" / "evaluations").glob("v*/report.html")
         newest = max(pages, key=lambda page: page.stat().st_mtime_ns)
