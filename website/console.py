@@ -48,10 +48,10 @@ def run(page: Path) -> list[tuple[Shown, str]]:
         folder, programs = Path(name) / "here", Path(name) / "programs"
         folder.mkdir()
         programs.mkdir()
-        script = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m spamgpt "$@"\n'
-        (programs / "spamgpt").write_text(script)
-        (programs / "spamgpt").chmod(0o755)
-        (programs / "python").symlink_to(sys.executable)
+        for program, options in (("spamgpt", "-m spamgpt"), ("python", "")):
+            script = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {options} "$@"\n'
+            (programs / program).write_text(script)
+            (programs / program).chmod(0o755)
         # Data that a page refers to stands beside it.
         for file in page.parent.glob("*.csv"):
             (folder / file.name).write_bytes(file.read_bytes())
@@ -134,7 +134,7 @@ def words(text: str) -> list[str]:
 
 
 def unknown_options(page: str) -> list[str]:
-    """The commands of spamgpt in the shell blocks of a page that it would not accept."""
+    """The commands of spamgpt that a page shows and that it would not accept, with the reason."""
     import typer.main
 
     from spamgpt.cli import app
@@ -142,11 +142,11 @@ def unknown_options(page: str) -> list[str]:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     refused = []
     for kind, content in _BLOCK.findall(page):
-        if kind != "shell":
-            continue
-        for line in content.replace("\\\n", " ").splitlines():
-            for part in re.split(r"\s(?:\||&&|;|<|>|#)\s|<\(", f" {line} "):
-                name, *arguments = shlex.split(part, comments=True) or [""]
+        lines = content.replace("\\\n", " ").splitlines()
+        if kind == "console":
+            lines = [each.command for each in shown(f"```console\n{content}```")]
+        for line in lines:
+            for name, *arguments in _simple_commands(line):
                 if name != "spamgpt" or not arguments:
                     continue
                 try:
@@ -154,3 +154,15 @@ def unknown_options(page: str) -> list[str]:
                 except Exception as problem:
                     refused.append(f"{line}: {problem!r}")
     return refused
+
+
+def _simple_commands(line: str) -> list[list[str]]:
+    """The commands of a line for the shell, without what joins and redirects them."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    commands: list[list[str]] = [[]]
+    for token in lexer:
+        if set(token) <= set("|&;<>()"):
+            commands.append([])
+        else:
+            commands[-1].append(token)
+    return [command for command in commands if command]

@@ -26,9 +26,10 @@ export class Classifier {
 
   /**
    * What each word adds to the log-odds of the text's label, with the spaces before it: it is left
-   * out and the rest is scored. Of long texts, runs of words are left out together.
+   * out and the rest is scored. Of long texts, runs of words are left out together. Where `overtaken`
+   * says so, it gives up with null.
    */
-  async explain(text) {
+  async explain(text, overtaken = () => false) {
     const words = Array.from(text.matchAll(/\s*\S+|\s+/gu), (found) => found[0]);
     const size = Math.ceil(words.length / MOST_PARTS) || 1;
     const parts = [];
@@ -36,7 +37,9 @@ export class Classifier {
       parts.push(words.slice(first, first + size).join(""));
     }
     const without = parts.map((_, left) => parts.filter((_, place) => place !== left).join(""));
-    const [whole, ...others] = (await this.#probabilities([text, ...without])).map(logOdds);
+    const found = await this.#probabilities([text, ...without], overtaken);
+    if (found === null) return null;
+    const [whole, ...others] = found.map(logOdds);
     const sign = this.#label(1 / (1 + Math.exp(-whole))) === this.about.positive_label ? 1 : -1;
     return parts.map((part, place) => ({ text: part, weight: sign * (whole - others[place]) }));
   }
@@ -47,10 +50,10 @@ export class Classifier {
   }
 
   /** The probability of the positive label for each text, that of its most suspicious window. */
-  async #probabilities(texts) {
+  async #probabilities(texts, overtaken = () => false) {
     const windows = texts.map((text) => this.#windows(this.tokenizer.encode(text)));
-    const found = await this.#score(windows.flat());
-    return windows.map((own) => Math.max(...found.splice(0, own.length)));
+    const found = await this.#score(windows.flat(), overtaken);
+    return found && windows.map((own) => Math.max(...found.splice(0, own.length)));
   }
 
   /** Windows of at most the context, which overlap by half; of very many some are left out. */
@@ -68,10 +71,13 @@ export class Classifier {
   }
 
   /** Batches of windows of similar length, padded on the right, where nothing reads the padding. */
-  async #score(windows) {
+  async #score(windows, overtaken) {
     const found = new Array(windows.length);
     const order = windows.map((_, index) => index).sort((a, b) => windows[b].length - windows[a].length);
     while (order.length) {
+      // What has come in meanwhile is heard now.
+      await new Promise((heard) => setTimeout(heard));
+      if (overtaken()) return null;
       const width = windows[order[0]].length;
       const batch = order.splice(0, Math.max(1, Math.floor(BATCH_TOKENS / width)));
       const ids = new BigInt64Array(batch.length * width);

@@ -6,6 +6,7 @@ const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module
 const demo = byId("demo");
 const text = byId("demo-text");
 let number = 0;
+let asked = "";
 let timer = 0;
 
 worker.onmessage = ({ data }) => {
@@ -19,7 +20,8 @@ worker.onerror = () => show({ problem: "this browser cannot run it" });
 
 function ask() {
   number += 1;
-  worker.postMessage({ number, text: text.value });
+  asked = text.value;
+  worker.postMessage({ number, text: asked });
 }
 
 function show({ problem, label, probability, threshold }) {
@@ -28,7 +30,8 @@ function show({ problem, label, probability, threshold }) {
   byId("demo-number").textContent = problem ?? `${percent(probability)} spam`;
   byId("demo-bar").value = problem ? 0 : probability;
   byId("demo-note").textContent = problem ? "" : `called spam from ${percent(threshold)} on`;
-  byId("demo-marked").textContent = text.value;
+  byId("demo-marked").textContent = asked;
+  demo.dataset.answered = number;
 }
 
 function percent(value) {

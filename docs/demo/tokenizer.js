@@ -21,12 +21,6 @@ export class Tokenizer {
     return ids.length ? ids : [this.endOfText];
   }
 
-  /** The text of tokens, without a last character of which they hold but a part. */
-  decode(ids) {
-    const bytes = Array.from(ids.map((id) => this.tokens[id]).join(""), (c) => c.charCodeAt(0));
-    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(new Uint8Array(bytes), { stream: true });
-  }
-
   /** Joins the pair whose token has the lowest id, wherever it stands, until no pair is a token. */
   #encodePiece(piece) {
     let parts = Array.from(new TextEncoder().encode(piece), (byte) => String.fromCharCode(byte));

@@ -43,7 +43,8 @@ onmessage = ({ data: { number, text } }) => {
     try {
       const classifier = await loading;
       postMessage({ number, ...(await classifier.predict(text)) });
-      if (number === newest) postMessage({ number, parts: await classifier.explain(text) });
+      const parts = await classifier.explain(text, () => number !== newest);
+      if (parts) postMessage({ number, parts });
     } catch (error) {
       postMessage({ number, problem: String(error.message ?? error) });
     }
