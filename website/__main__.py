@@ -1,15 +1,15 @@
 """python -m website [site]: builds the site; python -m website PART: remakes a part.
 
 `commands` writes docs/reference/commands.md from the program, `figures` draws the pictures of the
-tutorial from a run on what is bundled, and `console` runs the commands that README and documents
-show and writes down what they print. These are kept in the repository; the site is not.
+tutorial from a run on what is bundled, `console` runs the commands that README and documents show
+and writes down what they print, and `notebook` runs the notebook. These are kept in the repository; the site is not.
 """
 
 import argparse
 from pathlib import Path
 
 
-PARTS = ("site", "commands", "figures", "console")
+PARTS = ("site", "commands", "figures", "console", "notebook")
 
 
 def main() -> None:
@@ -30,6 +30,10 @@ def main() -> None:
         from website.console import rewrite
 
         rewrite()
+    elif options.part == "notebook":
+        from website.notebook import rewrite as rewrite_notebook
+
+        rewrite_notebook()
     else:
         from website.build import build
 
