@@ -1,5 +1,6 @@
-"""The README's pictures."""
+"""The pictures of the documents."""
 
+import os
 import re
 from pathlib import Path
 
@@ -11,15 +12,16 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
-    ("picture", "page"),
+    ("page", "picture"),
     [
-        (pictures.REPORT_PICTURE, ROOT / "README.md"),
-        (pictures.TERMINAL_PICTURE, ROOT / "README.md"),
-        (pictures.PAGE_PICTURE, ROOT / "docs" / "serve.md"),
+        ("README.md", pictures.TERMINAL_PICTURE),
+        ("docs/explanation/accuracy.md", pictures.REPORT_PICTURE),
+        ("docs/serve.md", pictures.PAGE_PICTURE),
     ],
 )
-def test_a_document_shows_them_and_they_are_small(picture, page):
-    assert f"]({picture.relative_to(page.parent).as_posix()})" in page.read_text(encoding="utf-8")
+def test_a_page_shows_each_and_it_is_small(page, picture):
+    place = Path(os.path.relpath(picture, (ROOT / page).parent)).as_posix()
+    assert f"]({place})" in (ROOT / page).read_text(encoding="utf-8")
     assert 5_000 < picture.stat().st_size < pictures.MOST_BYTES
 
 

@@ -2,12 +2,12 @@
 
 `commands` writes docs/reference/commands.md from the program, `figures` draws the pictures of the
 tutorial from a run on what is bundled, `console` runs the commands that README and documents show
-and writes down what they print, and `notebook` runs the notebook. These are kept in the repository; the site is not.
+and writes down what they print, and `notebook` runs the notebook. These are kept in the
+repository; the site is not.
 """
 
 import argparse
 from pathlib import Path
-
 
 PARTS = ("site", "commands", "figures", "console", "notebook")
 

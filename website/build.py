@@ -1,4 +1,4 @@
-"""The site, built strictly: pages, the filter that runs in the browser, what is kept for offline."""
+"""The site, built strictly: its pages, the filter in the browser, what is kept for offline."""
 
 import base64
 import hashlib
@@ -32,7 +32,7 @@ POLICY = (
 
 
 def build(output: Path) -> None:
-    """Builds the site into a folder, which is replaced. Exits with what is wrong, if something is."""
+    """Builds the site into a folder, which is replaced. Exits with what is wrong, if anything."""
     with tempfile.TemporaryDirectory() as name:
         source = Path(name)
         shutil.copytree(ROOT / "docs", source / "docs")
@@ -52,8 +52,8 @@ def build(output: Path) -> None:
             sys.exit(done.stdout + done.stderr)
         site = source / "site"
         demo.write(site / "demo")
-        for page in site.rglob("*.html"):
-            secure(page)
+        for file in site.rglob("*.html"):
+            secure(file)
         if broken := broken_links(site):
             sys.exit("\n".join(["Links that lead nowhere:", *broken]))
         keep(site)

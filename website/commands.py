@@ -38,7 +38,8 @@ def _section(name: str, command: Any) -> str:
         f"`{paragraph}`" if re.match(r"(spamgpt|cat|echo) ", paragraph) else _escaped(paragraph)
         for paragraph in command.help.split("\n\n")
     )
-    return f"## {name}\n`spamgpt {name} {usage}`\n\n{text}\n\n| option | meaning |\n|---|---|\n{options}"
+    head = f"## {name}\n`spamgpt {name} {usage}`\n\n{text}\n\n"
+    return f"{head}| option | meaning |\n|---|---|\n{options}"
 
 
 def _code(term: str) -> str:

@@ -5,6 +5,7 @@ Their ink is that of the reader's screen, dark on light or light on dark.
 
 import re
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,15 @@ MESSAGE = "Your parcel is held. Pay the fee now at http://parcel.example"
 def draw() -> None:
     """Draws all of them into docs/pictures."""
     PICTURES.mkdir(exist_ok=True)
-    names = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-    with rc_context(dict.fromkeys(names, _INK)):
+    with rc_context(
+        {
+            "text.color": _INK,
+            "axes.edgecolor": _INK,
+            "axes.labelcolor": _INK,
+            "xtick.color": _INK,
+            "ytick.color": _INK,
+        }
+    ):
         _draw()
 
 
@@ -45,7 +53,7 @@ def _draw() -> None:
         classifier = SpamClassifier.from_artifact(workspace, artifact, "cpu", "fp32")
         history = pd.read_csv(artifact.file("history.csv"))
         validation = read_labelled_file(workspace.newest("prepared").file("validation.csv"))
-        kept = int(history["validation_loss"].idxmin())
+        kept = int(history["validation_loss"].argmin())
     _save("tokens", tokens(classifier))
     _save("parts", parts(classifier))
     _save("mask", mask(classifier))
@@ -213,7 +221,7 @@ def threshold(classifier: SpamClassifier, validation: pd.DataFrame) -> Figure:
     is_spam = (validation["label"] == "spam").to_numpy()
     figure = Figure(figsize=(8, 3), layout="constrained")
     axes = figure.subplots()
-    bins = np.linspace(0, 1, 26)
+    bins = np.linspace(0, 1, 26).tolist()
     axes.hist(
         [spam[~is_spam], spam[is_spam]],
         bins,
@@ -247,26 +255,25 @@ def architecture(config: GPT2Config) -> Figure:
     figure = Figure(figsize=(8, 5.4))
     axes = _canvas(figure, 100, 12)
     stack = [
-        (0.2, "message: bytes, cut into tokens", None, FROZEN),
+        (0.2, "message: bytes, cut into tokens", FROZEN),
         (
             1.5,
-            f"token embedding ({config.vocab_size:,} x {width}) + position ({config.n_positions} x {width})",
-            None,
+            f"token embedding ({config.vocab_size:,} x {width}) "
+            f"+ position ({config.n_positions} x {width})",
             FROZEN,
         ),
         (
             2.8,
             f"blocks 1 to {config.n_layer - 1}: the trunk, frozen, computed once and kept",
-            None,
             FROZEN,
         ),
-        (4.1, f"block {config.n_layer}: only what the last token needs", None, TRAINED),
-        (7.1, "final layer norm, of the last token", None, TRAINED),
-        (8.4, f"head: {width} x labels", None, TRAINED),
-        (9.7, "divided by the temperature, softmax", None, HAM),
-        (11.0, "threshold: a label", None, HAM),
+        (4.1, f"block {config.n_layer}: only what the last token needs", TRAINED),
+        (7.1, "final layer norm, of the last token", TRAINED),
+        (8.4, f"head: {width} x labels", TRAINED),
+        (9.7, "divided by the temperature, softmax", HAM),
+        (11.0, "threshold: a label", HAM),
     ]
-    for level, text, _, colour in stack:
+    for level, text, colour in stack:
         _box(axes, 1, level, 56, 0.85, colour, 0.3)
         axes.text(29, level + 0.42, text, ha="center", va="center", fontsize=8.5)
         if level < 11:
@@ -278,7 +285,8 @@ def architecture(config: GPT2Config) -> Figure:
         (1.5, "layer norm"),
         (
             2.8,
-            f"attention, {config.n_head} heads of {width // config.n_head}:\nqueries, keys, values, projection",
+            f"attention, {config.n_head} heads of {width // config.n_head}:\n"
+            "queries, keys, values, projection",
         ),
         (4.4, "+ what came in"),
         (5.7, "layer norm"),
@@ -289,7 +297,7 @@ def architecture(config: GPT2Config) -> Figure:
         height = 1.1 if "\n" in text else 0.85
         _box(axes, 66, level, 33, height, TRAINED, 0.2)
         axes.text(82.5, level + height / 2, text, ha="center", va="center", fontsize=8.5)
-    for (level, text), (above, _) in zip(inside, inside[1:], strict=False):
+    for (level, text), (above, _) in pairwise(inside):
         start = level + (1.1 if "\n" in text else 0.85)
         axes.annotate(
             "", (82.5, above), (82.5, start), arrowprops={"arrowstyle": "->", "color": _INK}

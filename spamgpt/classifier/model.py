@@ -49,22 +49,23 @@ def load_model(artifact: Artifact) -> tuple[GPT2, Tokenizer]:
 class SpamClassifier(TextClassifier):
     """A fine-tuned GPT-2. Each message is classified from its own tokens alone.
 
-    >>> from spamgpt import SpamClassifier
-    >>> classifier = SpamClassifier.bundled()  # or from_pretrained("workspace")
-    >>> classifier.labels
-    ['ham', 'spam']
-    >>> texts = ["see you at 7 then", "WINNER! Claim your free prize now, call 09061701461"]
-    >>> classifier.predict(texts)
-    ['ham', 'spam']
-    >>> classifier.predict_proba(texts).round(1).tolist()
-    [[0.8, 0.2], [0.0, 1.0]]
-    >>> max(classifier.explain(texts[1]), key=lambda span: span.weight).weight > 0
-    True
-    >>> classifier.to_bundle("filter.spamgpt")
-    >>> SpamClassifier.from_pretrained("filter.spamgpt").predict(texts)
-    ['ham', 'spam']
-
     `max_batch_tokens` is the maximum number of tokens in a batch; None chooses it by the device.
+
+    Examples:
+        >>> from spamgpt import SpamClassifier
+        >>> classifier = SpamClassifier.bundled()  # or from_pretrained("workspace")
+        >>> classifier.labels
+        ['ham', 'spam']
+        >>> texts = ["see you at 7 then", "WINNER! Claim your free prize now, call 09061701461"]
+        >>> classifier.predict(texts)
+        ['ham', 'spam']
+        >>> classifier.predict_proba(texts).round(1).tolist()
+        [[0.8, 0.2], [0.0, 1.0]]
+        >>> max(classifier.explain(texts[1]), key=lambda span: span.weight).weight > 0
+        True
+        >>> classifier.to_bundle("filter.spamgpt")
+        >>> SpamClassifier.from_pretrained("filter.spamgpt").predict(texts)
+        ['ham', 'spam']
     """
 
     def __init__(
