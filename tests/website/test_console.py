@@ -56,6 +56,21 @@ def test_a_line_that_is_no_longer_printed_is_an_error():
         abridged("one 1\ntwo 2\n", "...\nfour 4\n")
 
 
+@pytest.mark.parametrize("name", ["README.md", "docs/how-to/notebook.md"])
+def test_the_python_of_a_page_gives_what_it_says(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    page = (ROOT / name).read_text(encoding="utf-8")
+    checked = 0
+    for block in re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        exec(compile(block, name, "exec"), names)
+        for expression, value in re.findall(r"^(.*\S)  # (\[[^\]]*\])", block, re.MULTILINE):
+            found = eval(expression, names)
+            assert repr(list(found)).replace("np.str_(", "").replace(")", "") == value
+            checked += 1
+    assert checked
+
+
 def test_the_readme_can_be_read_at_once():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(readme.splitlines()) <= 120
