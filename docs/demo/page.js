@@ -32,6 +32,7 @@ function show({ problem, label, probability, threshold }) {
   byId("demo-note").textContent = problem ? "" : `called spam from ${percent(threshold)} on`;
   byId("demo-marked").textContent = asked;
   demo.dataset.answered = number;
+  demo.dataset.milliseconds ??= Math.round(performance.now());
 }
 
 function percent(value) {

@@ -7,6 +7,7 @@ import re
 import shutil
 import threading
 import time
+import tomllib
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from spamgpt import SpamClassifier
 from spamgpt.bundled import MESSAGES_FILE
 from spamgpt.data.tables import read_labelled_file
 from website import demo
+from website.build import ALSO, build
 
 # How far the filter's probabilities may be from those of `spamgpt predict`: its weights are 8-bit.
 TOLERANCE = 0.02
@@ -26,8 +28,6 @@ def site(tmp_path_factory):
     pytest.importorskip("zensical")
     if not demo.CACHE.exists() and shutil.which("npm") is None:
         pytest.skip("there is no npm here to fetch onnxruntime-web (Debian: apt install npm)")
-    from website.build import build
-
     folder = tmp_path_factory.mktemp("built") / "site"
     build(folder)
     return folder
@@ -156,9 +156,18 @@ def test_the_site_works_without_a_network_after_the_first_visit(server, address,
     assert "Tutorial" in browser.look(f"{address}tutorial/").title
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("name", ["", "tutorial/", "reference/commands/", "explanation/variants/"])
+def test_every_page_is_in_the_navigation():
+    navigation = tomllib.loads((demo.CACHE.parents[1] / "zensical.toml").read_text())["project"]
+    named = set(re.findall(r"[\w/-]+\.md", str(navigation["nav"])))
+    docs = demo.CACHE.parents[1] / "docs"
+    assert named == {
+        *(page.relative_to(docs).as_posix() for page in docs.rglob("*.md")),
+        *ALSO.values(),
+    }
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+@pytest.mark.parametrize("name", ["", "tutorial/", "reference/commands/"])
 def test_pages_fit_a_desk_and_a_phone(address, browser, name, width, scheme):
     page = browser.look(address + name, width, scheme)
     assert page.scroll_width <= width
