@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
-_BLOCK = re.compile(r"^```(console|shell)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 # Times, dates and rates differ from run to run.
 _PASSING = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d|\d[\d,.]* messages/s")
 
@@ -144,7 +144,12 @@ def unknown_options(page: str) -> list[str]:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     refused = []
     for kind, content in _BLOCK.findall(page):
+        if kind not in ("", "console", "shell"):
+            continue
         lines = content.replace("\\\n", " ").splitlines()
+        if not kind:
+            # A block of whatever else may show a command, as a recipe of procmail does.
+            lines = [line.lstrip("|: ") for line in lines if re.match(r"[|: ]*spamgpt ", line)]
         if kind == "console":
             lines = [each.command for each in shown(f"```console\n{content}```")]
         for line in lines:
@@ -161,6 +166,7 @@ def unknown_options(page: str) -> list[str]:
 def _simple_commands(line: str) -> list[list[str]]:
     """The commands of a line for the shell, without what joins and redirects them."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
     commands: list[list[str]] = [[]]
     for token in lexer:
         if set(token) <= set("|&;<>()"):
