@@ -43,8 +43,12 @@ def _section(name: str, command: Any) -> str:
 
 
 def _code(term: str) -> str:
-    """An option as code, in a cell of a table, where `|` would end the cell."""
-    return "`" + term.replace("|", "\\|") + "`"
+    """The names of an option as code, and behind them what it takes."""
+    names, _, takes = term.partition(" <")
+    if not takes:
+        return f"`{names}`".replace("|", "\\|")
+    values = takes.removesuffix(">").replace(" range", "").replace("|", ", ")
+    return f"`{names}` {_escaped(values)}"
 
 
 def _escaped(text: str) -> str:
