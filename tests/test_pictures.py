@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
     [
         ("README.md", pictures.TERMINAL_PICTURE),
         ("docs/explanation/accuracy.md", pictures.REPORT_PICTURE),
-        ("docs/serve.md", pictures.PAGE_PICTURE),
+        ("docs/how-to/serve.md", pictures.PAGE_PICTURE),
     ],
 )
 def test_a_page_shows_each_and_it_is_small(page, picture):

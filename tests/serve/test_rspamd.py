@@ -14,7 +14,7 @@ from benchmarks.filters import rspamd
 from benchmarks.load import free_port, mail_of, running
 from tests.serve.conftest import HAM, SPAM
 
-PAGE = Path(__file__).parents[2] / "docs" / "serve.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "serve.md"
 # The first version with the module.
 WITH_GPT = (3, 9)
 

@@ -1,11 +1,13 @@
-"""The page with five labels: its commands run as they stand there, with a tiny model."""
+"""The page on several labels: its commands run as they stand there, with a tiny model."""
 
 import json
-import re
 import shutil
+import subprocess
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs" / "five-labels" / "README.md"
+from website.console import shown
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "several-labels.md"
 LABELS = ["account", "billing", "delivery", "praise", "returns"]
 
 
@@ -13,16 +15,15 @@ def test_the_commands_of_the_page_sort_messages_into_five_kinds(
     spamgpt, tmp_path, monkeypatch, make_model
 ):
     monkeypatch.chdir(tmp_path)
-    page = PAGE.read_text(encoding="utf-8")
     shutil.copy(PAGE.with_name("requests.csv"), tmp_path)
-    (tmp_path / "new.txt").write_text(page.split("```\n")[1])
-    commands = re.findall(r"^\$ spamgpt (.*)$", page, re.MULTILINE)
-    assert [command.split()[0] for command in commands] == [
-        "fetch", "prepare", "finetune", "evaluate", "predict",
-    ]  # fmt: skip
+    write, *commands = [each.command for each in shown(PAGE.read_text(encoding="utf-8"))]
+    subprocess.run(["bash", "-c", write], check=True)
+    assert [command.split()[:2] for command in commands] == [
+        ["spamgpt", stage] for stage in ("fetch", "prepare", "finetune", "evaluate", "predict")
+    ]
     model = make_model()
     for command in commands:
-        words = [str(model) if word == "mini" else word for word in command.split()]
+        words = [str(model) if word == "mini" else word for word in command.split()[1:]]
         result = spamgpt(*words)
         assert result.status == 0, result.err
     assert result.out.count("\n") == 5
