@@ -29,7 +29,7 @@ function show({ problem, label, probability, threshold }) {
   byId("demo-label").textContent = problem ? "No answer" : label;
   byId("demo-number").textContent = problem ?? `${percent(probability)} spam`;
   byId("demo-bar").value = problem ? 0 : probability;
-  byId("demo-note").textContent = problem ? "" : `called spam from ${percent(threshold)} on`;
+  byId("demo-note").textContent = problem ? "" : `threshold: ${percent(threshold)}`;
   byId("demo-marked").textContent = asked;
   demo.dataset.answered = number;
   demo.dataset.milliseconds ??= Math.round(performance.now());

@@ -4,7 +4,7 @@ import functools
 import http.server
 import json
 import re
-import shutil
+import subprocess
 import threading
 import time
 import tomllib
@@ -26,8 +26,10 @@ TOLERANCE = 0.02
 def site(tmp_path_factory):
     """The whole site, built as for its readers."""
     pytest.importorskip("zensical")
-    if not demo.CACHE.exists() and shutil.which("npm") is None:
-        pytest.skip("there is no npm here to fetch onnxruntime-web (Debian: apt install npm)")
+    try:
+        demo.runtime()
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"onnxruntime-web is not here yet, and npm cannot fetch it: {error}")
     folder = tmp_path_factory.mktemp("built") / "site"
     build(folder)
     return folder
