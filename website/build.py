@@ -33,12 +33,18 @@ POLICY = (
 
 def build(output: Path) -> None:
     """Builds the site into a folder, which is replaced. Exits with what is wrong, if anything."""
-    with tempfile.TemporaryDirectory() as name:
-        source = Path(name)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder)
         shutil.copytree(ROOT / "docs", source / "docs")
         shutil.copy(ROOT / "zensical.toml", source)
-        for page, place in ALSO.items():
-            text = (ROOT / page).read_text(encoding="utf-8").replace("](docs/", "](")
+        for page in (source / "docs").rglob("*.md"):
+            up = "../" * (len(page.relative_to(source).parts) - 2)
+            text = page.read_text(encoding="utf-8")
+            for other, place in ALSO.items():
+                text = text.replace(f"](../{up}{other}", f"]({up}{place}")
+            page.write_text(text, encoding="utf-8")
+        for name, place in ALSO.items():
+            text = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
             (source / "docs" / place).write_text(text, encoding="utf-8")
         program = Path(sys.executable).with_name("zensical")
         done = subprocess.run(
