@@ -109,8 +109,8 @@ def test_the_filter_answers_as_predict_does(site, address, browser):
     assert all(each.startswith((address, "data:")) for each in page.requests)
     until(browser, f"{STATE}.explained")
     assert browser.run("return document.querySelector('#demo-marked mark').className") == "for"
-    texts = list(read_labelled_file(MESSAGES_FILE)["text"][::80])
-    texts += ["", "a\n\nb", " ".join(texts * 3), "ünï 你好 🎉"]
+    texts = list(read_labelled_file(MESSAGES_FILE)["text"][::130])
+    texts += ["", "a\n\nb", " ".join(texts * 4), "ünï 你好 🎉"]
     classifier = SpamClassifier.bundled("cpu", "fp32")
     expected = classifier.predict_proba(texts)[:, 1]
     found = [ask(browser, text) for text in texts]

@@ -8,8 +8,8 @@ import pytest
 from website.console import PAGES, abridged, run, shown, unknown_options, with_answers, words
 
 ROOT = Path(__file__).parents[2]
-# What runs in seconds; the other pages have trainings of their own.
-QUICK = {"README.md", "docs/how-to/own-data.md", "docs/reference/errors.md"}
+# What runs in seconds; the other pages train and judge, as tests/test_end_to_end.py does.
+QUICK = {"docs/how-to/own-data.md", "docs/reference/errors.md"}
 
 
 def runnable() -> list[object]:
