@@ -1,7 +1,7 @@
 // The classifier: texts in, answers out, as spamgpt's predictor gives them. It knows no page.
 
 // As in spamgpt/data/batches.py and spamgpt/classifier/explanation.py.
-const MOST_WINDOWS = 64;
+const MOST_WINDOWS = 4;
 const MOST_PARTS = 64;
 // Tokens that are computed together, padding counted.
 const BATCH_TOKENS = 2048;
@@ -49,25 +49,25 @@ export class Classifier {
     return probability >= threshold ? positive_label : labels.find((label) => label !== positive_label);
   }
 
-  /** The probability of the positive label for each text, that of its most suspicious window. */
+  /**
+   * The probability of the positive label for each text: of a long one, the mean log-odds of its first
+   * window and of the most suspicious one.
+   */
   async #probabilities(texts, overtaken = () => false) {
     const windows = texts.map((text) => this.#windows(this.tokenizer.encode(text)));
     const found = await this.#score(windows.flat(), overtaken);
-    return found && windows.map((own) => Math.max(...found.splice(0, own.length)));
+    return found && windows.map((own) => combined(found.splice(0, own.length)));
   }
 
-  /** Windows of at most the context, which overlap by half; of very many some are left out. */
+  /** As few full windows as cover the text, equally far apart; of a very long one, MOST_WINDOWS. */
   #windows(ids) {
     const { context } = this.about;
+    const count = Math.min(Math.ceil(ids.length / context), MOST_WINDOWS);
     const last = Math.max(0, ids.length - context);
-    let places = [];
-    for (let place = 0; place < last; place += context / 2) places.push(place);
-    places.push(last);
-    if (places.length > MOST_WINDOWS) {
-      const step = (places.length - 1) / (MOST_WINDOWS - 1);
-      places = Array.from({ length: MOST_WINDOWS }, (_, index) => places[Math.round(index * step)]);
-    }
-    return places.map((place) => ids.slice(place, place + context));
+    return Array.from({ length: count }, (_, number) => {
+      const place = Math.floor((last * number) / Math.max(1, count - 1));
+      return ids.slice(place, place + context);
+    });
   }
 
   /** Batches of windows of similar length, padded on the right, where nothing reads the padding. */
@@ -94,6 +94,12 @@ export class Classifier {
     }
     return found;
   }
+}
+
+function combined(ofWindows) {
+  if (ofWindows.length === 1) return ofWindows[0];
+  const mean = (logOdds(ofWindows[0]) + logOdds(Math.max(...ofWindows))) / 2;
+  return 1 / (1 + Math.exp(-mean));
 }
 
 function logOdds(probability) {
