@@ -60,6 +60,13 @@ class Interrupted(SpamgptError):
     exit_status = 130
 
 
+class ToldElsewhere(SpamgptError):
+    """Another of the processes that train together has failed and tells why."""
+
+    def __init__(self) -> None:
+        super().__init__("Another of the processes failed.", "It says why.")
+
+
 def as_user_error(error: Exception) -> SpamgptError:
     """The error to show for any exception; an unforeseen one asks for a report."""
     if isinstance(error, SpamgptError):
@@ -75,6 +82,11 @@ def as_user_error(error: Exception) -> SpamgptError:
     if isinstance(error, OSError) and error.filename:
         return MissingInputError(
             f"{error.strerror}: {error.filename}", "Check the path and its permissions."
+        )
+    if _is_lost_process(error):
+        return SpamgptError(
+            "Another of the processes that train together has ended.",
+            "Run the command again with `resume`; torchrun can do so by itself (its max-restarts).",
         )
     if is_out_of_memory(error):
         return SpamgptError(
@@ -114,3 +126,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
+
+
+# How gloo, NCCL and the store of torch.distributed tell that a process is no longer there.
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process")
+
+
+def _is_lost_process(error: BaseException) -> bool:
+    """Whether an error means that one of the processes that train together has ended."""
+    if type(error).__name__ in ("DistBackendError", "DistNetworkError"):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _LOST)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spamgpt.data.batches import TokenizedMessages, batches_by_length, tokens_per_batch
 from spamgpt.errors import SpamgptError, is_out_of_memory
@@ -23,7 +23,7 @@ class TrunkOutput(Protocol):
 
 
 def logits_of(
-    model: GPT2Classifier,
+    model: nn.Module,
     messages: TokenizedMessages,
     batch: Sequence[int],
     device: torch.device,
@@ -31,7 +31,8 @@ def logits_of(
 ) -> Tensor:
     """(batch, labels): the logits of some messages, given by their indices.
 
-    With `trunk`, the output of the frozen blocks is read and not computed.
+    `model` is a GPT2Classifier or has one's arguments. With `trunk`, the output of the frozen
+    blocks is read and not computed.
     """
     packed = messages.pack(batch).to(device)
     if trunk is None:

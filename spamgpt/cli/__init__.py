@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from spamgpt.cli.command import NO_ANSWER, Command, fit_help
 from spamgpt.cli.output.streams import give_up_stdout, safe_streams
 from spamgpt.cli.output.wording import speak_of
+from spamgpt.cli.together import check_command, one_voice
 from spamgpt.errors import as_user_error
 from spamgpt.version import __version__
 
@@ -83,6 +84,7 @@ class _Group(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None:
+            check_command(str(name))
             speak_of(command.params)
         return name, command, rest
 
@@ -154,7 +156,7 @@ def _paragraphs(docstring: str | None) -> str:
 
 def main() -> None:
     """Runs the command line; ends with SystemExit."""
-    with safe_streams():
+    with safe_streams(), one_voice():
         try:
             try:
                 app(prog_name="spamgpt")

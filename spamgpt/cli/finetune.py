@@ -38,6 +38,7 @@ from spamgpt.cli.options import (
 )
 from spamgpt.cli.training_options import (
     AccumulateOption,
+    CheckpointActivationsOption,
     ClassWeightsOption,
     ClipOption,
     DropoutOption,
@@ -45,6 +46,7 @@ from spamgpt.cli.training_options import (
     LabelSmoothingOption,
     NgramsOption,
     PatienceOption,
+    ShardOption,
     WarmupOption,
 )
 from spamgpt.device import set_threads
@@ -102,6 +104,8 @@ def command(
     max_false_positive_rate: MaxFalsePositiveRateOption = FinetuneSettings.max_false_positive_rate,
     recipe: RecipeOption = FinetuneSettings.recipe,
     cache_limit: CacheLimitOption = FinetuneSettings.cache_limit,
+    shard: ShardOption = FinetuneSettings.shard,
+    checkpoint_activations: CheckpointActivationsOption = FinetuneSettings.checkpoint_activations,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Continue the latest interrupted run with these options."),
@@ -121,6 +125,10 @@ def command(
     A model can recommend its own training options, as mini does; otherwise the defaults are those
     of the published recipe. Ctrl-C saves a checkpoint; --resume continues from it and gives the
     same weights as an uninterrupted run.
+
+    torchrun --nproc-per-node 2 -m spamgpt finetune
+
+    Started by torchrun, several processes train together and learn what one would learn.
     """
     set_threads(threads)
     from spamgpt.cli.output.screen import (

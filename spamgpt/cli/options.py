@@ -3,7 +3,6 @@
 import functools
 import os
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
-from spamgpt.addresses import without_secrets
 from spamgpt.cli.command import NO_ANSWER
-from spamgpt.cli.output.streams import give_up_stdout, print_error_object
+from spamgpt.cli.output.failure import show_error
+from spamgpt.cli.output.streams import give_up_stdout
+from spamgpt.cli.together import telling
 from spamgpt.device import Device, Precision, TrainingPrecision
-from spamgpt.errors import SpamgptError, as_user_error
+from spamgpt.errors import as_user_error
 from spamgpt.evaluation.goals import ThresholdGoal
 from spamgpt.gpt2.pooling import AttentionPattern, Pooling
 from spamgpt.stages.evaluate import Split
@@ -357,14 +357,14 @@ def reports_errors(command: Callable[Parameters, None]) -> Callable[Parameters, 
             if kwargs.get("exit_code"):
                 raise typer.Exit(NO_ANSWER) from None
         except Exception as error:
-            if kwargs.get("debug"):
-                print(without_secrets(traceback.format_exc()), end="", file=sys.stderr)
             shown = as_user_error(error)
             named = kwargs.get("workspace")
             if isinstance(named, Path):
                 shown.hint = in_its_workspace(shown.hint, named)
             status = NO_ANSWER if kwargs.get("exit_code") else shown.exit_status
-            _show_error(shown, status, bool(kwargs.get("json")))
+            with telling(error) as mine:
+                if mine:
+                    show_error(shown, status, bool(kwargs.get("json")), bool(kwargs.get("debug")))
             raise typer.Exit(status) from error
 
     return wrapped
@@ -376,21 +376,3 @@ def in_its_workspace(hint: str, workspace: Path) -> str:
 
     usual = Path(os.environ.get(WORKSPACE_VARIABLE) or DEFAULT_WORKSPACE)
     return hint if workspace == usual else in_workspace(hint, workspace)
-
-
-def _show_error(error: SpamgptError, status: int, json: bool) -> None:
-    from spamgpt.cli.output.screen import stderr_console
-    from spamgpt.cli.output.wording import in_options
-    from spamgpt.printable import printable
-
-    message, hint = (printable(in_options(text)) for text in (error.message, error.hint))
-    console = stderr_console()
-    for name, style, text in (("error:", "bold red", message), (" hint:", "bold", hint)):
-        console.print(name, style=style, end=" ")
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-    if json:
-        print_error_object(message, hint, status)
-    try:
-        sys.stdout.flush()
-    except OSError:  # what cannot be written is the error that was shown
-        give_up_stdout()

@@ -144,7 +144,14 @@ def command(
     from spamgpt.cli.output.screen import ScreenReporter, show_json, warn_of_substitutions
 
     finetune = settings_from(
-        FinetuneSettings, locals(), prepared=None, model=None, start_from=None, replay=None
+        FinetuneSettings,
+        locals(),
+        prepared=None,
+        model=None,
+        start_from=None,
+        replay=None,
+        shard=False,
+        checkpoint_activations=False,
     )
     if recipe:
         finetune = as_published(finetune, given(context))

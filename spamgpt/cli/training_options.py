@@ -93,3 +93,19 @@ PatienceOption = Annotated[
         show_default="recommended by the model, else 0",
     ),
 ]
+ShardOption = Annotated[
+    bool,
+    typer.Option(
+        "--shard",
+        help="Spread weights, gradients and moments over the processes of torchrun (FSDP2), for "
+        "--unfreeze all of models that do not fit on one GPU.",
+    ),
+]
+CheckpointActivationsOption = Annotated[
+    bool,
+    typer.Option(
+        "--checkpoint-activations",
+        help="Compute each block a second time instead of keeping its activations: far less "
+        "memory, a third more work.",
+    ),
+]

@@ -7,7 +7,7 @@ it is nowhere stored.
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spamgpt.gpt2.backends.shapes import with_recurring_rows
 from spamgpt.gpt2.model import GPT2
@@ -17,13 +17,16 @@ from spamgpt.gpt2.packing import PackedTokens
 _CHUNK = 512
 
 
-def next_token_loss(model: GPT2, packed: PackedTokens) -> Tensor:
+def next_token_loss(
+    model: GPT2, packed: PackedTokens, replicated: nn.Module | None = None
+) -> Tensor:
     """(): the mean cross-entropy, in nats, of each token given those before it in its message.
 
+    `replicated`, if it is given, is called in the place of the model that it wraps.
     The first token of each message has none before it and is not predicted. Under autocast the
     matrix products are in its lower precision, and so are the gradients that flow back.
     """
-    hidden_states = model(packed)
+    hidden_states = (replicated or model)(packed)
     predicts = torch.ones(len(packed.token_ids), dtype=torch.bool, device=hidden_states.device)
     predicts[packed.last] = False
     targets = packed.token_ids[1:][predicts[:-1]]
@@ -53,15 +56,16 @@ class _TiedOutputLoss(torch.autograd.Function):
         with torch.autocast(hidden_states.device.type, enabled=False):
             # The rows of zeros behind take part in the products and add nothing.
             low, matrix = with_recurring_rows(hidden_states, dtype), embedding.to(dtype)
-            loss = hidden_states.new_zeros((), dtype=torch.float32)
+            # In float32 or better, whose range no score of a model that has not diverged leaves.
+            wide = torch.promote_types(hidden_states.dtype, torch.float32)
+            loss = hidden_states.new_zeros((), dtype=wide)
             gradient = any(ctx.needs_input_grad)
             if gradient:
                 to_hidden, to_embedding = torch.empty_like(low), torch.zeros_like(embedding)
             for start in range(0, len(low), _CHUNK):
                 chunk = slice(start, start + _CHUNK)
                 target = targets[chunk, None]
-                # In float32, whose range no score of a model that has not diverged leaves.
-                probabilities = torch.softmax(low[chunk] @ matrix.T, 1, dtype=torch.float32)
+                probabilities = torch.softmax(low[chunk] @ matrix.T, 1, dtype=wide)
                 loss -= probabilities[: len(target)].gather(1, target).log().sum()
                 if gradient:
                     # The gradient with respect to the scores is softmax - one-hot.

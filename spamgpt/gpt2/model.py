@@ -14,6 +14,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from spamgpt.gpt2.backends.attention import causal_attention, full_attention
 from spamgpt.gpt2.backends.products import linear
@@ -162,7 +163,12 @@ def _embedding(rows: int, width: int) -> nn.Embedding:
 
 
 class GPT2(nn.Module):
-    """Token and position embeddings, the blocks, and the final layer norm."""
+    """Token and position embeddings, the blocks, and the final layer norm.
+
+    With `checkpoint_activations`, training keeps of each block what went in and computes the block
+    again for its gradients: less memory, a third more work (Chen et al. 2016, Training Deep Nets
+    with Sublinear Memory Cost).
+    """
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
@@ -172,6 +178,7 @@ class GPT2(nn.Module):
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.dropout = 0.0
+        self.checkpoint_activations = False
 
     def embed(self, packed: PackedTokens) -> Tensor:
         """(tokens, n_embd): what the first block receives; positions count within each message."""
@@ -181,8 +188,8 @@ class GPT2(nn.Module):
     def forward(self, packed: PackedTokens) -> Tensor:
         """(tokens, n_embd): the hidden states of all tokens, after the final layer norm."""
         x = self.embed(packed)
-        for block in self.h:
-            x = block(x, packed)
+        for block in self.blocks(0):
+            x = self._run(block, x, packed)
         return self.ln_f(x)
 
     def hidden_states_after(
@@ -201,10 +208,16 @@ class GPT2(nn.Module):
         """
         x = self.embed(packed) if hidden_states is None else hidden_states
         for block in self.blocks(start, min(depth, self.config.n_layer - 1)):
-            x = block(x, packed)
+            x = self._run(block, x, packed)
         if depth < self.config.n_layer:
             return x
         return self.blocks(-1)[0].one_only(x, packed, packed.last if places is None else places)
+
+    def _run(self, block: Block, x: Tensor, packed: PackedTokens) -> Tensor:
+        if self.checkpoint_activations and torch.is_grad_enabled():
+            again: Tensor = checkpoint(block, x, packed, use_reentrant=False)
+            return again
+        return block(x, packed)
 
     def last_hidden_states(self, packed: PackedTokens) -> Tensor:
         """(messages, n_embd): `forward` at each message's last token, nothing computed besides."""

@@ -10,11 +10,17 @@ from spamgpt.evaluation.goals import MAX_FALSE_POSITIVE_RATE
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.stages.card import classifier_card
 from spamgpt.stages.plan import FinetuneSettings, Plan, Select, as_published, plan, show_plan
-from spamgpt.stages.start import changed_tensors, keep_seen, load_start, read_splits
-from spamgpt.workspace import Artifact, Workspace, result_settings
+from spamgpt.stages.start import Start, changed_tensors, keep_seen, load_start, read_splits
+from spamgpt.workspace import Artifact, Draft, Workspace, result_settings
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from spamgpt.evaluation.decision import FittedDecision
+    from spamgpt.gpt2.ngrams import NGrams
     from spamgpt.training.checkpoint import Checkpoint
+    from spamgpt.training.finetuning import EpochRecord, LabelledMessages
+    from spamgpt.training.trainer import Trainer
 
 __all__ = [
     "FinetuneSettings",
@@ -45,15 +51,20 @@ def run(
 
     Stopped by Ctrl-C or killed, it leaves a checkpoint from which `resume` goes on; `given` names
     the settings that the interrupted run must share (default: all), the others are taken from it.
+    Started by torchrun, the processes train together; started again by it, they go on.
     Raises Interrupted, UsageError, MissingInputError, IntegrityError or BadDataError.
     """
     from spamgpt.training.checkpoint import Checkpoint
+    from spamgpt.training.distributed import from_main, held_by_main, restarted
 
     if resume:
         names = asdict(settings).keys() if given is None else given
         return _resume(settings, names, workspace, reporter)
-    planned = plan(settings, workspace, reporter)
-    with Checkpoint.start(workspace.root, STAGE, _run_record(planned)) as checkpoint:
+    if restarted():
+        return run_or_go_on(settings, workspace, reporter)
+    planned = from_main(lambda: plan(settings, workspace, reporter))
+    record = _run_record(planned)
+    with held_by_main(lambda: Checkpoint.start(workspace.root, STAGE, record)) as checkpoint:
         return _train(planned, workspace, reporter, checkpoint, None)
 
 
@@ -69,18 +80,15 @@ def run_or_go_on(
     Raises what `run` does, and NotKept.
     """
     from spamgpt.training.checkpoint import Checkpoint
+    from spamgpt.training.distributed import from_main, held_by_main
 
-    planned = plan(settings, workspace)
+    planned = from_main(lambda: plan(settings, workspace))
     record = _run_record(planned)
-
-    def fits(checkpoint: Checkpoint) -> bool:
-        return checkpoint.record == record
-
-    if not any(map(fits, Checkpoint.interrupted(workspace.root, STAGE))):
-        with Checkpoint.start(workspace.root, STAGE, record) as checkpoint:
-            return _train(planned, workspace, reporter, checkpoint, None, keep)
-    with Checkpoint.resume(workspace.root, STAGE, {}, fits) as checkpoint:
-        return _train(planned, workspace, reporter, checkpoint, checkpoint.load(), keep)
+    with held_by_main(
+        lambda: Checkpoint.start_or_resume(workspace.root, STAGE, record)
+    ) as checkpoint:
+        state = checkpoint.load() if checkpoint.is_resumable else None
+        return _train(planned, workspace, reporter, checkpoint, state, keep)
 
 
 def _resume(
@@ -88,6 +96,7 @@ def _resume(
 ) -> Artifact:
     """Goes on with the last interrupted run that has the wanted values of the named settings."""
     from spamgpt.training.checkpoint import Checkpoint
+    from spamgpt.training.distributed import from_main, held_by_main
 
     values = asdict(wanted)
     if wanted.prepared is not None:
@@ -110,8 +119,9 @@ def _resume(
             return False  # the data or the model is gone,
         return _run_record(planned) == checkpoint.record  # or not what it was
 
-    with Checkpoint.resume(workspace.root, STAGE, asked, fits) as checkpoint:
-        planned = plan(replace(wanted, **checkpoint.record["settings"]), workspace)
+    with held_by_main(lambda: Checkpoint.resume(workspace.root, STAGE, asked, fits)) as checkpoint:
+        saved = checkpoint.record["settings"]
+        planned = from_main(lambda: plan(replace(wanted, **saved), workspace))
         return _train(planned, workspace, reporter, checkpoint, checkpoint.load())
 
 
@@ -123,18 +133,13 @@ def _train(
     state: dict[str, Any] | None,
     keep: Callable[[Path], bool] | None = None,
 ) -> Artifact:
-    import pandas as pd
-
-    from spamgpt.classifier.config import CONFIG_FILE, TRAINED_FILE
-    from spamgpt.classifier.inference import predict_logits
-    from spamgpt.data.seen import SEEN_FILE
     from spamgpt.device import resolve_device
     from spamgpt.evaluation.decision import fit_decision
-    from spamgpt.evaluation.plots import draw_curves, draw_periodic
-    from spamgpt.gpt2.folder import CARD_FILE
-    from spamgpt.gpt2.weights import write_weights
+    from spamgpt.training.distributed import check_device, from_main, held_by_main, is_main
     from spamgpt.training.finetuning import finetuning, history_rows
-    from spamgpt.training.ngrams import fit_ngrams, fit_ngrams_onward, stored
+    from spamgpt.training.measuring import logits_together
+    from spamgpt.training.ngrams import stored
+    from spamgpt.training.sharding import whole
 
     settings = planned.settings
     if settings.recipe != planned.prepared.settings.get("recipe") and settings.recipe:
@@ -143,6 +148,7 @@ def _train(
             "messages are split otherwise than in the published experiment."
         )
     device = resolve_device(settings.device)
+    check_device(device)
     start = load_start(planned)
     model = start.model
     splits, config = read_splits(planned, start, device, workspace, reporter)
@@ -155,41 +161,32 @@ def _train(
         splits["train"],
         validation,
         device,
-        bfloat16=settings.precision == "bf16",
+        settings.precision == "bf16",
+        settings.shard,
+        settings.checkpoint_activations,
     )
     if state is not None:
         trainer.load_state_dict(state)
     show_plan(planned, reporter)
-    with workspace.new("classifiers", settings, inputs=planned.inputs) as draft:
+    with held_by_main(
+        lambda: workspace.new("classifiers", settings, inputs=planned.inputs)
+    ) as draft:
         show = history_rows(reporter, planned.hyperparameters.epochs)
         again = "spamgpt finetune --resume" if keep is None else "spamgpt learn --train"
         trainer.train(checkpoint, reporter, show, f"Go on with: {again}")
-        kept = trainer.kept
         if len(trainer.history) < planned.hyperparameters.epochs:
             patience = planned.hyperparameters.patience
             reporter.note(f"Stopped: no better validation loss, `patience={patience}`.")
-        history = pd.DataFrame([asdict(record) for record in trainer.history])
-        history.to_csv(draft.folder / "history.csv", index=False, lineterminator="\n")
-        draw_curves(history, kept.epoch, draft.folder / "curves.png")
-        if settings.recipe:
-            periodic = pd.DataFrame(trainer.state.periodic)
-            periodic.to_csv(draft.folder / "periodic.csv", index=False, lineterminator="\n")
-            draw_periodic(periodic, planned.hyperparameters.epochs, draft.folder / "periodic.png")
         tensors = trainer.trained_tensors()
         if planned.start:
-            tensors = changed_tensors(model, planned.policy, start.changed | tensors.keys())
+            changed = start.changed | tensors.keys()
+            tensors = whole(changed_tensors(model, planned.policy, changed))
         if planned.hyperparameters.ngrams:
             reporter.note("Fitting the linear model on n-grams")
-            messages, labels = splits["train"].messages, splits["train"].labels
-            if start.ngrams is None:
-                spellings = start.tokenizer.spellings
-                ngrams = fit_ngrams(spellings, messages, labels, len(planned.labels))
-            else:
-                ngrams = fit_ngrams_onward(start.ngrams, messages, labels)
+            ngrams = from_main(lambda: _fit_ngrams(planned, start, splits["train"]))
             model.ngrams = ngrams.to(device)
             tensors |= stored(model.ngrams)
-        write_weights(tensors, draft.folder / TRAINED_FILE)
-        logits = predict_logits(model, validation.messages, device, trunk=validation.trunk)
+        logits = logits_together(model, validation.messages, device, trunk=validation.trunk)
         fitted = fit_decision(
             config,
             logits,
@@ -197,27 +194,66 @@ def _train(
             settings.threshold_for or "accuracy",
             settings.max_false_positive_rate or MAX_FALSE_POSITIVE_RATE,
         )
-        config = fitted.config
         _warn_of_threshold(fitted.record, reporter)
-        config.write(draft.folder / CONFIG_FILE)
-        keep_seen(planned, draft.folder / SEEN_FILE)
-        card = classifier_card(planned, trainer, fitted, model.gpt2.config.n_positions)
-        (draft.folder / CARD_FILE).write_text(card, encoding="utf-8")
-        scores = asdict(kept)
-        draft.metadata.update(
-            trained_parameters=planned.trained_parameters,
-            all_parameters=planned.all_parameters,
-            epochs=len(trainer.history),
-            kept_epoch=scores.pop("epoch"),
-            **scores,
-            calibration=fitted.record,
-            device=str(device),
-        )
-        if keep is not None and not keep(draft.folder):
-            checkpoint.remove()
-            raise NotKept
-    checkpoint.remove()
-    return draft.artifact
+        if is_main():
+            draft.metadata["device"] = str(device)
+            _write(planned, trainer, tensors, fitted, model.gpt2.config.n_positions, draft)
+            if keep is not None and not keep(draft.folder):
+                checkpoint.remove()
+                raise NotKept
+    if is_main():
+        checkpoint.remove()
+    return from_main(lambda: draft.artifact)
+
+
+def _fit_ngrams(planned: Plan, start: Start, training: "LabelledMessages") -> "NGrams":
+    from spamgpt.training.ngrams import fit_ngrams, fit_ngrams_onward
+
+    messages, labels = training.messages, training.labels
+    if start.ngrams is not None:
+        return fit_ngrams_onward(start.ngrams, messages, labels)
+    return fit_ngrams(start.tokenizer.spellings, messages, labels, len(planned.labels))
+
+
+def _write(
+    planned: Plan,
+    trainer: "Trainer[EpochRecord]",
+    tensors: "dict[str, Tensor]",
+    fitted: "FittedDecision",
+    context: int,
+    draft: Draft,
+) -> None:
+    """Puts what was trained, its record and its card into a draft."""
+    import pandas as pd
+
+    from spamgpt.classifier.config import CONFIG_FILE, TRAINED_FILE
+    from spamgpt.data.seen import SEEN_FILE
+    from spamgpt.evaluation.plots import draw_curves, draw_periodic
+    from spamgpt.gpt2.folder import CARD_FILE
+    from spamgpt.gpt2.weights import write_weights
+
+    folder, kept = draft.folder, trainer.kept
+    history = pd.DataFrame([asdict(record) for record in trainer.history])
+    history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
+    draw_curves(history, kept.epoch, folder / "curves.png")
+    if planned.settings.recipe:
+        periodic = pd.DataFrame(trainer.state.periodic)
+        periodic.to_csv(folder / "periodic.csv", index=False, lineterminator="\n")
+        draw_periodic(periodic, planned.hyperparameters.epochs, folder / "periodic.png")
+    write_weights(tensors, folder / TRAINED_FILE)
+    fitted.config.write(folder / CONFIG_FILE)
+    keep_seen(planned, folder / SEEN_FILE)
+    card = classifier_card(planned, trainer, fitted, context)
+    (folder / CARD_FILE).write_text(card, encoding="utf-8")
+    scores = asdict(kept)
+    draft.metadata.update(
+        trained_parameters=planned.trained_parameters,
+        all_parameters=planned.all_parameters,
+        epochs=len(trainer.history),
+        kept_epoch=scores.pop("epoch"),
+        **scores,
+        calibration=fitted.record,
+    )
 
 
 def _warn_of_threshold(record: Mapping[str, Any], reporter: Reporter) -> None:

@@ -18,7 +18,7 @@ from spamgpt.stages.prepare import PrepareSettings
 _EXAMPLE = 'Such as: seeds = [1, 2, 3], unfreeze = ["head", "last-block"]'
 # What a row may not choose: seeds are the file's, data is shared, and how it is computed changes
 # no result.
-_NOT_OF_A_ROW = {"seed", "prepared", "device", "cache_limit"}
+_NOT_OF_A_ROW = {"seed", "prepared", "device", "cache_limit", "shard", "checkpoint_activations"}
 
 
 @dataclass(frozen=True)

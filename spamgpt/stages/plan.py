@@ -49,6 +49,9 @@ class FinetuneSettings:
 
     `recipe` "published" takes the published experiment's order of batches and hyper-parameters,
     whatever the model recommends, and its measurements; `as_published` gives the rest of it.
+
+    `shard` spreads the model over the processes of torchrun, and `checkpoint_activations` computes
+    blocks twice instead of keeping what happens in them: both are for models that do not fit.
     """
 
     prepared: str | None = None
@@ -83,6 +86,8 @@ class FinetuneSettings:
     max_false_positive_rate: str | None = None
     recipe: Recipe | None = None
     cache_limit: float | None = field(default=None, metadata=NO_EFFECT)
+    shard: bool = field(default=False, metadata=NO_EFFECT)
+    checkpoint_activations: bool = field(default=False, metadata=NO_EFFECT)
     device: Device = field(default="auto", metadata=NO_EFFECT)
 
 
@@ -245,6 +250,7 @@ def plan(settings: FinetuneSettings, workspace: Workspace, reporter: Reporter = 
     from spamgpt.gpt2.folder import CONFIG_FILE
     from spamgpt.gpt2.model import GPT2
     from spamgpt.training.policy import TrainingPolicy
+    from spamgpt.training.sharding import check_shardable
 
     prepared = workspace.newest("prepared", settings.prepared, reporter)
     if settings.start_from is None:
@@ -263,6 +269,8 @@ def plan(settings: FinetuneSettings, workspace: Workspace, reporter: Reporter = 
         settings.lora_rank, settings.lora_alpha, settings.lora_targets, config.n_embd
     )
     policy = TrainingPolicy.from_name(_unfreeze(settings), config.n_layer, lora)
+    if settings.shard:
+        check_shardable(policy)
     with torch.device("meta"):
         parts = policy.apply(GPT2Classifier(GPT2(config), len(labels)))
     positive = settings.positive_label or usual

@@ -7,7 +7,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -105,6 +105,19 @@ class Checkpoint:
             yield checkpoint
         finally:
             lock.release()
+
+    @classmethod
+    def start_or_resume(
+        cls, workspace_root: Path, stage: str, record: Mapping[str, Any]
+    ) -> AbstractContextManager["Checkpoint"]:
+        """The place of the interrupted run with this very record, or that of a new run."""
+
+        def fits(checkpoint: Checkpoint) -> bool:
+            return checkpoint.record == record
+
+        if any(map(fits, cls.interrupted(workspace_root, stage))):
+            return cls.resume(workspace_root, stage, {}, fits)
+        return cls.start(workspace_root, stage, record)
 
     @classmethod
     def interrupted(cls, workspace_root: Path, stage: str) -> "list[Checkpoint]":
@@ -235,17 +248,21 @@ class Saving:
     """When a run is saved: after its first and its last measurement, and now and then in between.
 
     After the last, so that nothing has to be trained again should the disk be full at the end.
+    Where several processes train, `agree` gives all of them the answer of one.
     """
 
-    def __init__(self, save: Callable[[], None]) -> None:
+    def __init__(
+        self, save: Callable[[], None], agree: Callable[[bool], bool] = lambda due: due
+    ) -> None:
         self._save = save
+        self._agree = agree
         self._first = True
         self._began = time.monotonic()
         self._wait = _INTERVAL
 
     def after_step(self) -> None:
         """Saves if it is time."""
-        if time.monotonic() - self._began > self._wait:
+        if self._agree(time.monotonic() - self._began > self._wait):
             self._now()
 
     def after_record(self, last: bool) -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spamgpt.classifier.inference import logits_of, predict_logits
+from spamgpt.classifier.inference import logits_of
 from spamgpt.data.batches import TokenizedMessages, shuffled_batches, tokenize
 from spamgpt.data.rows import LABEL, TEXT
 from spamgpt.gpt2.classifier import GPT2Classifier
@@ -19,13 +19,17 @@ from spamgpt.gpt2.dropout import set_dropout
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.reporting import Reporter
+from spamgpt.training import distributed
 from spamgpt.training.cache import ArrayCache
 from spamgpt.training.hyperparameters import Hyperparameters
+from spamgpt.training.measuring import logits_together
+from spamgpt.training.objective import Bar, TrainingInterrupted, TrainingState
 from spamgpt.training.optimizer import AdamW
 from spamgpt.training.policy import TrainingPolicy
 from spamgpt.training.published import MEASURED_BATCHES, PeriodicRecord, published_order
 from spamgpt.training.schedule import learning_rate_factor
-from spamgpt.training.trainer import Bar, Trainer, TrainingInterrupted, TrainingState, diverged
+from spamgpt.training.sharding import shard as shard_parameters
+from spamgpt.training.trainer import Trainer, diverged
 from spamgpt.training.trunk import Trunk, TrunkSpecification, run_trunk
 
 if TYPE_CHECKING:
@@ -70,18 +74,28 @@ def finetuning(
     validation: LabelledMessages | None,
     device: torch.device,
     bfloat16: bool = False,
+    shard: bool = False,
+    checkpoint_activations: bool = False,
 ) -> Trainer[EpochRecord]:
     """A run that fine-tunes what the policy says, which must have been applied to the model.
 
     Without `validation` nothing is measured but the loss of the steps. With `bfloat16` the matrix
-    products of what is trained are in that precision; the weights are float32.
+    products of what is trained are in that precision; the weights are float32. With `shard` each
+    process holds a part of the model, all of which has to be trained. With `checkpoint_activations`
+    blocks are computed a second time instead of keeping what happened in them.
     """
-    model.to(device)
     if hyperparameters.dropout:
         embeddings = policy.name == "all" and policy.lora is None
         set_dropout(model.gpt2, hyperparameters.dropout, policy.frozen_blocks, embeddings)
+    model.gpt2.checkpoint_activations = checkpoint_activations
+    if shard:
+        shard_parameters(model, device)
+    model.to(device)
+    replicated = model if shard else distributed.replicated(model)
     trained = policy.trained(model)
-    objective = Finetuning(model, hyperparameters, training, validation, device, bfloat16)
+    objective = Finetuning(
+        model, hyperparameters, training, validation, device, bfloat16, replicated
+    )
     return Trainer(
         objective,
         EpochRecord,
@@ -92,6 +106,7 @@ def finetuning(
         most_at_once=hyperparameters.batch_size,
         dropout_seed=hyperparameters.seed if hyperparameters.dropout else None,
         after_step=objective.measure_as_published if hyperparameters.published_order else None,
+        replicated=replicated,
     )
 
 
@@ -108,8 +123,10 @@ class Finetuning:
         validation: LabelledMessages | None,
         device: torch.device,
         bfloat16: bool = False,
+        replicated: torch.nn.Module | None = None,
     ) -> None:
         self.model: torch.nn.Module = model
+        self._replicated = replicated or model
         self._products = torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
         self._classifier = model
         self._chosen = hyperparameters
@@ -150,7 +167,7 @@ class Finetuning:
         batch = sorted(batch, key=lambda index: len(split.messages.token_ids[index]))
         labels = split.labels[batch]
         with self._products:
-            logits = logits_of(self._classifier, split.messages, batch, self._device, split.trunk)
+            logits = logits_of(self._replicated, split.messages, batch, self._device, split.trunk)
         if logits.dtype == torch.bfloat16:
             logits = logits.float()
         loss = F.cross_entropy(
@@ -205,7 +222,7 @@ class Finetuning:
             measured = []
             for split in splits:
                 with self._products:
-                    logits = predict_logits(
+                    logits = logits_together(
                         self._classifier, split.messages, self._device, after_batch, split.trunk
                     )
                 loss = F.cross_entropy(logits.double(), split.labels).item()
@@ -234,7 +251,7 @@ class Finetuning:
                 record = PeriodicRecord(name, steps, state.epoch + 1, seen, training, validation)
                 state.periodic.append(asdict(record))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _measure_few(self, measure: str, split: LabelledMessages, chosen: list[int]) -> float:
         """The mean over batches of their loss, or the accuracy."""
         self.model.eval()

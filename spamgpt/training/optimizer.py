@@ -13,6 +13,7 @@ from torch.optim.adamw import adamw
 
 from spamgpt.gpt2.model import GPT2
 from spamgpt.training.hyperparameters import PretrainingOptimizer
+from spamgpt.training.sharding import assign, local
 
 _EPSILON = 1e-8
 # Pre-training forgets old gradients sooner, as GPT-3 did (Brown et al. 2020, appendix B).
@@ -57,7 +58,7 @@ class AdamW:
         self._betas = betas
         self._means = [torch.zeros_like(parameter) for parameter in self.parameters]
         self._squares = [torch.zeros_like(parameter) for parameter in self.parameters]
-        self._steps = [parameter.new_zeros((), dtype=torch.float32) for parameter in parameters]
+        self._steps = [torch.zeros((), device=parameter.device) for parameter in parameters]
 
     def zero_grad(self) -> None:
         """Forgets all gradients."""
@@ -70,12 +71,12 @@ class AdamW:
         gradients = []
         for parameter in self.parameters:
             assert parameter.grad is not None
-            gradients.append(parameter.grad)
+            gradients.append(local(parameter.grad))
         adamw(
-            self.parameters,
+            [local(parameter) for parameter in self.parameters],
             gradients,
-            self._means,
-            self._squares,
+            [local(mean) for mean in self._means],
+            [local(square) for square in self._squares],
             [],
             self._steps,
             fused=True,
@@ -96,7 +97,7 @@ class AdamW:
         """Goes on from a state that an equal optimizer gave."""
         for name, tensors in self.state_dict().items():
             for tensor, saved in zip(tensors, state[name], strict=True):
-                tensor.copy_(saved)
+                assign(tensor, saved)
 
 
 class Muon:

@@ -18,10 +18,12 @@ from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.gpt2.weights import random_weights
 from spamgpt.reporting import Reporter
+from spamgpt.training import distributed
 from spamgpt.training.hyperparameters import PretrainingOptimizer
+from spamgpt.training.objective import Bar, TrainingState
 from spamgpt.training.optimizer import pretraining_optimizer
 from spamgpt.training.schedule import COSINE_WARM_UP, PretrainingSchedule, cosine, trapezoid
-from spamgpt.training.trainer import Bar, Trainer, TrainingState
+from spamgpt.training.trainer import Trainer
 from spamgpt.training.vocabulary import learn_vocabulary
 
 # The held-out loss is measured after each of so many equal parts of the budget.
@@ -117,9 +119,14 @@ def pretraining(
         hyperparameters.learning_rate,
         hyperparameters.weight_decay,
     )
-    objective = Pretraining(model, hyperparameters, training, held_out, weights, device, bfloat16)
+    replicated = distributed.replicated(model)
+    objective = Pretraining(
+        model, hyperparameters, training, held_out, weights, device, bfloat16, replicated
+    )
     trained = dict(model.named_parameters())
-    return Trainer(objective, PretrainingRecord, trained, optimizer, _CLIP_NORM)
+    return Trainer(
+        objective, PretrainingRecord, trained, optimizer, _CLIP_NORM, replicated=replicated
+    )
 
 
 class Pretraining:
@@ -136,9 +143,11 @@ class Pretraining:
         weights: Sequence[float],
         device: torch.device,
         bfloat16: bool,
+        replicated: torch.nn.Module | None = None,
     ) -> None:
         self.model: torch.nn.Module = model
         self._gpt2 = model
+        self._replicated = replicated
         self._chosen = hyperparameters
         self._budget = hyperparameters.budget
         self._training = training
@@ -196,11 +205,13 @@ class Pretraining:
     ) -> PretrainingRecord:
         """The mean loss over all predicted tokens of the held-out part; it is not interrupted."""
         once = [1.0] * (int(self._held_out.source.max()) + 1)
-        total, count = 0.0, 0
-        for batch in epoch_batches(self._held_out, once, self._chosen.batch_tokens, 0, 0):
+        total, count = 0.0, 0.0
+        batches = epoch_batches(self._held_out, once, self._chosen.batch_tokens, 0, 0)
+        for batch in batches[distributed.rank() :: distributed.size()]:
             loss, predicted = self._loss_of(self._held_out, batch)
             total += loss.item() * predicted
             count += predicted
+        total, count = distributed.sums(total, count)
         mean = sum(state.losses) / len(state.losses)
         epochs = state.tokens / self._tokens_per_epoch
         return PretrainingRecord(state.tokens, epochs, mean, total / count)
@@ -221,8 +232,10 @@ class Pretraining:
 
     def _loss_of(self, corpus: Corpus, batch: Sequence[int]) -> tuple[Tensor, int]:
         packed = corpus.pack(batch).to(self._device)
+        # To measure, processes need not run the model as often as each other.
+        replicated = self._replicated if torch.is_grad_enabled() else None
         with self._precision():
-            loss = next_token_loss(self._gpt2, packed)
+            loss = next_token_loss(self._gpt2, packed, replicated)
         return loss, len(packed.token_ids) - len(packed)
 
     def _precision(self) -> AbstractContextManager[Any]:

@@ -7,111 +7,31 @@ their `Objective`.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict
 from random import Random
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 import torch
 from torch import Tensor, nn
 
 from spamgpt.errors import Interrupted, SpamgptError
 from spamgpt.reporting import Reporter, Task
-from spamgpt.training import distributed
+from spamgpt.training import distributed, sharding
 from spamgpt.training.checkpoint import Checkpoint, CheckpointError, Saving
 from spamgpt.training.interruption import stop_on_interrupt
+from spamgpt.training.objective import Objective, Record, TrainingInterrupted, TrainingState
 from spamgpt.training.optimizer import Optimizer
 
-Record = TypeVar("Record")
 # How much a step counts in the loss that is shown beside the progress bar.
 _SMOOTHING = 0.1
-
-
-class TrainingInterrupted(Exception):
-    """Training was asked to stop, and its state is where it can go on."""
-
-
-@dataclass
-class TrainingState(Generic[Record]):
-    """How far a run has come; the tensors apart, all there is to keep.
-
-    `epoch` counts from 0; `batches_done` are those of the epoch under way, `tokens` and `seconds`
-    those of all steps. `history` has a record of each measurement; `losses` are those of the steps
-    since the last one, which was made after `measured_tokens`. `periodic` is what is measured
-    between steps besides, as plain values.
-    """
-
-    epoch: int = 0
-    batches_done: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    measured_tokens: int = 0
-    losses: list[float] = field(default_factory=list)
-    history: list[Record] = field(default_factory=list)
-    periodic: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A progress bar: of `total` units, `done` are done."""
-
-    description: str
-    total: int
-    done: int
-    unit: str
-
-
-class Objective(Protocol[Record]):
-    """What a run of training is for. The answers of its methods depend on their arguments only."""
-
-    model: nn.Module
-    # Whether one progress bar shows the whole run, or each ends where a measurement begins.
-    one_bar: bool
-
-    def batches(self, epoch: int) -> Sequence[Sequence[int]]:
-        """The batches of an epoch, each the indices of what is trained on together."""
-        ...
-
-    def tokens(self, batch: Sequence[int]) -> int:
-        """The tokens of a batch."""
-        ...
-
-    def loss(self, batch: Sequence[int]) -> tuple[Tensor, float]:
-        """The mean loss, (), and how much it is the mean of: messages, tokens, or their weights."""
-        ...
-
-    def learning_rate(self, state: TrainingState[Record]) -> float:
-        """That of the next step."""
-        ...
-
-    def is_due(self, state: TrainingState[Record]) -> bool:
-        """Whether it is time to measure."""
-        ...
-
-    def is_finished(self, state: TrainingState[Record]) -> bool:
-        """Whether the budget is spent."""
-        ...
-
-    def measure(
-        self, state: TrainingState[Record], reporter: Reporter, should_stop: Callable[[], bool]
-    ) -> Record:
-        """How good the model is now; raises TrainingInterrupted if it is asked to stop."""
-        ...
-
-    def bar(self, state: TrainingState[Record]) -> Bar:
-        """The progress to show."""
-        ...
-
-    def where(self, state: TrainingState[Record]) -> str:
-        """How far the run has come, in words: `in epoch 2 of 5`."""
-        ...
 
 
 class Trainer(Generic[Record]):
     """A run of training, and all that is needed to stop and go on as if never stopped.
 
-    With several processes (`training.distributed`) each takes its share of every batch, and the
-    main one alone saves checkpoints.
+    With several processes (`training.distributed`) each takes its share of every batch, by tokens,
+    and all learn what one would learn. The main one alone saves checkpoints.
     """
 
     def __init__(
@@ -125,6 +45,7 @@ class Trainer(Generic[Record]):
         most_at_once: int | None = None,
         dropout_seed: int | None = None,
         after_step: Callable[[TrainingState[Record]], None] | None = None,
+        replicated: nn.Module | None = None,
     ) -> None:
         """`trained` are the parameters that training changes, by their names in the model.
 
@@ -132,7 +53,8 @@ class Trainer(Generic[Record]):
         With `keep_best`, the model ends as it was when this was lowest. Of a batch, `most_at_once`
         are computed at a time, and their gradients added up to the one of the whole batch. With
         `dropout_seed`, the random numbers of each step depend on it and on the step alone.
-        `after_step` may measure something and add it to the state.
+        `after_step` may measure something and add it to the state. `replicated` is the model as the
+        objective calls it, if that is not its own (`distributed.replicated`).
         """
         self.objective = objective
         self.optimizer = optimizer
@@ -147,6 +69,7 @@ class Trainer(Generic[Record]):
         self._most_at_once = most_at_once
         self._dropout_seed = dropout_seed
         self._after_step = after_step
+        self._replicated = replicated
         self._epoch: tuple[int, Sequence[Sequence[int]]] | None = None
         self._shown_loss: float | None = None
 
@@ -163,8 +86,11 @@ class Trainer(Generic[Record]):
         return self.history[-1]
 
     def trained_tensors(self) -> dict[str, Tensor]:
-        """The tensors that training changes, by their names in the model."""
-        return {name: parameter.detach() for name, parameter in self._trained.items()}
+        """The tensors that training changes, by their names in the model.
+
+        Where they are sharded, only the main process gets them; all have to call it.
+        """
+        return {n: sharding.whole(parameter.detach()) for n, parameter in self._trained.items()}
 
     def train(
         self,
@@ -185,8 +111,10 @@ class Trainer(Generic[Record]):
 
         def save() -> None:
             nonlocal warned
+            state = self.state_dict()
             try:
-                checkpoint.save(self.state_dict())
+                if distributed.is_main():
+                    checkpoint.save(state)
             except CheckpointError as error:
                 if not warned:
                     reporter.warn(f"{error.message} Is the disk full? Training goes on.")
@@ -199,25 +127,29 @@ class Trainer(Generic[Record]):
                 # Where a terminal was closed, also what would be shown on it fails; no step does.
                 if isinstance(error, OSError) and not should_stop():
                     raise
-                raise self._interrupted(checkpoint, go_on) from None
+                state = self.state_dict()
+                raise distributed.from_main(
+                    lambda: self._interrupted(checkpoint, state, go_on)
+                ) from None
 
-    def _interrupted(self, checkpoint: Checkpoint, go_on: str) -> Interrupted:
+    def _interrupted(
+        self, checkpoint: Checkpoint, state: dict[str, Any], go_on: str
+    ) -> Interrupted:
         """Saves what was learnt; returns the error that tells whether that was possible."""
         where = self.objective.where(self.state)
-        if distributed.is_main():
-            try:
-                checkpoint.save(self.state_dict())
-            except CheckpointError as error:
-                if checkpoint.is_resumable:
-                    return Interrupted(
-                        f"Stopped {where}; what was learnt since the last checkpoint is lost. "
-                        f"{error.message}",
-                        go_on,
-                    )
+        try:
+            checkpoint.save(state)
+        except CheckpointError as error:
+            if checkpoint.is_resumable:
                 return Interrupted(
-                    f"Stopped {where}; what was learnt is lost. {error.message}",
-                    f"{error.hint} Start again without `resume`.",
+                    f"Stopped {where}; what was learnt since the last checkpoint is lost. "
+                    f"{error.message}",
+                    go_on,
                 )
+            return Interrupted(
+                f"Stopped {where}; what was learnt is lost. {error.message}",
+                f"{error.hint} Start again without `resume`.",
+            )
         return Interrupted(f"Stopped {where}; what was learnt is kept.", go_on)
 
     def run(
@@ -232,10 +164,10 @@ class Trainer(Generic[Record]):
         After an interruption, or in another process after `load_state_dict`, `run` goes on. `save`
         is called now and then (`Saving`). Raises SpamgptError if training diverges.
         """
-        saving = Saving(save if distributed.is_main() else lambda: None)
+        saving = Saving(save, distributed.decided_by_main)
 
         def stop() -> bool:
-            return distributed.total(should_stop(), self._device) > 0
+            return distributed.sums(should_stop())[0] > 0
 
         def measure() -> None:
             record = self.objective.measure(self.state, reporter, stop)
@@ -252,26 +184,36 @@ class Trainer(Generic[Record]):
             with reporter.task(bar.description, bar.total, bar.unit, bar.done) as task:
                 self._train(task, measure, saving, stop)
         if self.best is not None:
-            self.objective.model.load_state_dict(self.best, strict=False)
+            self._assign(self.best)
         self.objective.model.eval()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that `load_state_dict` needs, as tensors and plain values."""
+        """Everything that `load_state_dict` needs, as tensors and plain values.
+
+        Where the model is sharded, the main process has it; all have to call it.
+        """
         return {
             "trained": self.trained_tensors(),
-            "best": self.best,
-            "optimizer": self.optimizer.state_dict(),
+            "best": sharding.whole(self.best),
+            "optimizer": sharding.whole(self.optimizer.state_dict()),
             "state": asdict(self.state),
             "finished": self.objective.is_finished(self.state),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from what `state_dict` gave in an equal run."""
-        self.objective.model.load_state_dict(state["trained"], strict=False)
-        self.best = state["best"]
+        self._assign(state["trained"])
+        best = state["best"]
+        if best is not None:
+            best = {n: sharding.like(self._trained[n], values) for n, values in best.items()}
+        self.best = best
         self.optimizer.load_state_dict(state["optimizer"])
         history = [self._record(**record) for record in state["state"]["history"]]
         self.state = TrainingState(**state["state"] | {"history": history})
+
+    def _assign(self, tensors: Mapping[str, Tensor]) -> None:
+        for name, values in tensors.items():
+            sharding.assign(self._trained[name], values)
 
     def _train(
         self,
@@ -320,15 +262,12 @@ class Trainer(Generic[Record]):
         state = self.state
         self.optimizer.learning_rate = self.objective.learning_rate(state)
         self.optimizer.zero_grad()
-        part = distributed.share_of(batch)
         with self._step_randomness():
-            loss, weight = self._backward(part) if part else (None, 0)
-        distributed.average_gradients(self._parameters, weight, self._device)
+            loss = self._backward(batch)
         if self._clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
         self.optimizer.step()
-        value = 0.0 if loss is None else loss.item()
-        value = distributed.mean(value, weight, self._device)
+        value = loss.item()
         if not math.isfinite(value):
             raise diverged(value, self.objective.where(state))
         shown = value if self._shown_loss is None else self._shown_loss
@@ -338,29 +277,38 @@ class Trainer(Generic[Record]):
         state.batches_done += 1
         # That of the main process, so that all of them end at the same step.
         elapsed = time.monotonic() - started
-        state.seconds += distributed.total(elapsed * distributed.is_main(), self._device)
+        state.seconds += distributed.sums(elapsed * distributed.is_main())[0]
 
-    def _backward(self, batch: Sequence[int]) -> tuple[Tensor, float]:
-        """Gives every parameter the gradient of the mean loss over a batch.
-
-        Returns that loss and how much it is the mean of.
-        """
+    def _backward(self, batch: Sequence[int]) -> Tensor:
+        """Gives every parameter the gradient of the mean loss over a batch; returns that loss."""
         most = self._most_at_once or len(batch)
-        if len(batch) <= most:
-            loss, weight = self.objective.loss(batch)
+        if len(batch) <= most and distributed.size() == 1:
+            loss, _ = self.objective.loss(batch)
             loss.backward()
-            return loss, weight
-        total, weights = torch.zeros((), device=self._device), 0.0
+            return loss.detach()
+        losses, weights = [], 0.0
         for start in range(0, len(batch), most):
-            loss, weight = self.objective.loss(batch[start : start + most])
-            # Summed, not averaged: the last of them may be the mean of fewer.
-            (loss * weight).backward()
-            total += loss.detach() * weight
+            part = batch[start : start + most]
+            mine = distributed.share_of(part, [self.objective.tokens([each]) for each in part])
+            with self._gradients_stay(until_last=start + most < len(batch)):
+                # All processes run the model as often; who has no share learns nothing from it.
+                loss, weight = self.objective.loss(mine or part[:1])
+                weight = weight if mine else 0.0
+                # Summed, not averaged: each may be the mean of another number.
+                (loss * weight).backward()
+            losses.append(loss.detach() * weight)
             weights += weight
+        total, weights = distributed.sums(sum(each.item() for each in losses), weights)
         for parameter in self._parameters:
             assert parameter.grad is not None
-            parameter.grad.div_(weights)
-        return total / weights, weights
+            # Of several processes this is the mean of their sums.
+            parameter.grad.div_(weights / distributed.size())
+        return torch.tensor(total / weights, dtype=torch.float64)
+
+    def _gradients_stay(self, until_last: bool) -> AbstractContextManager[None]:
+        if not until_last or self._replicated is None:
+            return nullcontext()
+        return distributed.gradients_stay(self._replicated)
 
     @contextmanager
     def _step_randomness(self) -> Iterator[None]:
@@ -370,14 +318,14 @@ class Trainer(Generic[Record]):
             return
         place = f"{self._dropout_seed} {self.state.epoch} {self.state.batches_done}"
         with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
-            torch.manual_seed(Random(f"{place} {distributed.rank()}").getrandbits(63))
+            torch.manual_seed(Random(place).getrandbits(63))
             yield
 
     def _keep(self, record: Record) -> None:
         """Puts a measurement away, and the weights if they are the best so far."""
         score = self._keep_best
         if score and all(score(record) < score(earlier) for earlier in self.history):
-            self.best = {name: tensor.clone() for name, tensor in self.trained_tensors().items()}
+            self.best = {name: each.detach().clone() for name, each in self._trained.items()}
         self.history.append(record)
         self.state.measured_tokens = self.state.tokens
         self.state.losses.clear()

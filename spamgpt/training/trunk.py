@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import cache as computed_once
@@ -14,13 +14,16 @@ import torch
 from torch import Tensor
 
 from spamgpt.classifier.inference import in_batches
-from spamgpt.data.batches import TokenizedMessages, tokens_per_batch
+from spamgpt.data.batches import TokenizedMessages, batches_by_length, tokens_per_batch
+from spamgpt.errors import SpamgptError
 from spamgpt.gpt2.backends.precision import lowered
 from spamgpt.gpt2.classifier import hidden_states_for, keeps_one_row
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.pooling import AttentionPattern, Pooling
 from spamgpt.reporting import Reporter, Task
+from spamgpt.training import distributed
 from spamgpt.training.cache import Array, ArrayCache
+from spamgpt.training.distributed import receive
 from spamgpt.version import __version__
 
 # The code whose arithmetic, or whose choice of what is computed together, decides activations.
@@ -106,31 +109,48 @@ def run_trunk(
     None if all of them together do not fit the cache's limit. Where there is room, those one block
     less deep are kept as well, for a run that trains one block more; and what is there of less
     depth is where the computing begins.
+
+    Several processes compute a share each, and the main one writes what the others read: all must
+    see the same folder. Raises SpamgptError if one does not.
     """
     depth = specification.depth
     wanted = [_Stored(gpt2, specification, name, messages) for name, messages in splits.items()]
-    if sum(stored.size for stored in wanted) > cache.limit:
+    limit = distributed.from_main(lambda: cache.limit)
+    if sum(stored.size for stored in wanted) > limit:
         return None
     # What is mapped stays readable even if another run near the limit evicts it.
     found = {stored.split: stored.read(cache) for stored in wanted}
-    missing = [stored for stored in wanted if found[stored.split] is None]
+    absent = distributed.from_main(lambda: [name for name in found if found[name] is None])
+    missing = [stored for stored in wanted if stored.split in absent]
     if missing:
         depths, size = [depth], sum(stored.size for stored in missing)
         if depth > 1:
             lesser = sum(stored.at(depth - 1).size for stored in missing)
-            if size + lesser <= cache.limit:
+            if size + lesser <= limit:
                 depths, size = [depth - 1, depth], size + lesser
-        cache.make_room(size, keep={stored.key for stored in wanted})
+        if distributed.is_main():
+            cache.make_room(size, keep={stored.key for stored in wanted})
         low = lowered(gpt2, depth, specification.dtype, weights, unchanged=depth)
         total = sum(len(stored.messages) for stored in missing)
         with reporter.task("Running the frozen trunk", total, "messages") as task:
             for stored in missing:
-                found[stored.split] = _compute(low, stored, depths, cache, task)
-    return {
+                computed = _compute(low, stored, depths, cache, task)
+                found[stored.split] = stored.read(cache) if computed is None else computed
+    trunks = {
         stored.split: Trunk(depth, activations, stored.offsets)
         for stored in wanted
         if (activations := found[stored.split]) is not None
     }
+    if len(trunks) < len(wanted):
+        raise _unseen(cache)
+    return trunks
+
+
+def _unseen(cache: ArrayCache) -> SpamgptError:
+    return SpamgptError(
+        f"A process cannot read what the main one wrote to {cache.folder}.",
+        "Put the workspace where all machines see it.",
+    )
 
 
 class _Stored:
@@ -171,11 +191,19 @@ class _Stored:
         about = f"blocks 1-{self.specification.depth} ({self.split})"
         return cache.writing(self.key, about, self._shape, self._type)
 
-    def put(self, activations: Array, batch: Sequence[int], output: Tensor) -> None:
-        """Stores the output for some messages."""
+    def stored_rows(self, output: Tensor) -> Tensor:
+        """The output for some messages as it is stored: on the CPU, bfloat16 as its bits."""
         rows = output.to(self.specification.dtype).cpu()
-        bits = rows.view(torch.int16 if rows.dtype == torch.bfloat16 else rows.dtype).numpy()
-        start = 0
+        return rows.view(torch.int16) if rows.dtype == torch.bfloat16 else rows
+
+    def empty(self, batch: Sequence[int]) -> Tensor:
+        """Room for what `stored_rows` gives for some messages."""
+        rows = sum(int(self.offsets[message + 1] - self.offsets[message]) for message in batch)
+        return torch.from_numpy(np.empty((rows, self._shape[1]), self._type))
+
+    def put(self, activations: Array, batch: Sequence[int], rows: Tensor) -> None:
+        """Stores the output for some messages, `stored_rows`."""
+        bits, start = rows.numpy(), 0
         for message in batch:
             first, end = self.offsets[message], self.offsets[message + 1]
             activations[first:end] = bits[start : start + end - first]
@@ -185,32 +213,77 @@ class _Stored:
 @torch.inference_mode()
 def _compute(
     gpt2: GPT2, stored: _Stored, depths: Sequence[int], cache: ArrayCache, task: Task
-) -> Array:
+) -> Array | None:
     """Runs the trunk for a split and puts its output at some depths, in rising order, away.
 
-    Returns that of the last depth.
+    Returns that of the last depth; None in a process that does not write.
     """
     device, pooling = stored.specification.device, stored.specification.pooling
-    begin, known = 0, None
-    for depth in range(depths[-1] - 1, 0, -1):
-        lesser = stored.at(depth)
+    begin, known = distributed.from_main(lambda: _known(stored, depths, cache)), None
+    if begin:
+        lesser = stored.at(begin)
         activations = lesser.read(cache)
-        if activations is not None:
-            begin, known = depth, Trunk(depth, activations, lesser.offsets)
-            break
+        if activations is None:
+            raise _unseen(cache)
+        known = Trunk(begin, activations, lesser.offsets)
+    targets = [stored.at(depth) for depth in depths if depth > begin]
+
+    def outputs(batch: Sequence[int]) -> Iterator[Tensor]:
+        """What of the batch goes to each of the targets."""
+        packed = stored.messages.pack(batch).to(device)
+        reached, x = begin, None if known is None else known.rows(batch).to(device)
+        for target in targets:
+            depth = target.specification.depth
+            x = hidden_states_for(pooling, gpt2, packed, depth, reached, x)
+            reached = depth
+            yield target.stored_rows(x)
+
+    def most_tokens() -> int:
+        return tokens_per_batch(device, gpt2.config.n_embd)
+
+    if not distributed.is_main():
+        _send_share(outputs, stored.messages, distributed.from_main(most_tokens))
+        # What was written can be read when the main process has left the block below.
+        distributed.from_main(lambda: None)
+        return None
     with ExitStack() as stack:
-        targets = [stored.at(depth) for depth in depths if depth > begin]
         arrays = [stack.enter_context(target.writing(cache)) for target in targets]
 
-        def compute(batch: Sequence[int]) -> None:
-            packed = stored.messages.pack(batch).to(device)
-            reached, x = begin, None if known is None else known.rows(batch).to(device)
-            for target, array in zip(targets, arrays, strict=True):
-                depth = target.specification.depth
-                x = hidden_states_for(pooling, gpt2, packed, depth, reached, x)
-                reached = depth
-                target.put(array, batch, x)
+        def put(batch: Sequence[int], each: Iterable[Tensor]) -> None:
+            for target, array, rows in zip(targets, arrays, each, strict=True):
+                target.put(array, batch, rows)
             task.advance(len(batch))
 
-        in_batches(compute, stored.messages, tokens_per_batch(device, gpt2.config.n_embd))
+        if distributed.size() == 1:
+            in_batches(lambda batch: put(batch, outputs(batch)), stored.messages, most_tokens())
+        else:
+            most = distributed.from_main(most_tokens)
+            for dealt in _rounds(stored.messages, most):
+                put(dealt[0], outputs(dealt[0]))
+                for sender, batch in enumerate(dealt[1:], start=1):
+                    put(batch, (receive(sender, target.empty(batch)) for target in targets))
+    distributed.from_main(lambda: None)
     return arrays[-1]
+
+
+def _known(stored: _Stored, depths: Sequence[int], cache: ArrayCache) -> int:
+    """How many blocks the cache has the output of already; 0: none."""
+    depths_before = range(depths[-1] - 1, 0, -1)
+    return next((d for d in depths_before if stored.at(d).read(cache) is not None), 0)
+
+
+def _rounds(messages: TokenizedMessages, most_tokens: int) -> Iterator[list[list[int]]]:
+    """The batches that one process would compute, as many at a time as there are processes."""
+    batches = list(batches_by_length(messages, most_tokens))
+    for start in range(0, len(batches), distributed.size()):
+        yield batches[start : start + distributed.size()]
+
+
+def _send_share(
+    outputs: Callable[[Sequence[int]], Iterable[Tensor]], messages: TokenizedMessages, most: int
+) -> None:
+    """Computes what falls to this process in each round, and sends it to the main one."""
+    for dealt in _rounds(messages, most):
+        if distributed.rank() < len(dealt):
+            for rows in outputs(dealt[distributed.rank()]):
+                distributed.send_to_main(rows)

@@ -22,8 +22,9 @@ from spamgpt.training.finetuning import (
     finetuning,
 )
 from spamgpt.training.hyperparameters import Hyperparameters
+from spamgpt.training.objective import TrainingInterrupted
 from spamgpt.training.policy import TrainingPolicy
-from spamgpt.training.trainer import Trainer, TrainingInterrupted
+from spamgpt.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 CONFIG = GPT2Config(n_layer=2, n_head=2, n_embd=16, vocab_size=40, n_positions=16)

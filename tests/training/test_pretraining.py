@@ -13,6 +13,7 @@ from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.gpt2.weights import random_weights
 from spamgpt.reporting import SILENT
+from spamgpt.training.objective import TrainingInterrupted
 from spamgpt.training.pretraining import (
     MEASUREMENTS,
     Budget,
@@ -20,7 +21,7 @@ from spamgpt.training.pretraining import (
     PretrainingRecord,
     pretraining,
 )
-from spamgpt.training.trainer import Trainer, TrainingInterrupted
+from spamgpt.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 CONFIG = GPT2Config(n_layer=2, n_head=2, n_embd=32, vocab_size=262, n_positions=64)

@@ -17,9 +17,10 @@ from spamgpt.gpt2.weights import random_weights
 from spamgpt.reporting import SILENT
 from spamgpt.training.finetuning import EpochRecord, LabelledMessages, finetuning
 from spamgpt.training.hyperparameters import Hyperparameters
+from spamgpt.training.objective import TrainingInterrupted
 from spamgpt.training.policy import TrainingPolicy
 from spamgpt.training.published import published_order
-from spamgpt.training.trainer import Trainer, TrainingInterrupted
+from spamgpt.training.trainer import Trainer
 
 CONFIG = GPT2Config(n_layer=2, n_head=2, n_embd=16, vocab_size=40, n_positions=16)
 PADDING = 12

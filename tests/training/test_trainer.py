@@ -14,8 +14,9 @@ import torch
 from spamgpt.errors import Interrupted, SpamgptError
 from spamgpt.reporting import SILENT, Reporter, Task
 from spamgpt.training.checkpoint import Checkpoint
+from spamgpt.training.objective import Bar, TrainingState
 from spamgpt.training.optimizer import AdamW
-from spamgpt.training.trainer import Bar, Trainer, TrainingState
+from spamgpt.training.trainer import Trainer
 
 EPOCHS, BATCHES = 3, 4
 
