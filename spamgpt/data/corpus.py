@@ -118,6 +118,18 @@ class Corpus:
         )
 
 
+@dataclass(frozen=True)
+class CorpusShard:
+    """What one of several readers has read: every document whose number is its own.
+
+    The first of each pair is to train on, the second held out. `document` is the number of the
+    document, counted through all sources, that each piece is of.
+    """
+
+    corpora: tuple[Corpus, Corpus]
+    document: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+
+
 def read_corpus(
     sources: Sequence[Source], tokenizer: Tokenizer, context: int, held_out: float
 ) -> tuple[Corpus, Corpus]:
@@ -126,20 +138,44 @@ def read_corpus(
     What is held out, about the share `held_out` of the documents, is told by each text's checksum,
     so that repeats of a text are on the same side and no seed moves it. Raises BadDataError.
     """
+    return join_shards([read_shard(sources, tokenizer, context, held_out, 0, 1)])
+
+
+def read_shard(
+    sources: Sequence[Source],
+    tokenizer: Tokenizer,
+    context: int,
+    held_out: float,
+    shard: int,
+    shards: int,
+) -> CorpusShard:
+    """Reads one of several shards of all sources, as `read_corpus`: every so many documents."""
     parts: tuple[list[list[int]], list[list[int]]] = ([], [])
     numbers: tuple[list[int], list[int]] = ([], [])
+    documents: tuple[list[int], list[int]] = ([], [])
     end = tokenizer.encoding.eot_token
+    document = -1
     for number, source in enumerate(sources):
         for text in source.documents():
+            document += 1
+            if document % shards != shard:
+                continue
             side = int(zlib.crc32(text.encode("utf-8", "replace")) % 10_000 < held_out * 10_000)
             token_ids = [*tokenizer.encode([text])[0], end]
             # Pieces overlap by one token, so that every token but the first is predicted once.
             for start in range(0, len(token_ids) - 1, context - 1):
                 parts[side].append(token_ids[start : start + context])
                 numbers[side].append(number)
+                documents[side].append(document)
     training, held = (
         _corpus(pieces, number) for pieces, number in zip(parts, numbers, strict=True)
     )
+    return CorpusShard((training, held), (np.array(documents[0]), np.array(documents[1])))
+
+
+def join_shards(shards: Sequence[CorpusShard]) -> tuple[Corpus, Corpus]:
+    """The whole that shards are parts of, in the order of the documents; raises BadDataError."""
+    training, held = (_joined(shards, side) for side in (0, 1))
     if not len(training) or not len(held):
         raise BadDataError(
             f"The corpus has {len(training)} pieces to train on and {len(held)} held out.",
@@ -198,3 +234,18 @@ def _corpus(pieces: list[list[int]], numbers: list[int]) -> Corpus:
     for start, piece in zip(offsets, pieces, strict=False):
         token_ids[start : start + len(piece)] = piece
     return Corpus(token_ids, offsets, np.array(numbers, dtype=np.int16))
+
+
+def _joined(shards: Sequence[CorpusShard], side: int) -> Corpus:
+    if len(shards) == 1:
+        return shards[0].corpora[side]
+    corpora = [shard.corpora[side] for shard in shards]
+    order = np.argsort(np.concatenate([shard.document[side] for shard in shards]), kind="stable")
+    lengths = np.concatenate([corpus.lengths for corpus in corpora])
+    token_ids = np.concatenate([corpus.token_ids for corpus in corpora])
+    starts = (np.cumsum(lengths) - lengths)[order]
+    offsets = np.concatenate([[0], np.cumsum(lengths[order])])
+    # Where each token stood: as far from the start of its piece as it will stand.
+    places = np.repeat(starts - offsets[:-1], lengths[order]) + np.arange(offsets[-1])
+    source = np.concatenate([corpus.source for corpus in corpora])
+    return Corpus(token_ids[places], offsets, source[order])

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -80,11 +81,13 @@ def run(
     """Writes a `models/NAME/vN` that every other stage reads, with its history and a model card.
 
     `resume` goes on with the interrupted run of the same settings and texts; with the trapezoid
-    schedule the budget may be another. Raises Interrupted, UsageError, MissingInputError,
+    schedule the budget may be another. Started by torchrun, the processes train together; started
+    again by it, they go on. Raises Interrupted, UsageError, MissingInputError,
     BadDataError or IntegrityError.
     """
     from spamgpt.data.corpus import find_sources
     from spamgpt.training.checkpoint import Checkpoint
+    from spamgpt.training.distributed import from_main, held_by_main, restarted
 
     if (settings.tokens is None) == (settings.minutes is None):
         raise UsageError("Give one budget.", "Use `tokens=50000000` or `minutes=60`.")
@@ -93,20 +96,26 @@ def run(
             f"`n_embd` {settings.n_embd} is not a multiple of `n_head` {settings.n_head}.",
             "Choose others.",
         )
-    base = workspace.newest("models", settings.model) if settings.model else None
+    base = from_main(lambda: workspace.newest("models", settings.model) if settings.model else None)
     if not base and (problem := memory_problem(_shape(settings).parameters, _TRAINED)):
         raise UsageError(f"{problem}.", "Lower `n_embd`, `n_layer`, `vocab_size` or `n_positions`.")
     rate = settings.learning_rate or PRETRAINING_RATES[settings.optimizer]
     settings = replace(settings, learning_rate=rate)
     sources = find_sources([Path(text) for text in settings.texts], dict(settings.weights))
-    record = _run_record(settings, sources, base)
-    if not resume:
-        with Checkpoint.start(workspace.root, STAGE, record) as checkpoint:
-            return _train(settings, sources, base, workspace, reporter, checkpoint, None)
-    with Checkpoint.resume(
-        workspace.root, STAGE, record["settings"], lambda place: place.record == record
-    ) as checkpoint:
-        state = checkpoint.load()
+    record = from_main(lambda: _run_record(settings, sources, base))
+
+    def place() -> AbstractContextManager[Checkpoint]:
+        if resume:
+            wanted = record["settings"]
+            return Checkpoint.resume(
+                workspace.root, STAGE, wanted, lambda found: found.record == record
+            )
+        if restarted():
+            return Checkpoint.start_or_resume(workspace.root, STAGE, record)
+        return Checkpoint.start(workspace.root, STAGE, record)
+
+    with held_by_main(place) as checkpoint:
+        state = checkpoint.load() if checkpoint.is_resumable else None
         return _train(settings, sources, base, workspace, reporter, checkpoint, state)
 
 
@@ -121,9 +130,10 @@ def _train(
 ) -> Artifact:
     import torch
 
-    from spamgpt.data.corpus import describe_sources, read_corpus
+    from spamgpt.data.corpus import describe_sources, join_shards, read_shard
     from spamgpt.device import resolve_device, resolve_precision
     from spamgpt.gpt2.folder import CARD_FILE, CONFIG_FILE
+    from spamgpt.training import distributed
     from spamgpt.training.pretraining import (
         Budget,
         PretrainingHyperparameters,
@@ -132,18 +142,27 @@ def _train(
     )
 
     device = resolve_device(settings.device)
+    distributed.check_device(device)
     bfloat16 = resolve_precision(settings.precision, device) == torch.bfloat16
     name = settings.name or (base.name if base else NEW_NAME)
     inputs = [base] if base else []
-    with workspace.new(
-        "models", settings, inputs=inputs, name=artifact_name(name), stage=STAGE
+    with distributed.held_by_main(
+        lambda: workspace.new(
+            "models", settings, inputs=inputs, name=artifact_name(name), stage=STAGE
+        )
     ) as draft:
         model, tokenizer = _begin(settings, sources, base, draft.folder, reporter)
         config = model.config
         reporter.note("Reading the texts")
-        training_part, held_out = read_corpus(
-            sources, tokenizer, config.n_positions, settings.held_out
+        shard = read_shard(
+            sources,
+            tokenizer,
+            config.n_positions,
+            settings.held_out,
+            distributed.rank(),
+            distributed.size(),
         )
+        training_part, held_out = join_shards(distributed.gathered(shard))
         assert settings.learning_rate is not None
         chosen = PretrainingHyperparameters(
             Budget(settings.tokens, settings.minutes),
@@ -171,25 +190,27 @@ def _train(
             history_rows(reporter),
             "Go on with the same command and `resume`.",
         )
-        replace(config, eos_token_id=tokenizer.end_of_text).write(draft.folder / CONFIG_FILE)
-        _write_model(settings, run, draft.folder)
-        described = describe_sources(sources, training_part, held_out)
-        draft.metadata.update(
-            n_layer=config.n_layer,
-            n_head=config.n_head,
-            n_embd=config.n_embd,
-            weights="pretrained",
-            origin=f"{STAGE} from {base.reference if base else 'scratch'}",
-            tokens=run.state.tokens,
-            epochs=run.history[-1].epochs,
-            held_out_loss=run.history[-1].held_out_loss,
-            training_seconds=round(run.state.seconds, 1),
-            sources=described,
-        )
-        card = _card(name, settings, config, base, described, run)
-        (draft.folder / CARD_FILE).write_text(card, encoding="utf-8")
-    checkpoint.remove()
-    return draft.artifact
+        if distributed.is_main():
+            replace(config, eos_token_id=tokenizer.end_of_text).write(draft.folder / CONFIG_FILE)
+            _write_model(settings, run, draft.folder)
+            described = describe_sources(sources, training_part, held_out)
+            draft.metadata.update(
+                n_layer=config.n_layer,
+                n_head=config.n_head,
+                n_embd=config.n_embd,
+                weights="pretrained",
+                origin=f"{STAGE} from {base.reference if base else 'scratch'}",
+                tokens=run.state.tokens,
+                epochs=run.history[-1].epochs,
+                held_out_loss=run.history[-1].held_out_loss,
+                training_seconds=round(run.state.seconds, 1),
+                sources=described,
+            )
+            card = _card(name, settings, config, base, described, run)
+            (draft.folder / CARD_FILE).write_text(card, encoding="utf-8")
+    if distributed.is_main():
+        checkpoint.remove()
+    return distributed.from_main(lambda: draft.artifact)
 
 
 def _begin(
@@ -203,15 +224,21 @@ def _begin(
     from spamgpt.classifier.model import load_model
     from spamgpt.data.corpus import weighted_documents
     from spamgpt.gpt2.folder import TOKENIZER_FILES
+    from spamgpt.training.distributed import from_main
     from spamgpt.training.pretraining import new_model
+    from spamgpt.training.vocabulary import learn_vocabulary
 
-    if base:
+    def put_tokenizer() -> None:
+        if base is None:
+            learn_vocabulary(weighted_documents(sources), settings.vocab_size, folder)
+            return
         for file in TOKENIZER_FILES:
             (folder / file).write_bytes((base.folder / file).read_bytes())
-        return load_model(base)
-    reporter.note(f"Learning a vocabulary of {settings.vocab_size:,} tokens")
-    documents = weighted_documents(sources)
-    return new_model(documents, _shape(settings), settings.seed, folder)
+
+    if base is None:
+        reporter.note(f"Learning a vocabulary of {settings.vocab_size:,} tokens")
+    from_main(put_tokenizer)
+    return load_model(base) if base else new_model(_shape(settings), settings.seed, folder)
 
 
 def _shape(settings: PretrainSettings) -> "GPT2Config":

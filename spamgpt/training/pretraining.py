@@ -1,7 +1,7 @@
 """Pre-training: next-token prediction on packed documents, under a budget of tokens or minutes."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,6 @@ from spamgpt.training.objective import Bar, TrainingState
 from spamgpt.training.optimizer import pretraining_optimizer
 from spamgpt.training.schedule import COSINE_WARM_UP, PretrainingSchedule, cosine, trapezoid
 from spamgpt.training.trainer import Trainer
-from spamgpt.training.vocabulary import learn_vocabulary
 
 # The held-out loss is measured after each of so many equal parts of the budget.
 MEASUREMENTS = 20
@@ -71,14 +70,11 @@ class PretrainingHyperparameters:
     schedule: PretrainingSchedule = "cosine"
 
 
-def new_model(
-    documents: Iterator[str], shape: GPT2Config, seed: int, folder: Path
-) -> tuple[GPT2, Tokenizer]:
-    """A random model and a vocabulary learnt from documents, whose files are put into a folder.
+def new_model(shape: GPT2Config, seed: int, folder: Path) -> tuple[GPT2, Tokenizer]:
+    """A random model, and the vocabulary whose files are in a folder (`learn_vocabulary`).
 
     `shape` says how many tokens the vocabulary may have; the model has as many as were found.
     """
-    learn_vocabulary(documents, shape.vocab_size, folder)
     tokenizer = Tokenizer.from_folder(folder)
     config = replace(shape, vocab_size=tokenizer.vocab_size)
     model = GPT2(config)
