@@ -10,9 +10,9 @@ as an adapter, can take the place of any of them.
 """
 
 import math
+from itertools import islice
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -20,6 +20,7 @@ from spamgpt.gpt2.backends.attention import causal_attention, full_attention
 from spamgpt.gpt2.backends.products import linear
 from spamgpt.gpt2.backends.shapes import compiled_by_shape
 from spamgpt.gpt2.config import GPT2Config
+from spamgpt.gpt2.dropout import Dropout
 from spamgpt.gpt2.packing import PackedTokens
 from spamgpt.gpt2.pooling import AttentionPattern
 
@@ -51,7 +52,7 @@ class Attention(nn.Module):
         super().__init__()
         self.n_head = config.n_head
         self.n_embd = config.n_embd
-        self.dropout = 0.0
+        self.weight_dropout = self.output_dropout = Dropout()
         self.causal = True
         self.c_attn = Projection(config.n_embd, 3 * config.n_embd)
         self.c_proj = Projection(config.n_embd, config.n_embd)
@@ -60,22 +61,32 @@ class Attention(nn.Module):
         """(tokens, n_embd) -> (tokens, n_embd)."""
         parts = packed.parts
         rows = self.c_attn(x).split([len(part.token_ids) for part in parts])
-        attended = [self._attended(*each) for each in zip(rows, parts, strict=True)]
+        # Those of the whole: a part of its own would draw others.
+        draws = iter(packed.draws if self._drops else [])
+        attended = [
+            self._attended(row, part, list(islice(draws, len(part))))
+            for row, part in zip(rows, parts, strict=True)
+        ]
         joined = torch.cat(attended) if len(attended) > 1 else attended[0]
-        return _dropped(self.c_proj(joined), self.dropout * self.training)
+        projected: Tensor = self.c_proj(joined)
+        return self.output_dropout.rows(projected, packed) if self._drops else projected
 
-    def _attended(self, projected: Tensor, packed: PackedTokens) -> Tensor:
+    def _attended(self, projected: Tensor, packed: PackedTokens, draws: list[int]) -> Tensor:
         """(tokens, 3 n_embd) -> (tokens, n_embd): from queries, keys and values."""
         # What fills up the rows stands behind each message, where causality keeps it unseen.
         padded = packed.pad(projected, recurring=compiled_by_shape(projected))
         query, key, value = (
             part.unflatten(2, (self.n_head, -1)).transpose(1, 2) for part in padded.chunk(3, dim=2)
         )
-        dropout = self.dropout * self.training
+        kept = None
+        if self._drops:
+            shape = (*query.shape[:3], query.shape[2])
+            lengths = packed.lengths.tolist()
+            kept = self.weight_dropout.weights(shape, draws, lengths, query)
         attended = (
-            causal_attention(query, key, value, dropout)
+            causal_attention(query, key, value, kept)
             if self.causal
-            else full_attention(query, key, value, packed.lengths, dropout)
+            else full_attention(query, key, value, packed.lengths, kept)
         )
         return packed.unpad(attended.transpose(1, 2).flatten(2))
 
@@ -100,14 +111,23 @@ class Attention(nn.Module):
         position = torch.arange(packed.longest, device=x.device)
         seen = places - packed.first + 1 if self.causal else packed.lengths
         hidden = position >= seen[:, None, None]
-        dropout = self.dropout * self.training
-        weights = _dropped(scores.masked_fill(hidden, -math.inf).softmax(2), dropout)
+        weights = scores.masked_fill(hidden, -math.inf).softmax(2)
+        if self._drops:
+            lengths = packed.lengths.tolist()
+            weights = weights * self.weight_dropout.weights(
+                weights.shape, packed.draws, lengths, weights
+            )
         summed = (weights @ padded).transpose(0, 1)  # (n_head, messages, n_embd)
         attended = summed @ self._by_head(value_weight)
-        if dropout:  # what is left of the weights does not sum to 1
+        if self._drops:  # what is left of the weights does not sum to 1
             kept = weights.sum(2, keepdim=True)  # (messages, n_head, 1)
             value_bias = (kept * value_bias.unflatten(0, (self.n_head, -1))).flatten(1)
-        return _dropped(self.c_proj(attended.transpose(0, 1).flatten(1) + value_bias), dropout)
+        one: Tensor = self.c_proj(attended.transpose(0, 1).flatten(1) + value_bias)
+        return self.output_dropout.rows(one, packed, one_each=True) if self._drops else one
+
+    @property
+    def _drops(self) -> bool:
+        return self.training and self.weight_dropout.share > 0
 
     def _by_head(self, x: Tensor) -> Tensor:
         # (n, n_embd) -> (n_head, n, n_embd / n_head)
@@ -122,11 +142,14 @@ class MLP(nn.Module):
         self.c_fc = Projection(config.n_embd, 4 * config.n_embd)
         self.act = nn.GELU(approximate="tanh")
         self.c_proj = Projection(4 * config.n_embd, config.n_embd)
-        self.dropout = 0.0
+        self.dropout = Dropout()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(tokens, n_embd) -> (tokens, n_embd)."""
-        return _dropped(self.c_proj(self.act(self.c_fc(x))), self.dropout * self.training)
+    def forward(self, x: Tensor, packed: PackedTokens, one_each: bool = False) -> Tensor:
+        """(tokens, n_embd) or, with `one_each`, (messages, n_embd) -> the same."""
+        projected: Tensor = self.c_proj(self.act(self.c_fc(x)))
+        if self.training and self.dropout.share:
+            return self.dropout.rows(projected, packed, one_each)
+        return projected
 
 
 class Block(nn.Module):
@@ -142,7 +165,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor, packed: PackedTokens) -> Tensor:
         """(tokens, n_embd) -> (tokens, n_embd)."""
         x = x + self.attn(self.ln_1(x), packed)
-        return x + self.mlp(self.ln_2(x))
+        return x + self.mlp(self.ln_2(x), packed)
 
     def one_only(self, x: Tensor, packed: PackedTokens, places: Tensor) -> Tensor:
         """(tokens, n_embd) -> (messages, n_embd): what `forward` gives at one token of each.
@@ -150,11 +173,7 @@ class Block(nn.Module):
         `places` as for `Attention.one_only`.
         """
         one = x[places] + self.attn.one_only(self.ln_1(x), packed, places)
-        return one + self.mlp(self.ln_2(one))
-
-
-def _dropped(x: Tensor, share: float) -> Tensor:
-    return F.dropout(x, share) if share else x
+        return one + self.mlp(self.ln_2(one), packed, one_each=True)
 
 
 def _embedding(rows: int, width: int) -> nn.Embedding:
@@ -177,13 +196,15 @@ class GPT2(nn.Module):
         self.wpe = _embedding(config.n_positions, config.n_embd)
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        self.dropout = 0.0
+        self.dropout = Dropout()
         self.checkpoint_activations = False
 
     def embed(self, packed: PackedTokens) -> Tensor:
         """(tokens, n_embd): what the first block receives; positions count within each message."""
-        embedded = self.wte(packed.token_ids) + self.wpe(packed.position)
-        return _dropped(embedded, self.dropout * self.training)
+        embedded: Tensor = self.wte(packed.token_ids) + self.wpe(packed.position)
+        if self.training and self.dropout.share:
+            return self.dropout.rows(embedded, packed)
+        return embedded
 
     def forward(self, packed: PackedTokens) -> Tensor:
         """(tokens, n_embd): the hidden states of all tokens, after the final layer norm."""
@@ -222,6 +243,19 @@ class GPT2(nn.Module):
     def last_hidden_states(self, packed: PackedTokens) -> Tensor:
         """(messages, n_embd): `forward` at each message's last token, nothing computed besides."""
         return self.ln_f(self.hidden_states_after(packed, self.config.n_layer))
+
+    def set_dropout(self, share: float, first_block: int = 0, embeddings: bool = True) -> None:
+        """Lets the model in training mode drop a share, from 0 to below 1, at random.
+
+        As transformers' `embd_pdrop`, `attn_pdrop` and `resid_pdrop`: of what the embeddings give,
+        of the attention weights, and of what attention and MLP add to the residual stream. Blocks
+        before `first_block`, and with `embeddings=False` the embeddings, drop nothing: those that
+        are frozen give the same at every step.
+        """
+        self.dropout = Dropout(share if embeddings else 0.0)
+        for number, block in enumerate(self.blocks(first_block), start=first_block):
+            sites = [Dropout(share, 3 * number + place) for place in (1, 2, 3)]
+            block.attn.weight_dropout, block.attn.output_dropout, block.mlp.dropout = sites
 
     @property
     def attention(self) -> AttentionPattern:

@@ -1,5 +1,6 @@
 """Messages laid end to end, without padding: the one input format of the model."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,6 +83,16 @@ class PackedTokens:
         """The first token of each message as a message of its own."""
         offsets = torch.arange(len(self.offsets), device=self.offsets.device)
         return PackedTokens(self.token_ids[self.first], offsets)
+
+    @cached_property
+    def draws(self) -> list[int]:
+        """For each message the seed of what is drawn for it at random.
+
+        It comes from torch's random state, when it is first asked for, and the message alone.
+        """
+        drawn = int(torch.randint(2**31, ()))
+        messages = self.token_ids.cpu().split(self.lengths.tolist())
+        return [zlib.crc32(message.numpy().tobytes(), drawn) for message in messages]
 
     @cached_property
     def message(self) -> Tensor:

@@ -15,7 +15,6 @@ from spamgpt.classifier.inference import logits_of
 from spamgpt.data.batches import TokenizedMessages, shuffled_batches, tokenize
 from spamgpt.data.rows import LABEL, TEXT
 from spamgpt.gpt2.classifier import GPT2Classifier
-from spamgpt.gpt2.dropout import set_dropout
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.reporting import Reporter
@@ -86,7 +85,7 @@ def finetuning(
     """
     if hyperparameters.dropout:
         embeddings = policy.name == "all" and policy.lora is None
-        set_dropout(model.gpt2, hyperparameters.dropout, policy.frozen_blocks, embeddings)
+        model.gpt2.set_dropout(hyperparameters.dropout, policy.frozen_blocks, embeddings)
     model.gpt2.checkpoint_activations = checkpoint_activations
     if shard:
         shard_parameters(model, device)

@@ -9,25 +9,27 @@ from torch import Tensor
 from spamgpt.gpt2.backends.shapes import compiled_by_shape
 
 
-def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float = 0.0) -> Tensor:
+def causal_attention(
+    query: Tensor, key: Tensor, value: Tensor, kept: Tensor | None = None
+) -> Tensor:
     """softmax(query key^T / sqrt(width)) value, where a token sees itself and those before it.
 
-    All four are (messages, n_head, longest, width), width being n_embd / n_head. Of the softmax a
-    share `dropout` is dropped at random.
+    All four are (messages, n_head, longest, width), width being n_embd / n_head. The softmax is
+    multiplied with `kept`, (messages, n_head, longest, longest), if that is given: for dropout.
     """
-    if dropout or not compiled_by_shape(query):
-        return F.scaled_dot_product_attention(query, key, value, is_causal=True, dropout_p=dropout)
+    if kept is None and not compiled_by_shape(query):
+        return F.scaled_dot_product_attention(query, key, value, is_causal=True)
     longest = query.shape[2]
     hidden = query.new_full((longest, longest), -math.inf).triu(1)
-    return _by_products(query, key, value, hidden)
+    return _by_products(query, key, value, hidden, kept)
 
 
 def full_attention(
-    query: Tensor, key: Tensor, value: Tensor, lengths: Tensor, dropout: float = 0.0
+    query: Tensor, key: Tensor, value: Tensor, lengths: Tensor, kept: Tensor | None = None
 ) -> Tensor:
     """softmax(query key^T / sqrt(width)) value, where a token sees all of its message.
 
-    Shapes and dropout as for `causal_attention`; `lengths`, (up to messages,), is how many tokens a
+    Shapes and `kept` as for `causal_attention`; `lengths`, (up to messages,), is how many tokens a
     message has. What stands behind them is not seen; messages beyond those are not looked at.
     """
     messages, n_head, longest, _ = query.shape
@@ -36,17 +38,21 @@ def full_attention(
     behind = torch.arange(longest, device=lengths.device) >= lengths[:, None]
     hidden = query.new_zeros(messages, 1, 1, longest)
     hidden.masked_fill_(behind[:, None, None], -math.inf)
-    if dropout or not compiled_by_shape(query):
-        return F.scaled_dot_product_attention(
-            query, key, value, attn_mask=hidden, dropout_p=dropout
-        )
-    return _by_products(query, key, value, hidden.repeat_interleave(n_head, 0).flatten(0, 1))
+    if kept is None and not compiled_by_shape(query):
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=hidden)
+    hidden = hidden.repeat_interleave(n_head, 0).flatten(0, 1)
+    return _by_products(query, key, value, hidden, kept)
 
 
-def _by_products(query: Tensor, key: Tensor, value: Tensor, hidden: Tensor) -> Tensor:
+def _by_products(
+    query: Tensor, key: Tensor, value: Tensor, hidden: Tensor, kept: Tensor | None
+) -> Tensor:
     # torch's fused kernel takes two to ten times as long as this in bfloat16 on the CPU.
     messages, _, _, width = query.shape
     scores = torch.baddbmm(
         hidden, query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2), alpha=width**-0.5
     )
-    return (scores.softmax(2) @ value.flatten(0, 1)).unflatten(0, (messages, -1))
+    weights = scores.softmax(2)
+    if kept is not None:
+        weights = weights * kept.flatten(0, 1)
+    return (weights @ value.flatten(0, 1)).unflatten(0, (messages, -1))
