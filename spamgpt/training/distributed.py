@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
@@ -30,6 +31,8 @@ def join() -> Any:
     store, rank, size = next(rendezvous("env://"))
     if torch.cuda.is_available() and _local_rank() < torch.cuda.device_count():
         torch.cuda.set_device(_local_rank())
+    # torchrun's store outlives workers: those started anew must not meet the ones that are gone.
+    store = PrefixStore(f"attempt {_restarts()}", store)
     dist.init_process_group(store=store, rank=rank, world_size=size)
     return store
 
@@ -52,7 +55,7 @@ def check_device(device: torch.device) -> None:
 
 def restarted() -> bool:
     """Whether `torchrun` has started this process anew after one of them had ended."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    return _restarts() > 0
 
 
 def rank() -> int:
@@ -177,6 +180,10 @@ def gradients_stay(model: nn.Module) -> AbstractContextManager[None]:
 
 def _several() -> bool:
     return _AVAILABLE and dist.is_initialized()
+
+
+def _restarts() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
 
 
 def _local_rank() -> int:

@@ -1,9 +1,6 @@
 import errno
-import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -228,66 +225,3 @@ def test_a_loss_that_is_no_number_is_told_with_its_place():
     torch.nn.init.constant_(one.objective.model.weight, float("nan"))
     with pytest.raises(SpamgptError, match="became nan after 0 tokens: training has diverged"):
         run(one)
-
-
-# What a process trains; with a rank, together with another.
-PROGRAM = """
-import json, sys, torch
-from spamgpt.data.batches import TokenizedMessages
-from spamgpt.gpt2.classifier import GPT2Classifier
-from spamgpt.gpt2.config import GPT2Config
-from spamgpt.gpt2.model import GPT2
-from spamgpt.gpt2.weights import random_weights
-from spamgpt.reporting import SILENT
-from spamgpt.training.finetuning import LabelledMessages, finetuning
-from spamgpt.training.hyperparameters import Hyperparameters
-from spamgpt.training.policy import TrainingPolicy
-
-rank, meeting, out, options = sys.argv[1:]
-if rank != "alone":
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{meeting}", rank=int(rank), world_size=2
-    )
-config = GPT2Config(n_layer=2, n_head=2, n_embd=16, vocab_size=40, n_positions=16)
-gpt2 = GPT2(config)
-gpt2.load_state_dict(random_weights(config, seed=3))
-model = GPT2Classifier(gpt2, labels=2)
-policy = TrainingPolicy.from_name("last-block", 2)
-policy.apply(model)
-ids = [[7 + n % 2, *range(10, 10 + n)] for n in range(13)]  # the last batch holds one message
-split = LabelledMessages(TokenizedMessages(ids, [False] * 13), torch.arange(13) % 3 // 2)
-chosen = Hyperparameters(
-    2, 4, 1e-3, 0.1, "linear", seed=1, keep_best=True, warmup=0.06, **json.loads(options)
-)
-trainer = finetuning(model, policy, chosen, split, split, torch.device("cpu"))
-saved = []
-trainer.run(SILENT, lambda record: None, lambda: saved.append(1), lambda: False)
-assert bool(saved) == (rank != "1")
-torch.save({"trained": trainer.trained_tensors(), "losses": trainer.history}, out)
-if rank != "alone":
-    torch.distributed.destroy_process_group()
-"""
-
-
-@pytest.mark.parametrize(
-    "options", [{}, {"accumulate": 2, "class_weights": "balanced", "label_smoothing": 0.1}]
-)
-def test_two_processes_learn_what_one_learns_and_one_of_them_saves(tmp_path, options):
-    told = json.dumps(options)
-    processes = {
-        rank: subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, rank, tmp_path / "meeting", tmp_path / rank, told],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ("alone", "0", "1")
-    }
-    for process in processes.values():
-        _, error = process.communicate(timeout=180)
-        assert process.returncode == 0, error
-    alone, first, second = (
-        torch.load(tmp_path / rank, weights_only=False)["trained"] for rank in processes
-    )
-    for name, tensor in alone.items():
-        torch.testing.assert_close(first[name], tensor, atol=1e-5, rtol=1e-4)
-        assert torch.equal(first[name], second[name])
