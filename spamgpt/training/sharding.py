@@ -25,7 +25,7 @@ def check_shardable(policy: TrainingPolicy) -> None:
     if distributed.size() == 1:
         raise UsageError(
             "`shard` spreads a model over several processes; this is one.",
-            "Start several: torchrun with nproc-per-node, then -m spamgpt finetune.",
+            "Start several with torchrun.",
         )
 
 

@@ -52,6 +52,11 @@ def test_every_option_reaches_the_training_and_is_on_record(spamgpt, trained_wor
         (["--from", "v9"], "There is no classifier 'v9'"),
         (["--warmup", 2], "'--warmup'"),
         (["--class-weights", "even"], "'--class-weights'"),
+        (
+            ["--shard"],
+            "--shard is for models that are trained as a whole. hint: Add --unfreeze all",
+        ),
+        (["--shard", "--unfreeze", "all"], "--shard spreads a model over several processes"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_line(spamgpt, trained_workspace, options, told):

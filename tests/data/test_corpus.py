@@ -11,7 +11,9 @@ from spamgpt.data.corpus import (
     Source,
     epoch_batches,
     find_sources,
+    join_shards,
     read_corpus,
+    read_shard,
     weighted_documents,
 )
 from spamgpt.errors import BadDataError, MissingInputError, UsageError
@@ -98,6 +100,20 @@ def test_documents_end_with_end_of_text_and_long_ones_are_cut_to_the_context(tmp
             begins = piece[-1] == tokenizer.encoding.eot_token
     whole = [[*ids, tokenizer.encoding.eot_token] for ids in tokenizer.encode(TEXTS)]
     assert sorted(documents) == sorted(whole)
+
+
+def test_shards_read_apart_are_the_whole(tmp_path, tokenizer):
+    sources = [
+        Source(name, jsonl(tmp_path / f"{name}.jsonl", [f"{name} {text}" for text in TEXTS]))
+        for name in ("a", "b")
+    ]
+    shards = [read_shard(sources, tokenizer, 16, 0.1, number, 3) for number in range(3)]
+    sizes = [len(shard.corpora[0]) for shard in shards]
+    assert max(sizes) < 1.5 * min(sizes)
+    whole = read_corpus(sources, tokenizer, context=16, held_out=0.1)
+    for corpus, expected in zip(join_shards(shards), whole, strict=True):
+        for name in ("token_ids", "offsets", "source"):
+            assert np.array_equal(getattr(corpus, name), getattr(expected, name))
 
 
 def test_repeats_of_a_text_are_held_out_together(tmp_path, tokenizer):

@@ -15,9 +15,9 @@ from spamgpt.stages import finetune
 from spamgpt.stages.finetune import FinetuneSettings
 from spamgpt.workspace import Workspace
 
-SETTINGS = FinetuneSettings(unfreeze="all", epochs=40, learning_rate=1e-4, device="cpu")
+SETTINGS = FinetuneSettings(unfreeze="all", epochs=20, learning_rate=1e-4, device="cpu")
 FINETUNE = (
-    *("finetune", "--unfreeze", "all", "--epochs", 40, "--learning-rate", 1e-4),
+    *("finetune", "--unfreeze", "all", "--epochs", 20, "--learning-rate", 1e-4),
     *("--device", "cpu"),
 )
 
@@ -55,7 +55,7 @@ def test_a_killed_worker_is_started_again_and_what_is_stopped_goes_on_in_one_pro
     def is_going_on() -> bool:
         """Whether more epochs were shown by those started anew than by the first."""
         _, *attempts = err.read_text().split("epoch  training loss")
-        shown = [len(re.findall(r"^[0-9]+/40 ", said, re.MULTILINE)) for said in attempts]
+        shown = [len(re.findall(r"^[0-9]+/20 ", said, re.MULTILINE)) for said in attempts]
         return len(shown) == 2 and shown[1] > shown[0]
 
     with torchrun(tmp_path, *FINETUNE, "-w", trained_workspace, restarts=1) as process:

@@ -83,6 +83,30 @@ def test_gradients_of_the_short_path_are_those_of_the_plain_path(gpt2, messages)
     assert_close(short, plain)
 
 
+def test_activations_that_are_computed_again_give_the_same_gradients(gpt2, messages):
+    gpt2.double().train().set_dropout(0.2)
+    parameters = list(gpt2.parameters())
+    kept: list[int] = []
+
+    def gradients(checkpointed: bool) -> tuple[torch.Tensor, ...]:
+        gpt2.checkpoint_activations = checkpointed
+        torch.manual_seed(5)
+        held = 0
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal held
+            held += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            summed = gpt2(pack(messages)).square().sum()
+        kept.append(held)
+        return torch.autograd.grad(summed, parameters)
+
+    assert_close(gradients(True), gradients(False))
+    assert kept[0] < kept[1] / 2
+
+
 class LowRank(nn.Module):
     """An adapter as LoRA is: what it wraps, and a low-rank product beside it."""
 
