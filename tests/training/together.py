@@ -152,13 +152,15 @@ def main() -> None:
             "gloo", init_method=f"file://{folder}/meeting-{size}", rank=rank, world_size=size
         )
         found = all_runs(folder)
+        torch.save(found, folder / f"{size}-{rank}.pt")
         if size == 2:
-            # What four processes left goes on in two.
-            left = found | torch.load(folder / "4-0.pt")
+            # What four processes left goes on in two; what was sharded, the main one has whole.
+            torch.distributed.barrier()
+            left = torch.load(folder / "2-0.pt") | torch.load(folder / "4-0.pt")
             found["resumed"] = {
                 name: finetune(RUNS[name], folder, left[name]["state"]) for name in RUNS
             }
-        torch.save(found, folder / f"{size}-{rank}.pt")
+            torch.save(found, folder / f"{size}-{rank}.pt")
         torch.distributed.destroy_process_group()
 
 
