@@ -24,7 +24,8 @@ def draw_curves(history: pd.DataFrame, kept_epoch: int, path: Path) -> None:
     _draw(accuracy, history, "accuracy", kept_epoch)
     accuracy.set_title("Accuracy")
     accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-    accuracy.legend(frameon=False)
+    # Where rising curves are not: to look for the best place, matplotlib may take seconds.
+    accuracy.legend(frameon=False, loc="lower right")
     figure.savefig(path, dpi=150, format="png")
 
 
@@ -44,7 +45,7 @@ def draw_periodic(records: pd.DataFrame, epochs: int, path: Path) -> None:
             axes.plot(along, points[split], style, color=_COLOURS[split], label=label)
         axes.set_xlabel("Epochs")
         axes.set_ylabel(measure.capitalize())
-        axes.legend()
+        axes.legend(loc="upper right" if measure == "loss" else "lower right")
         above = axes.twiny()
         above.plot(np.linspace(0, seen, len(points)), points["training"], alpha=0)
         above.set_xlabel("Examples seen")
