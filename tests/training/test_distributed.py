@@ -91,6 +91,9 @@ def test_the_trunk_is_computed_once_to_the_same_bits(folder, alone, size):
 
     assert arrays(1)
     assert arrays(size) == arrays(1)
+    ran = [found_by(folder, size, rank)["trunk"]["ran"] for rank in range(size)]
+    assert sum(ran) == alone["trunk"]["ran"]
+    assert min(ran) > 0
 
 
 def test_a_batch_is_dealt_out_by_tokens(monkeypatch):

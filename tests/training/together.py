@@ -6,22 +6,27 @@ first two meet again and train as two.
 
 import copy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 
+from spamgpt.classifier import inference
 from spamgpt.data.batches import TokenizedMessages
 from spamgpt.data.corpus import Corpus
-from spamgpt.gpt2.classifier import GPT2Classifier
+from spamgpt.gpt2.classifier import GPT2Classifier, hidden_states_for
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.packing import PackedTokens
+from spamgpt.gpt2.pooling import Pooling
 from spamgpt.gpt2.weights import random_weights
 from spamgpt.reporting import SILENT
-from spamgpt.training import distributed
+from spamgpt.training import distributed, measuring, trunk
 from spamgpt.training.cache import ArrayCache
 from spamgpt.training.finetuning import LabelledMessages, finetuning, with_trunks
 from spamgpt.training.hyperparameters import Hyperparameters
@@ -69,8 +74,29 @@ RUNS = {
 }
 
 
+@contextmanager
+def small_batches(ran: list[int]) -> Iterator[None]:
+    """Lets what is no training be computed in many batches; counts the messages of the trunk's."""
+
+    def counted(pooling: Pooling, gpt2: GPT2, packed: PackedTokens, *rest: Any) -> torch.Tensor:
+        ran.append(len(packed))
+        return hidden_states_for(pooling, gpt2, packed, *rest)
+
+    with ExitStack() as stack:
+        for module in (inference, measuring, trunk):
+            stack.enter_context(patch.object(module, "tokens_per_batch", lambda *_: 60))
+        stack.enter_context(patch.object(trunk, "hidden_states_for", counted))
+        yield
+
+
 def finetune(run: Run, folder: Path, state: dict[str, Any] | None = None) -> dict[str, Any]:
     """Trains for two epochs; in the middle of the second its state is kept."""
+    ran: list[int] = []
+    with small_batches(ran):
+        return _finetune(run, folder, state) | {"ran": sum(ran)}
+
+
+def _finetune(run: Run, folder: Path, state: dict[str, Any] | None) -> dict[str, Any]:
     gpt2 = GPT2(CONFIG)
     gpt2.load_state_dict(random_weights(CONFIG, seed=3))
     model = GPT2Classifier(gpt2, labels=2).to(run.dtype)
