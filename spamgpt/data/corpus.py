@@ -170,7 +170,8 @@ def read_shard(
     training, held = (
         _corpus(pieces, number) for pieces, number in zip(parts, numbers, strict=True)
     )
-    return CorpusShard((training, held), (np.array(documents[0]), np.array(documents[1])))
+    of_training, of_held = (np.array(each, dtype=np.int64) for each in documents)
+    return CorpusShard((training, held), (of_training, of_held))
 
 
 def join_shards(shards: Sequence[CorpusShard]) -> tuple[Corpus, Corpus]:
