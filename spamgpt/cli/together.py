@@ -81,12 +81,15 @@ def telling(error: Exception) -> Iterator[bool]:
 
 
 def _is_first(store: Any, rank: int) -> bool:
-    return bool(store.compare_set(_TELLER, "", str(rank)) == str(rank).encode())
+    try:
+        return bool(store.compare_set(_TELLER, "", str(rank)) == str(rank).encode())
+    except Exception:  # whatever torch raises where the store is gone, with torchrun itself
+        return rank == 0
 
 
 def _end(store: Any, rank: int) -> None:
     """Says that all is told, or waits until it is."""
-    # The store is gone where the machine of the main process is.
+    # As above.
     with suppress(Exception):
         # What no process claims to tell, such as a mistyped option, is the same in all of them.
         teller = int(store.get(_TELLER)) if store.check([_TELLER]) else 0

@@ -8,19 +8,20 @@ start from the same weights, take the same steps and so stay equal. The main one
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed import PrefixStore  # type: ignore[attr-defined]
-from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from spamgpt.errors import ToldElsewhere, UsageError
 
 Item = TypeVar("Item")
 _AVAILABLE = dist.is_available()
+# The others may wait so long for what the main process does alone, such as learn a vocabulary.
+_LONGEST = timedelta(hours=2)
 
 
 def join() -> Any:
@@ -28,12 +29,16 @@ def join() -> Any:
 
     Of several GPUs of a machine, each process takes its own.
     """
+    # Not every build of torch has them.
+    from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+    from torch.distributed.rendezvous import rendezvous
+
     store, rank, size = next(rendezvous("env://"))
     if torch.cuda.is_available() and _local_rank() < torch.cuda.device_count():
         torch.cuda.set_device(_local_rank())
     # torchrun's store outlives workers: those started anew must not meet the ones that are gone.
     store = PrefixStore(f"attempt {_restarts()}", store)
-    dist.init_process_group(store=store, rank=rank, world_size=size)
+    dist.init_process_group(store=store, rank=rank, world_size=size, timeout=_LONGEST)
     return store
 
 
