@@ -252,6 +252,7 @@ def _write(
         epochs=len(trainer.history),
         kept_epoch=scores.pop("epoch"),
         **scores,
+        training_seconds=round(trainer.state.seconds, 3),
         calibration=fitted.record,
     )
 
