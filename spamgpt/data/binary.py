@@ -14,6 +14,8 @@ LARGEST_SPREADSHEET = 500_000_000
 # What an encrypted workbook and one of Excel before 2007 (.xls) begin with.
 _COMPOUND_FILE = b"\xd0\xcf\x11\xe0"
 _ROWS_AT_ONCE = 1000
+# What is read of a column of a Parquet file at once, in bytes.
+_BUFFER = 1 << 20
 
 
 def json_line(row: Mapping[str, object]) -> bytes:
@@ -39,7 +41,8 @@ def parquet_lines(path: Path, source: str) -> Iterator[bytes]:
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        # Without a buffer of its size, all of a row group is loaded: often all of the file.
+        with pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
             names = file.schema_arrow.names
             if len(set(names)) < len(names):
                 raise BadDataError(f"{source} names a column twice.", "Rename one of them.")
