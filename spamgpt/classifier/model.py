@@ -254,15 +254,28 @@ class SpamClassifier(TextClassifier):
 
     def full_precision(self) -> ClassifierFiles:
         """A copy of what this classifier was loaded from, on the CPU: something to train on."""
-        return from_bundle_bytes(self._bundle())
+        return from_bundle_bytes(self.bundle())
 
-    def _bundle(self) -> bytes:
+    def bundle(self) -> bytes:
+        """What `to_bundle` writes, for `from_bundle` elsewhere."""
         return bundle_bytes(self.model.gpt2.config, self.config, self._sources)
+
+    @classmethod
+    def from_bundle(
+        cls,
+        content: bytes,
+        device: Device = "auto",
+        precision: Precision = "auto",
+        max_batch_tokens: int | None = None,
+    ) -> "SpamClassifier":
+        """The classifier that `bundle` gave. Raises BadDataError for anything else."""
+        files = from_bundle_bytes(content)
+        return cls(files, resolve_device(device), precision, max_batch_tokens)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A pickle holds the bundle; it is loaded on the same device in the same precision."""
         chosen = self.device.type, self._precision, self.max_batch_tokens
-        return _from_bundle, (self._bundle(), *chosen)
+        return SpamClassifier.from_bundle, (self.bundle(), *chosen)
 
     @property
     def batch_tokens(self) -> int:
@@ -294,7 +307,3 @@ class SpamClassifier(TextClassifier):
                 max_batch_tokens=self.max_batch_tokens,
             )
         return self.config.probabilities(logits)
-
-
-def _from_bundle(content: bytes, device: Device, *chosen: Any) -> SpamClassifier:
-    return SpamClassifier(from_bundle_bytes(content), resolve_device(device), *chosen)

@@ -1,7 +1,6 @@
 """spamgpt predict"""
 
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ from typing import Annotated
 import typer
 
 from spamgpt.classifier.predictor import UNSURE
+from spamgpt.cli.inputs import found, read, watched
 from spamgpt.cli.options import (
     DEFAULT_WORKSPACE,
     DebugOption,
@@ -19,14 +19,23 @@ from spamgpt.cli.options import (
     ThreadsOption,
     ThresholdOption,
     WorkspaceOption,
+    given,
     reports_errors,
     settings_from,
 )
 from spamgpt.cli.output.answers import OutputFormat, Shape, Summary, shape_of, write_answers
-from spamgpt.cli.output.keyboard import tell_of_keyboard
+from spamgpt.cli.scoring import (
+    AddressOption,
+    ConcurrencyOption,
+    Engine,
+    NumGpusOption,
+    OutputOption,
+    check_engine,
+    score,
+)
 from spamgpt.data.records import Oversized
 from spamgpt.device import set_threads
-from spamgpt.errors import BadDataError, MissingInputError, UsageError
+from spamgpt.errors import BadDataError, UsageError
 from spamgpt.reporting import Reporter
 from spamgpt.stages.classifiers import BUNDLED
 from spamgpt.stages.predict import (
@@ -37,18 +46,20 @@ from spamgpt.stages.predict import (
     PredictSettings,
     run,
 )
+from spamgpt.stages.score import ScoreSettings
 from spamgpt.workspace import Workspace
 
-STANDARD_INPUT = "standard input"
 MIB = 1024 * 1024
 
 
 @reports_errors
 def command(
+    context: typer.Context,
     files: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
-            help="Files with messages, Maildirs or other folders. Standard input if none or -.",
+            help="Files with messages, Maildirs or other folders; with --engine ray also addresses "
+            "such as s3://bucket/mails. Standard input if none or -.",
             show_default=False,
         ),
     ] = None,
@@ -56,7 +67,8 @@ def command(
         OutputFormat,
         typer.Option(
             help="Output format. text: a coloured table; tsv: label, probability, text; auto: text "
-            "on a terminal, tsv in a pipe."
+            "on a terminal, tsv in a pipe; with --engine ray, parquet if all inputs are, else "
+            "jsonl."
         ),
     ] = "auto",
     only: Annotated[
@@ -163,6 +175,17 @@ def command(
             show_default="newest, else bundled",
         ),
     ] = None,
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="What does the work. ray: a Ray cluster, which writes the answers into --output; "
+            "a job that was stopped goes on where it was."
+        ),
+    ] = "local",
+    output: OutputOption = None,
+    address: AddressOption = ScoreSettings.address,
+    concurrency: ConcurrencyOption = ScoreSettings.concurrency,
+    num_gpus: NumGpusOption = ScoreSettings.num_gpus,
     precision: PrecisionOption = PredictSettings.precision,
     max_batch_tokens: MaxBatchTokensOption = PredictSettings.max_batch_tokens,
     device: DeviceOption = PredictSettings.device,
@@ -182,6 +205,8 @@ def command(
 
     spamgpt predict ~/Maildir inbox.mbox archive.jsonl.gz old.parquet --format csv
 
+    spamgpt predict --engine ray --output answers s3://bucket/mails/
+
     In procmail: ":0fw" and "| spamgpt predict --add-header --quiet", then ":0:" and
     "* ^X-Spam-Status: Yes". Or use the exit status (0 is spam): "* ? spamgpt predict --exit-code".
 
@@ -192,21 +217,41 @@ def command(
     A few messages are answered in float32 at once; torch is loaded when there are more, and
     computes in --precision.
     """
-    set_threads(threads)
     from spamgpt.cli.output.screen import ScreenReporter
 
     reporter = ScreenReporter(quiet)
+    check_engine(engine, format, given(context))
+    if engine == "ray":
+        settings = settings_from(
+            PredictSettings,
+            locals(),
+            whole=False,
+            untold="lines",
+            max_message_size=int(max_message_size * MIB),
+            pass_on=False,
+        )
+        job = settings_from(
+            ScoreSettings,
+            locals(),
+            inputs=tuple(files or ()),
+            predict=settings,
+            chunk=ScoreSettings.chunk,
+            format="jsonl" if json and format == "auto" else format,
+        )
+        score(job, Workspace(workspace), reporter, quiet)
+        return
+    set_threads(threads)
     shape = shape_of("jsonl" if json and format == "auto" else format, only is not None)
     if add_header:
         shape = "headed"
     elif exit_code and format == "auto" and not json and only is None:
         shape = "none"
-    paths = files or [Path("-")]
+    paths = [Path(file) for file in files or ["-"]]
     if watch is not None:
-        inputs = _watched(watch, files, input_format, exit_code or add_header)
+        inputs = watched(watch, files, input_format, exit_code or add_header)
     else:
-        paths = _found(paths, input_format, reporter)
-        inputs = _read(paths, quiet)
+        paths = found(paths, input_format, reporter)
+        inputs = read(paths, quiet)
     if add_header and paths == [Path("-")] and input_format == "auto":
         input_format = "eml"
     settings = settings_from(
@@ -281,62 +326,6 @@ def _tell(
     if answers.errors:
         done = "skipped" if settings.on_error == "skip" else "answered with error"
         reporter.warn(f"Records or files that could not be read, {done}: {answers.errors:,}.")
-
-
-def _found(paths: Sequence[Path], input_format: InputFormat, reporter: Reporter) -> list[Path]:
-    """The files at the paths; standard input stays what it is."""
-    from spamgpt.data.files import find_files
-
-    found: list[Path] = []
-    left_out: list[Path] = []
-    for path in paths:
-        if str(path) == "-":
-            if sys.stdin is None:
-                raise MissingInputError("Standard input is closed.", "Name a file with messages.")
-            found.append(path)
-            continue
-        files, others = find_files([path], any_name=input_format != "auto")
-        found += files
-        left_out += others
-    if left_out:
-        reporter.warn(
-            f"Files skipped because their names show no format: {len(left_out):,}, such as "
-            f"{left_out[0]}. To read them, too, give --input-format."
-        )
-    return found
-
-
-def _read(paths: Sequence[Path], quiet: bool) -> Iterator[tuple[str, Iterable[bytes]]]:
-    """Each input's name and lines; a file is opened when the one before it is done."""
-    from spamgpt.data.files import lines_of
-
-    for path in paths:
-        if str(path) != "-":
-            yield str(path), lines_of(path)
-            continue
-        tell_of_keyboard(quiet)
-        # Not sys.stdin, and never closed: the thread that waits for the next line holds the lock
-        # that closing, also Python's own at exit, would wait for.
-        yield STANDARD_INPUT, open(0, "rb", closefd=False)  # noqa: SIM115
-
-
-def _watched(
-    file: Path, files: Sequence[Path] | None, input_format: InputFormat, one_message: bool
-) -> Iterator[tuple[str, Iterable[bytes]]]:
-    from spamgpt.data.files import follow, format_of, is_binary
-    from spamgpt.data.rows import JSONL, LINES
-
-    if files or one_message:
-        other = "other files" if files else "--exit-code or --add-header"
-        raise UsageError(f"--watch cannot be combined with {other}.", "Follow one file of lines.")
-    format = format_of(file) if input_format == "auto" else input_format
-    packed = file.suffix == ".gz" or is_binary(file)
-    no_file = file.exists() and not file.is_file()
-    if no_file or format not in (LINES, JSONL) or packed:
-        raise UsageError(
-            f"{file} cannot be followed: --watch reads lines and JSONL.", "Leave --watch out."
-        )
-    return iter([(str(file), follow(file))])
 
 
 def _check_options(

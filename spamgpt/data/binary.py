@@ -5,15 +5,21 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from spamgpt.errors import BadDataError
 from spamgpt.extras import require
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
 
 # A spreadsheet is read as a whole. One that unpacks to more is taken for an attack ("zip bomb").
 LARGEST_SPREADSHEET = 500_000_000
 # What an encrypted workbook and one of Excel before 2007 (.xls) begin with.
 _COMPOUND_FILE = b"\xd0\xcf\x11\xe0"
 _ROWS_AT_ONCE = 1000
+# What is read of a column of a Parquet file at once, in bytes.
+_BUFFER = 1 << 20
 
 
 def json_line(row: Mapping[str, object]) -> bytes:
@@ -29,8 +35,28 @@ def _as_text(value: object) -> str:
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
 
-def parquet_lines(path: Path, source: str) -> Iterator[bytes]:
-    """The rows of a Parquet file as JSON lines, read in parts, so that memory does not grow.
+def parquet_lines(file: Path | BinaryIO, source: str) -> Iterator[bytes]:
+    """The rows of a Parquet file as JSON lines. Raises as `parquet_batches`."""
+    for batch in parquet_batches(file, source):
+        yield from batch_lines(batch, source)
+
+
+def batch_lines(batch: "RecordBatch", source: str) -> Iterator[bytes]:
+    """The rows of a batch as JSON lines. Raises BadDataError for text that is not UTF-8."""
+    try:
+        rows = batch.to_pylist()
+    except UnicodeDecodeError as error:
+        raise BadDataError(
+            f"{source} holds text that is not UTF-8 ({error.reason}).", "Write it as UTF-8."
+        ) from error
+    except (ValueError, OverflowError) as error:  # such as a date of the year 10000
+        raise _unreadable(source, "Parquet", error) from error
+    for row in rows:
+        yield json_line(row)
+
+
+def parquet_batches(file: Path | BinaryIO, source: str) -> "Iterator[RecordBatch]":
+    """The rows of a Parquet file in batches, so that memory does not grow with it.
 
     Raises BadDataError for a damaged file, MissingInputError without the library `pyarrow`.
     """
@@ -39,18 +65,13 @@ def parquet_lines(path: Path, source: str) -> Iterator[bytes]:
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            names = file.schema_arrow.names
+        # Without a buffer of its size, all of a row group is loaded: often all of the file.
+        with pyarrow.parquet.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False) as table:
+            names = table.schema_arrow.names
             if len(set(names)) < len(names):
                 raise BadDataError(f"{source} names a column twice.", "Rename one of them.")
-            for batch in file.iter_batches(_ROWS_AT_ONCE):
-                for row in batch.to_pylist():
-                    yield json_line(row)
-    except UnicodeDecodeError as error:
-        raise BadDataError(
-            f"{source} holds text that is not UTF-8 ({error.reason}).", "Write it as UTF-8."
-        ) from error
-    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
+            yield from table.iter_batches(_ROWS_AT_ONCE)
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise _unreadable(source, "Parquet", error) from error
 
 

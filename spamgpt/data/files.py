@@ -8,6 +8,7 @@ import os
 import time
 import zlib
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -66,7 +67,7 @@ def find_files(paths: Sequence[Path], any_name: bool = False) -> tuple[list[Path
             continue
         taken: list[Path] = []
         for file in _walk(path):
-            wanted = any_name or _tells_a_format(file)
+            wanted = any_name or has_known_name(file) or _is_mailbox(file)
             (taken if wanted else left_out).append(file)
         if not taken and not is_maildir(path):
             raise MissingInputError(
@@ -100,12 +101,17 @@ def _is_visible_file(path: Path) -> bool:
     return path.is_file() and not path.name.startswith(".")
 
 
-def _tells_a_format(path: Path) -> bool:
-    known = format_of(path) != rows.LINES or Path(plain_name(path)).suffix.lower() == _LINES_SUFFIX
-    if known or not os.access(path, os.R_OK):
-        return known
+def has_known_name(path: Path) -> bool:
+    """Whether the name of a file tells its format, plain text included."""
+    return format_of(path) != rows.LINES or Path(plain_name(path)).suffix.lower() == _LINES_SUFFIX
+
+
+def _is_mailbox(path: Path) -> bool:
+    """Whether a file begins as an mbox does."""
+    if not os.access(path, os.R_OK):
+        return False
     try:
-        with _opened(path) as stream:
+        with path.open("rb") as file, _unpacked(file, path.name) as stream:
             return stream.read(5) == b"From "
     except (OSError, EOFError, zlib.error):
         return False
@@ -123,7 +129,13 @@ def lines_of(path: Path, source: str | None = None) -> Generator[bytes]:
     if is_binary(path):
         yield from binary.READERS[path.suffix.lower()](path, source)
         return
-    with _opened(path) as stream:
+    with path.open("rb") as file:
+        yield from lines_in(file, path.name, source)
+
+
+def lines_in(file: BinaryIO, name: str, source: str) -> Iterator[bytes]:
+    """The lines of an open text file, as `lines_of` gives them; its name tells if it is `.gz`."""
+    with _unpacked(file, name) as stream:
         try:
             yield from pieces(stream)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -138,10 +150,13 @@ def is_binary(path: Path) -> bool:
     return path.suffix.lower() in binary.READERS
 
 
-def _opened(path: Path) -> BinaryIO:
-    if path.suffix.lower() == ".gz":
-        return cast(BinaryIO, gzip.open(path, "rb"))
-    return path.open("rb")
+@contextmanager
+def _unpacked(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    if not name.lower().endswith(".gz"):
+        yield file
+        return
+    with gzip.open(file, "rb") as stream:
+        yield cast(BinaryIO, stream)
 
 
 def follow(path: Path, look_every: float = _LOOK_EVERY) -> Iterator[bytes]:

@@ -1,6 +1,6 @@
 """predict: classifies messages from files or a stream, in order, as they come."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -100,6 +100,11 @@ class Refusal:
         return {"label": None, "error": self.error.message, "text": self.text}
 
 
+def answer_line(answer: Answer | Refusal) -> str:
+    """An answer as a line of JSONL, without its line end."""
+    return json_text(answer.to_dict(), ensure_ascii=False)
+
+
 @dataclass
 class Answers:
     """The stream of answers and what gives them.
@@ -197,19 +202,24 @@ def _answers(
     from spamgpt.data.prefetch import prefetch
 
     most = MOST_EXPLAINED_AT_ONCE if settings.explain else MOST_AT_ONCE
-    messages = _messages(settings, inputs)
+    messages = messages_of(settings, inputs)
     for batch in prefetch(messages, most, lambda message: message.size, MOST_BYTES_AHEAD):
-        readable = [message.text for message in batch if not message.row.error]
-        predictions = iter(predictor.predict(readable))
-        yield [
-            Refusal(message.row, error, message.text)
-            if (error := message.row.error)
-            else Answer(message.row, next(predictions), renamed(message.others))
-            for message in batch
-        ]
+        yield answers_to(batch, predictor)
 
 
-def _messages(
+def answers_to(messages: "Sequence[Message]", predictor: "Predictor") -> list[Answer | Refusal]:
+    """The answer to each message, in order, or what is wrong with it."""
+    readable = [message.text for message in messages if not message.row.error]
+    predictions = iter(predictor.predict(readable))
+    return [
+        Refusal(message.row, error, message.text)
+        if (error := message.row.error)
+        else Answer(message.row, next(predictions), renamed(message.others))
+        for message in messages
+    ]
+
+
+def messages_of(
     settings: PredictSettings, inputs: Iterable[tuple[str, Iterable[bytes]]]
 ) -> "Iterator[Message]":
     """The messages of all inputs; one that cannot be read further ends with a row of its error."""

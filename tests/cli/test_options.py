@@ -17,7 +17,7 @@ OF_ONE_COMMAND = {
     "fetch": {"spam", "ham"},
     "finetune": {"resume", "dry_run"},
     "learn": {"spam", "ham", "forget", "train"},
-    "predict": {"files", "format", "only", "exit_code", "add_header", "watch", "escape_formulas"},
+    "predict": {"files", "only", "exit_code", "add_header", "watch", "escape_formulas", "engine"},
     "pretrain": {"resume", "weight", "size"},
     "run": {"spam", "ham"},
     "sweep": {"dry_run"},

@@ -356,3 +356,25 @@ def test_other_text_is_shown_as_it_is():
 
 def test_unseen_characters_beyond_the_first_plane_are_spelled_out():
     assert printable("fr\U000e0065e") == "fr\\U000e0065e"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--output", "out"], "--output is for --engine ray"),
+        (["--format", "parquet"], "--format parquet is for --engine ray"),
+        (["--engine", "ray"], "--engine ray needs a folder for the answers"),
+        (["--engine", "ray", "--output", "out", "--save"], "--save and --engine ray cannot be"),
+        (["--engine", "ray", "--output", "out", "--format", "tsv"], "does not write --format tsv"),
+    ],
+)
+def test_options_of_the_other_engine_are_refused(predict, options, reason):
+    result = predict(SPAM, *options)
+    assert result.status == 2
+    assert reason in result.err
+
+
+def test_standard_input_is_not_for_several_workers(spamgpt):
+    result = spamgpt("predict", "--engine", "ray", "--output", "out")
+    assert result.status == 2
+    assert "Standard input cannot be read by several workers" in result.err

@@ -59,6 +59,18 @@ def test_parquet_is_read_in_parts(parquet, monkeypatch):
     assert read(parquet) == ROWS
 
 
+def test_memory_does_not_grow_with_a_row_group(tmp_path):
+    path = tmp_path / "a.parquet"
+    texts = [random.Random(number).randbytes(1000).hex() for number in range(20_000)]
+    pq.write_table(pa.table({"text": texts}), path, row_group_size=20_000)  # 24 MB compressed
+    del texts
+    before = pa.total_allocated_bytes()
+    lines = parquet_lines(path, "the file")
+    next(lines)
+    assert pa.total_allocated_bytes() - before < 10_000_000
+    lines.close()
+
+
 def test_what_json_does_not_know_becomes_text(tmp_path):
     path = tmp_path / "a.parquet"
     day = datetime.date(2024, 5, 1)

@@ -16,12 +16,12 @@ from spamgpt.data.encodings import guessed_encoding
 from spamgpt.data.json_values import json_text
 from spamgpt.data.records import left_out, write_whole
 from spamgpt.printable import counted, printable
-from spamgpt.stages.predict import Answer, Answers, Refusal
+from spamgpt.stages.predict import Answer, Answers, Refusal, answer_line
 
 if TYPE_CHECKING:
     from spamgpt.classifier.explanation import Span
 
-OutputFormat = Literal["auto", "text", "tsv", "jsonl", "csv"]
+OutputFormat = Literal["auto", "text", "tsv", "jsonl", "csv", "parquet"]
 
 # "unchanged": the messages as they came; "headed": mails with a header added; "none": nothing.
 Shape = Literal["text", "tsv", "jsonl", "csv", "unchanged", "headed", "none"]
@@ -70,7 +70,7 @@ class Summary:
 
 def shape_of(format: OutputFormat, only: bool) -> Shape:
     """What is written for the option --format, with --only or without."""
-    if format != "auto":
+    if format != "auto" and format != "parquet":  # which other engines write
         return format
     if only:
         return "unchanged"
@@ -144,7 +144,7 @@ def _write(data: bytes) -> None:
 
 
 def _json_line(answer: Answer | Refusal) -> bytes:
-    text = json_text(answer.to_dict(), ensure_ascii=False)
+    text = answer_line(answer)
     if sys.stdout.isatty():
         text = printable(text)
     return text.encode("utf-8", "replace") + b"\n"
