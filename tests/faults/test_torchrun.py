@@ -69,8 +69,10 @@ def test_a_killed_worker_is_started_again_and_what_is_stopped_goes_on_in_one_pro
         finally:
             process.kill()
     said = err.read_text()
-    assert said.count("error: ") == 2, said
-    assert said.count("error: Another of the processes that train together has ended.") == 1
+    # torchrun may end who is left before it says so.
+    lost = said.count("error: Another of the processes that train together has ended.")
+    assert lost <= 1, said
+    assert said.count("error: ") == 1 + lost, said
     assert said.count("what was learnt is kept.") == said.count("Go on with: spamgpt finetune") == 1
     assert (tmp_path / "out").read_text() == ""
     assert len(list(saved.glob("*/state.pt"))) == 1
