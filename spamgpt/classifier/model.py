@@ -27,6 +27,7 @@ from spamgpt.gpt2.backends.precision import lowered
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.folder import MODEL_FILES, load_folder
 from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.pooling import MEANS
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.workspace import MANIFEST, Artifact, Workspace
@@ -83,6 +84,7 @@ class SpamClassifier(TextClassifier):
             resolve_precision(precision, device),
             files.weights,
             unchanged=files.unchanged,
+            one_only=files.config.pooling not in MEANS,
         )
         merge_adapters(self.model.gpt2)
         self.tokenizer = files.tokenizer

@@ -17,14 +17,19 @@ from spamgpt.gpt2.weights import read_tensors
 
 
 def lowered(
-    gpt2: GPT2, depth: int, dtype: torch.dtype, weights: Path | None = None, unchanged: int = 0
+    gpt2: GPT2,
+    depth: int,
+    dtype: torch.dtype,
+    weights: Path | None = None,
+    unchanged: int = 0,
+    one_only: bool = True,
 ) -> GPT2:
     """The model with the projections of its first `depth` blocks in bfloat16 or int8.
 
-    Nearly all the work of a block is in its projections, and of the model's last block little is
-    computed: that one stays. Embeddings, norms, the sums of the residual stream and what comes out
-    keep their precision too and, as everything that does not change, are shared with the model
-    given.
+    Nearly all the work of a block is in its projections. With `one_only`, where of the model's last
+    block one token of each message is computed, that block stays as it is. Embeddings, norms, the
+    sums of the residual stream and what comes out keep their precision too and, as everything that
+    does not change, are shared with the model given.
 
     The first `unchanged` blocks are as in the file `weights` and are read from there, one mapped
     after the other: what of the model is mapped already takes no memory while it is not read.
@@ -33,7 +38,7 @@ def lowered(
         return gpt2
     # deepcopy takes what the memo has for an object instead of copying it.
     memo: dict[int, object] = {id(parameter): parameter for parameter in gpt2.parameters()}
-    for number, block in enumerate(gpt2.blocks(0, min(depth, gpt2.config.n_layer - 1))):
+    for number, block in enumerate(gpt2.blocks(0, min(depth, gpt2.config.n_layer - one_only))):
         stored = read_tensors(weights) if weights and number < unchanged else {}
         projections = {
             "attn.c_attn": block.attn.c_attn,

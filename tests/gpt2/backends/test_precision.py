@@ -39,20 +39,20 @@ def test_in_float32_the_model_is_the_model(gpt2):
 
 
 @pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("one_only", [True, False])
 @pytest.mark.parametrize("depth", [0, 1, 2, 3])
-def test_only_the_projections_of_the_first_blocks_change_and_never_those_of_the_last(
-    gpt2, depth, fused, monkeypatch
-):
+def test_only_the_projections_of_the_first_blocks_change(gpt2, depth, one_only, fused, monkeypatch):
+    changed = min(depth, 2 if one_only else 3)
     kind = FusedProjection if fused else LowProjection
     monkeypatch.setattr(precision, "fused_projections_work", lambda: fused)
     before = {name: parameter.clone() for name, parameter in gpt2.named_parameters()}
-    low = lowered(gpt2, depth, torch.bfloat16)
+    low = lowered(gpt2, depth, torch.bfloat16, one_only=one_only)
     for number, block in enumerate(low.blocks(0)):
         kinds = [type(m) for m in block.modules() if "Projection" in type(m).__name__]
-        assert kinds == [kind if number < min(depth, 2) else Projection] * 4
+        assert kinds == [kind if number < changed else Projection] * 4
         tensors = [*block.attn.c_attn.parameters(), *vars(block.attn.c_attn).values()]
         dtypes = {tensor.dtype for tensor in tensors if isinstance(tensor, torch.Tensor)}
-        assert dtypes == {torch.bfloat16 if number < min(depth, 2) else torch.float32}
+        assert dtypes == {torch.bfloat16 if number < changed else torch.float32}
     originals = dict(gpt2.named_parameters())
     for name, parameter in low.named_parameters():
         if parameter.dtype == torch.float32:
