@@ -1,6 +1,7 @@
 """The logits of many messages: what training measures with and what a classifier answers from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -9,6 +10,10 @@ from torch import Tensor, nn
 from spamgpt.data.batches import TokenizedMessages, batches_by_length, tokens_per_batch
 from spamgpt.errors import SpamgptError, is_out_of_memory
 from spamgpt.gpt2.classifier import GPT2Classifier
+from spamgpt.gpt2.config import GPT2Config
+
+# Products of two numbers: with fewer of them than this, one thread is the fastest.
+_WORTH_WAKING = 400_000_000
 
 
 class TrunkOutput(Protocol):
@@ -65,8 +70,28 @@ def predict_logits(
         after_batch(len(batch))
 
     suited = tokens_per_batch(device, model.gpt2.config.n_embd)
-    in_batches(compute, messages, max_batch_tokens or suited)
+    with _threads_for(sum(map(len, messages.token_ids)), model.gpt2.config, device):
+        in_batches(compute, messages, max_batch_tokens or suited)
     return logits
+
+
+@contextmanager
+def _threads_for(tokens: int, shape: GPT2Config, device: torch.device) -> Iterator[None]:
+    """One thread while so many tokens are computed, if that is soon done; else all.
+
+    Where messages come one at a time, as to a server, the other threads sleep between them, and to
+    wake them for each product takes longer than they save.
+    """
+    threads = torch.get_num_threads()
+    few = tokens * 12 * shape.n_layer * shape.n_embd**2 < _WORTH_WAKING
+    if device.type != "cpu" or threads == 1 or not few:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def in_batches(

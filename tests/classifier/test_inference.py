@@ -1,9 +1,11 @@
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from spamgpt.classifier import inference
 from spamgpt.classifier.inference import predict_logits
 from spamgpt.data.batches import TokenizedMessages
 from spamgpt.errors import SpamgptError
@@ -25,13 +27,15 @@ class Small(nn.Module):
     def __init__(self, tokens: int, error: Exception = CUDA) -> None:
         super().__init__()
         self.head = nn.Linear(1, 2)
-        self.gpt2 = SimpleNamespace(config=SimpleNamespace(n_embd=8))
+        self.gpt2 = SimpleNamespace(config=SimpleNamespace(n_layer=1, n_embd=8))
         self.tokens, self.error = tokens, error
         self.sizes: list[int] = []
+        self.threads = set[int]()
 
     def forward(self, packed: PackedTokens) -> torch.Tensor:
         tokens = len(packed.lengths) * packed.longest
         self.sizes.append(tokens)
+        self.threads.add(torch.get_num_threads())
         if tokens > self.tokens:
             raise self.error
         return torch.stack([packed.token_ids[packed.last], packed.lengths], dim=1).float()
@@ -71,3 +75,19 @@ def test_a_batch_has_at_most_the_tokens_given():
     model.sizes.clear()
     predict_logits(model, MESSAGES, CPU, max_batch_tokens=1)
     assert len(model.sizes) == len(MESSAGES)
+
+
+def test_a_few_tokens_are_computed_by_one_thread_and_many_by_all(monkeypatch):
+    monkeypatch.setattr(inference, "_WORTH_WAKING", 12 * 8**2 * 20)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for lengths, threads, room in (([4, 5], 1, 99), ([9, 12], 2, 99), ([4, 5], 1, 1)):
+            messages = TokenizedMessages([[7] * n for n in lengths], [False] * 2)
+            model = Small(room)
+            with suppress(SpamgptError):
+                predict_logits(model, messages, CPU)
+            assert model.threads == {threads}
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
