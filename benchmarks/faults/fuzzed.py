@@ -119,8 +119,10 @@ def least_answers(format: str, data: bytes) -> int:
     lines = [line for line in text.split("\n") if line.strip("\ufeff\0 \t\r\v\f")]
     if format == "jsonl" and data.isascii():
         return len(lines)
-    # A table may be nothing but its header.
-    return int(len(lines) > (format in ("auto", "csv", "tsv")))
+    if format in ("auto", "csv", "tsv"):
+        # A table may be nothing but its header, which may have quoted line breaks.
+        return int(len(lines) > 1 and '"' not in text)
+    return int(bool(lines))
 
 
 def _no(constant: str) -> None:

@@ -9,7 +9,7 @@ from select import select
 
 from benchmarks.faults.fuzzed import SLOWEST
 from benchmarks.faults.states import WHOLE, States
-from benchmarks.faults.tally import HUNG, TRIED, Tally
+from benchmarks.faults.tally import HUNG, TRIED, WRONG, Tally
 
 TITLE = "Fuzzed mails and rows"
 PROMISE = (
@@ -45,6 +45,9 @@ def run(tally: Tally, states: States, inputs: int, seed: int, told: Callable[[],
             tally.notes = counted["notes"]
             done = tally.total[TRIED]
             told()
+    log = (corpus / "log").read_text(errors="replace")
+    # What went wrong was told there, between what atheris tells.
+    wrong = tuple(f"{row}: {column}: " for row in tally.rows for column in WRONG)
+    print(*(line for line in log.splitlines() if line.startswith(wrong)), sep="\n", file=sys.stderr)
     if done < inputs:
-        log = (corpus / "log").read_text(errors="replace")[-2000:]
-        tally.wrong("all", HUNG, f"after {done} inputs: {log}")
+        tally.wrong("all", HUNG, f"after {done} inputs: {log[-2000:]}")

@@ -350,7 +350,7 @@ def _read_jsonl(source: _Source) -> Iterator[Row]:
         if isinstance(raw, Excerpt):
             yield source.excerpt(number, raw, text)
             continue
-        if not text.strip():
+        if not text.strip(" \t\r\n\v\f"):  # nothing that somebody could have meant
             continue
         try:
             value = json.loads(text)

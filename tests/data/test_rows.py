@@ -130,6 +130,7 @@ def test_jsonl_takes_other_values_as_their_json_and_null_as_absent():
         ('{"text": "a"}\n{"text": \n', "jsonl", 2, "is not JSON"),
         ('{"n": ' + "9" * 5000 + "}\n", "jsonl", 1, "is not JSON"),
         ("[1]\n", "jsonl", 1, "is not a JSON object"),
+        ("\x1d\n", "jsonl", 1, "is not JSON"),  # white space to Python
         ("[" * 100_000 + "\n", "jsonl", 1, "is not JSON"),
     ],
 )
