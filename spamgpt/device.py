@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -75,6 +77,19 @@ def set_threads(threads: int | None) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if threads > _cores():  # which MKL takes for a mistake unless told otherwise
         os.environ.setdefault("MKL_DYNAMIC", "FALSE")
+
+
+@contextmanager
+def at_most_threads(most: int) -> Iterator[None]:
+    """Computes on the CPU with at most so many threads, and at least with one."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(threads, most)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def default_threads(cores: int, quota: float | None) -> int:

@@ -1,13 +1,13 @@
 """The logits of many messages: what training measures with and what a classifier answers from."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from spamgpt.data.batches import TokenizedMessages, batches_by_length, tokens_per_batch
+from spamgpt.device import at_most_threads
 from spamgpt.errors import SpamgptError, is_out_of_memory
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.config import GPT2Config
@@ -70,28 +70,20 @@ def predict_logits(
         after_batch(len(batch))
 
     suited = tokens_per_batch(device, model.gpt2.config.n_embd)
-    with _threads_for(sum(map(len, messages.token_ids)), model.gpt2.config, device):
+    tokens = sum(map(len, messages.token_ids))
+    with at_most_threads(_most_threads(tokens, model.gpt2.config)):
         in_batches(compute, messages, max_batch_tokens or suited)
     return logits
 
 
-@contextmanager
-def _threads_for(tokens: int, shape: GPT2Config, device: torch.device) -> Iterator[None]:
-    """One thread while so many tokens are computed, if that is soon done; else all.
+def _most_threads(tokens: int, shape: GPT2Config) -> int:
+    """How many threads are worth it for so many tokens: one for a few, which are soon computed.
 
     Where messages come one at a time, as to a server, the other threads sleep between them, and to
     wake them for each product takes longer than they save.
     """
-    threads = torch.get_num_threads()
     few = tokens * 12 * shape.n_layer * shape.n_embd**2 < _WORTH_WAKING
-    if device.type != "cpu" or threads == 1 or not few:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    return 1 if few else torch.get_num_threads()
 
 
 def in_batches(

@@ -15,10 +15,13 @@ from typing import TypeAlias
 
 from spamgpt.classifier.explanation import MOST
 from spamgpt.classifier.predictor import Prediction, Predictor
+from spamgpt.device import at_most_threads
 from spamgpt.serve.limits import overloaded
 
 # Clients that were just answered are given so many seconds to ask again before the next batch.
 PATIENCE = 0.002
+# With more messages a second than this, one core is left to those who read and write for clients.
+_LEAVES_A_CORE = 300
 # The most messages of a batch, however short.
 MOST_AT_ONCE = 256
 # English has about four characters a token. An estimate will do: the predictor, which makes the
@@ -122,37 +125,45 @@ class Batcher:
                 self._waiting -= job.waiting
 
     def _run(self) -> None:
-        expected = 1
-        while batch := self._next(expected):
-            expected = len(batch)
+        import torch
+
+        answered, threads = 1, torch.get_num_threads()
+        while batch := self._next(answered):
+            answered = len({id(job) for job, _ in batch})
             began = time.perf_counter()
-            outcomes = _outcomes(batch)
+            with at_most_threads(threads - (self._rate > _LEAVES_A_CORE)):
+                outcomes = _outcomes(batch)
             seconds = time.perf_counter() - began
             self._rate = 0.8 * self._rate + 0.2 * len(batch) / seconds
             self._on_batch(len(batch), seconds)
             assert self._loop is not None
             self._loop.call_soon_threadsafe(_deliver, batch, outcomes)
 
-    def _next(self, expected: int) -> list[_Item]:
+    def _next(self, answered: int) -> list[_Item]:
         """The next batch; empty at the end.
 
-        The clients of the last batch have their answers now. Where they ask again at once, as a
-        filter under load does, waiting for as many messages as before makes full batches; where
-        nothing came for a while, or one client asks alone, there is nothing to wait for.
+        The clients of the last batch, as many as `answered`, have their answers now. Where they ask
+        again at once, as a filter under load does, waiting for half of them makes full batches;
+        where nothing came for a while, or one client asks alone, there is nothing to wait for.
         """
         with self._changed:
             began = time.monotonic()
             self._changed.wait_for(lambda: self._jobs or self._closed)
             idle = time.monotonic() - began > PATIENCE
             if not idle and not self._closed:
-                self._changed.wait_for(lambda: self._waiting >= expected or self._closed, PATIENCE)
-            return self._take()
+                self._changed.wait_for(
+                    lambda: 2 * len(self._jobs) >= answered or self._closed, PATIENCE
+                )
+            return self._take(answered)
 
-    def _take(self) -> list[_Item]:
+    def _take(self, answered: int) -> list[_Item]:
+        # Half of the clients at a time: the others are answered, and ask again, in the meantime.
+        half = min(len(self._jobs), (len(self._jobs) + answered + 1) // 2)
+        jobs = deque(self._jobs.popleft() for _ in range(half))
         batch: list[_Item] = []
         tokens = 0
-        while self._jobs and len(batch) < MOST_AT_ONCE:
-            job = self._jobs[0]
+        while jobs and len(batch) < MOST_AT_ONCE:
+            job = jobs[0]
             if batch and job.predictor is not batch[0][0].predictor:
                 break
             if batch and tokens + job.cost > job.predictor.classifier.batch_tokens:
@@ -161,9 +172,13 @@ class Batcher:
             batch.append((job, job.taken))
             job.taken += 1
             self._waiting -= 1
-            self._jobs.popleft()
+            jobs.popleft()
             if job.waiting:
-                self._jobs.append(job)
+                jobs.append(job)
+        # Those that had their turn wait behind those that had none.
+        started = [job for job in jobs if job.taken]
+        self._jobs.extendleft(reversed([job for job in jobs if not job.taken]))
+        self._jobs.extend(started)
         return batch
 
 
