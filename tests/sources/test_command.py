@@ -173,7 +173,7 @@ def test_a_failure_leaves_earlier_artifacts_as_they_were(fetch, hub, workspace):
         ("/data.csv", CSV),
         ("/data.tsv?download=1", TSV),
         ("/data.jsonl", JSONL),
-        ("/data.csv.gz", gzip.compress(CSV)),
+        ("/data.csv.gz", gzip.compress(CSV, mtime=0)),
         ("/data", TSV),
         ("/archive.zip", zipped("folder/data.csv", CSV)),
     ],
