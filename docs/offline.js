@@ -5,13 +5,14 @@
 importScripts("kept.js");
 
 self.addEventListener("install", (event) => {
-  const keep = async () => (await caches.open(self.KEPT.version)).addAll(self.KEPT.files);
+  const keep = async () => (await caches.open(`spamgpt-${self.KEPT.version}`)).addAll(self.KEPT.files);
   event.waitUntil(keep().then(() => self.skipWaiting()));
 });
 
 self.addEventListener("activate", (event) => {
   const clean = async () => {
-    const names = (await caches.keys()).filter((name) => name !== self.KEPT.version);
+    const others = (name) => name.startsWith("spamgpt-") && name !== `spamgpt-${self.KEPT.version}`;
+    const names = (await caches.keys()).filter(others);
     await Promise.all(names.map((name) => caches.delete(name)));
     await self.clients.claim();
   };

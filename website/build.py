@@ -63,7 +63,10 @@ def build(output: Path) -> None:
         if broken := broken_links(site):
             sys.exit("\n".join(["Links that lead nowhere:", *broken]))
         keep(site)
-        shutil.rmtree(output, ignore_errors=True)
+        if output.exists():
+            if any(output.iterdir()) and not (output / "kept.js").exists():
+                sys.exit(f"{output} holds something else than a site.")
+            shutil.rmtree(output)
         shutil.move(site, output)
 
 

@@ -32,7 +32,7 @@ function show({ problem, label, probability, threshold }) {
   byId("demo-note").textContent = problem ? "" : `threshold: ${percent(threshold)}`;
   byId("demo-marked").textContent = asked;
   demo.dataset.answered = number;
-  demo.dataset.milliseconds ??= Math.round(performance.now());
+  if (!problem) demo.dataset.milliseconds ??= Math.round(performance.now());
 }
 
 function percent(value) {

@@ -124,7 +124,8 @@ class ClassifierConfig:
             return np.stack([part.mean(axis=0) for part in parts])
         positive = self.labels.index(self.positive_label)
         # The geometric mean of probabilities, normalised, is the mean of their log-odds.
-        means = [np.sqrt(part[0] * part[part[:, positive].argmax()]) for part in parts]
+        roots = [np.sqrt(np.maximum(part, 1e-300)) for part in parts]
+        means = [root[0] * root[root[:, positive].argmax()] for root in roots]
         return np.stack([mean / mean.sum() for mean in means])
 
     def decide(

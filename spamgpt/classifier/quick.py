@@ -47,7 +47,8 @@ class QuickClassifier(TextClassifier):
         """`load` gives the same classifier in torch."""
         self.config = config
         self.tokenizer = tokenizer
-        self._model = model
+        self._model: NumpyClassifier | None = model
+        self._shape = model.config
         self._load = load
         self._loaded: SpamClassifier | None = None
         self._products = 0
@@ -57,7 +58,7 @@ class QuickClassifier(TextClassifier):
     @property
     def context(self) -> int:
         """The most tokens read at once; a longer text is read in windows."""
-        return self.config.padding or self._model.config.n_positions
+        return self.config.padding or self._shape.n_positions
 
     @property
     def batch_tokens(self) -> int:
@@ -73,11 +74,12 @@ class QuickClassifier(TextClassifier):
         self, windows: TokenizedMessages, reporter: Reporter = SILENT
     ) -> npt.NDArray[np.float64]:
         """(windows, labels): the probability of each label for messages that fit the context."""
-        shape = self._model.config
+        shape = self._shape
         self._products += sum(map(len, windows.token_ids)) * 12 * shape.n_layer * shape.n_embd**2
-        if self._loaded is None and self._products > _WORTH_LOADING:
-            self._loaded = self._load()
-        if self._loaded is not None:
+        if self._model is not None and self._products > _WORTH_LOADING:
+            self._loaded, self._model = self._load(), None
+        if self._model is None:
+            assert self._loaded is not None
             return self._loaded.window_probabilities(windows, reporter)
         logits = np.empty((len(windows), len(self.labels)), np.float32)
         with reporter.task("Scoring", len(windows), "messages") as task:
@@ -104,6 +106,7 @@ def read_quickly(
         weights = pretrained / model_folder.WEIGHTS_FILE
         if (
             config.pads
+            or (config.padding or 0) > shape.n_positions
             or config.lora
             or config.attention != "causal"
             or config.pooling not in ("last", "mean")

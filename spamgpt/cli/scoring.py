@@ -5,6 +5,7 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
+from spamgpt.addresses import without_secrets
 from spamgpt.cli.output.answers import OutputFormat
 from spamgpt.errors import BadDataError, UsageError
 from spamgpt.printable import counted
@@ -83,7 +84,7 @@ def score(settings: ScoreSettings, workspace: Workspace, reporter: Reporter, qui
     now = counted(done.messages - done.before, "message")
     show_result(
         [
-            ("answers", done.output),
+            ("answers", without_secrets(done.output)),
             *([("before", counted(done.before, "message"))] if done.before else []),
             ("now", f"{now}: {labels}" if labels else now),
         ]

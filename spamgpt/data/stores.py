@@ -43,7 +43,7 @@ def is_address(text: str) -> bool:
 
 def absolute(place: str) -> str:
     """An address as it is; a path as every process on this machine understands it."""
-    return place if is_address(place) else str(Path(place).absolute())
+    return place if is_address(place) else str(Path(place).resolve())
 
 
 def stored_files(
@@ -66,7 +66,7 @@ def stored_files(
         left_out += map(str, skipped)
         for path in paths:
             status = path.stat()
-            found.append(StoredFile(str(path.absolute()), status.st_size, status.st_mtime_ns))
+            found.append(StoredFile(absolute(str(path)), status.st_size, status.st_mtime_ns))
     return found, left_out
 
 
@@ -145,8 +145,11 @@ class Folder:
         """The files in it, sorted; none if there is no folder. Drafts do not count."""
         from pyarrow.fs import FileSelector
 
-        with _told(self.place):
-            infos = self._system.get_file_info(FileSelector(self._path, allow_not_found=True))
+        try:
+            with _told(self.place):
+                infos = self._system.get_file_info(FileSelector(self._path, allow_not_found=True))
+        except NotADirectoryError:
+            raise UsageError(f"{self.place} is a file.", "Name a folder.") from None
         names = (posixpath.basename(info.path) for info in infos)
         return sorted(name for name in names if not name.startswith(_DRAFT))
 

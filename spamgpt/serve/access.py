@@ -11,6 +11,8 @@ from spamgpt.serve.page import PAGE_PATHS
 
 # What tells whether the server lives is no secret, and neither is the page.
 HEALTH_PATHS = ("/healthz", "/readyz")
+# Anything shorter can be guessed.
+SHORTEST_TOKEN = 16
 _OPEN_PATHS = (*HEALTH_PATHS, *PAGE_PATHS, "/docs")
 
 

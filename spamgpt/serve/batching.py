@@ -2,7 +2,8 @@
 
 One thread computes. While it does, messages gather; then it takes as many of them as make a batch
 that suits the device, one of each request in turn, so that a request with a thousand messages does
-not keep one with a single message waiting. No answer depends on the batch it was computed in.
+not keep one with a single message waiting. No answer depends on the batch it was computed in, but
+for the last digits.
 """
 
 import asyncio
@@ -131,7 +132,8 @@ class Batcher:
         while batch := self._next(answered):
             answered = len({id(job) for job, _ in batch})
             began = time.perf_counter()
-            with at_most_threads(threads - (self._rate > _LEAVES_A_CORE)):
+            busy = answered > 1 and self._rate > _LEAVES_A_CORE
+            with at_most_threads(threads - busy):
                 outcomes = _outcomes(batch)
             seconds = time.perf_counter() - began
             self._rate = 0.8 * self._rate + 0.2 * len(batch) / seconds
@@ -147,23 +149,29 @@ class Batcher:
         where nothing came for a while, or one client asks alone, there is nothing to wait for.
         """
         with self._changed:
-            began = time.monotonic()
-            self._changed.wait_for(lambda: self._jobs or self._closed)
-            idle = time.monotonic() - began > PATIENCE
-            if not idle and not self._closed:
-                self._changed.wait_for(
-                    lambda: 2 * len(self._jobs) >= answered or self._closed, PATIENCE
-                )
-            return self._take(answered)
+            batch: list[_Item] = []
+            # Whoever was waited for may have gone away.
+            while not batch and (self._jobs or not self._closed):
+                began = time.monotonic()
+                self._changed.wait_for(lambda: self._jobs or self._closed)
+                idle = time.monotonic() - began > PATIENCE
+                if not idle and not self._closed:
+                    self._changed.wait_for(
+                        lambda: 2 * len(self._jobs) >= answered or self._closed, PATIENCE
+                    )
+                batch = self._take(answered)
+            return batch
 
     def _take(self, answered: int) -> list[_Item]:
         # Half of the clients at a time: the others are answered, and ask again, in the meantime.
         half = min(len(self._jobs), (len(self._jobs) + answered + 1) // 2)
         jobs = deque(self._jobs.popleft() for _ in range(half))
         batch: list[_Item] = []
+        begun: deque[_Job] = deque()
         tokens = 0
-        while jobs and len(batch) < MOST_AT_ONCE:
-            job = jobs[0]
+        while (jobs or begun) and len(batch) < MOST_AT_ONCE:
+            turns = jobs or begun
+            job = turns[0]
             if batch and job.predictor is not batch[0][0].predictor:
                 break
             if batch and tokens + job.cost > job.predictor.classifier.batch_tokens:
@@ -172,13 +180,12 @@ class Batcher:
             batch.append((job, job.taken))
             job.taken += 1
             self._waiting -= 1
-            jobs.popleft()
+            turns.popleft()
             if job.waiting:
-                jobs.append(job)
-        # Those that had their turn wait behind those that had none.
-        started = [job for job in jobs if job.taken]
-        self._jobs.extendleft(reversed([job for job in jobs if not job.taken]))
-        self._jobs.extend(started)
+                begun.append(job)
+        # Those that had a turn now wait behind those that had none.
+        self._jobs.extendleft(reversed(jobs))
+        self._jobs.extend(begun)
         return batch
 
 

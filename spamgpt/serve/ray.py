@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 
 from spamgpt.classifier.model import SpamClassifier
@@ -16,7 +16,7 @@ from spamgpt.classifier.predictor import Predictor
 from spamgpt.data.stores import is_address, opened
 from spamgpt.device import Device, Precision, set_threads
 from spamgpt.errors import UsageError
-from spamgpt.serve.access import Access
+from spamgpt.serve.access import SHORTEST_TOKEN, Access
 from spamgpt.serve.app import create_app
 from spamgpt.serve.service import Service, Serving
 from spamgpt.workspace import Workspace
@@ -39,15 +39,15 @@ class Options(BaseModel):
     workspace: str = "workspace"
     classifier: str | None = None
     threshold: float | None = None
-    token: str | None = None
+    token: str | None = Field(None, min_length=SHORTEST_TOKEN, pattern=r"^[!-~]+$")
     no_token: bool = False
     precision: Precision = "auto"
     device: Device = "auto"
-    threads: int = 1
-    num_gpus: float = 0
-    min_replicas: int = 1
-    max_replicas: int = 1
-    target: float = 16
+    threads: int = Field(1, ge=1)
+    num_gpus: float = Field(0, ge=0)
+    min_replicas: int = Field(1, ge=0)
+    max_replicas: int = Field(1, ge=1)
+    target: float = Field(16, gt=0)
 
 
 def app(options: Options) -> serve.Application:

@@ -21,6 +21,7 @@ from spamgpt.data.chunks import BYTES_PER_CHUNK, MESSAGES_PER_CHUNK, Chunk, chun
 from spamgpt.data.stores import Folder
 from spamgpt.device import set_threads
 from spamgpt.errors import MissingInputError, SpamgptError, UsageError, as_user_error
+from spamgpt.printable import counted
 from spamgpt.stages.parts import PartFormat, jsonl_part, parquet_part, part_name
 from spamgpt.stages.predict import (
     MOST_ERRORS_TOLD,
@@ -130,7 +131,14 @@ def score(
     import ray.data
     from ray.data import ActorPoolStrategy, ExecutionResources, TaskPoolStrategy
 
-    workers = concurrency or _room(ray.cluster_resources(), job.threads, num_gpus)
+    room = _room(ray.cluster_resources(), job.threads, num_gpus)
+    # A cluster of many machines may grow.
+    if concurrency is not None and concurrency > room and len(ray.nodes()) == 1:
+        raise UsageError(
+            f"There is room for {counted(room, 'worker')} on this machine, not for {concurrency}.",
+            "Lower `concurrency` or `threads`, or leave them out.",
+        )
+    workers = concurrency or room
     context = ray.data.DataContext.get_current()
     # A chunk is a block, and not many together: each is scored as soon as it is read.
     context.target_max_block_size = 1

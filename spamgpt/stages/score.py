@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from spamgpt.addresses import without_secrets
 from spamgpt.classifier.records import renamed
 from spamgpt.data.chunks import MESSAGES_PER_CHUNK
 from spamgpt.data.stores import Folder, StoredFile, lines_at, stored_files
@@ -179,7 +180,7 @@ def _manifest(
         "format": format,
         "chunk": settings.chunk,
         "columns": list(columns),
-        "files": [asdict(file) for file in files],
+        "files": [asdict(file) | {"address": without_secrets(file.address)} for file in files],
     }
 
 

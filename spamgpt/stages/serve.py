@@ -21,8 +21,6 @@ from spamgpt.workspace import Workspace
 if TYPE_CHECKING:
     from spamgpt.serve.service import Serving
 
-_SHORTEST_TOKEN = 16
-
 
 @dataclass(frozen=True)
 class ServeSettings:
@@ -153,14 +151,16 @@ class _Classifiers:
 
 
 def _token_of(file: Path) -> str:
+    from spamgpt.serve.access import SHORTEST_TOKEN
+
     make = f"python3 -c 'import secrets; print(secrets.token_urlsafe())' >{quote(str(file))}"
     try:
         token = file.read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError:
         raise MissingInputError(f"There is no file {file}.", f"Make one: {make}") from None
-    if not re.fullmatch(r"[!-~]+", token) or len(token) < _SHORTEST_TOKEN:
+    if not re.fullmatch(r"[!-~]+", token) or len(token) < SHORTEST_TOKEN:
         raise BadDataError(
-            f"The token in {file} has to be one word of at least {_SHORTEST_TOKEN} ASCII "
+            f"The token in {file} has to be one word of at least {SHORTEST_TOKEN} ASCII "
             "characters.",
             f"Make one: {make}",
         )

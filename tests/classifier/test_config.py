@@ -106,7 +106,7 @@ def test_how_a_message_begins_counts_as_much_as_its_most_suspicious_window():
     combined = config.combine(of_windows, np.array([0, 1, 4, 6]))
     np.testing.assert_allclose(combined.sum(axis=1), 1)
     first, second, third = combined[:, 1]
-    assert first == 0.1
+    assert first == pytest.approx(0.1)
     assert log_odds(second) == pytest.approx((log_odds(0.2) + log_odds(0.7)) / 2)
     assert third == pytest.approx(0.8)
 
@@ -156,3 +156,9 @@ def test_messages_are_padded_where_the_model_can_see_it(pooling, attention, pads
     assert padded.token_ids == ([[1, 2, 9], [3, 4, 5]] if pads else messages.token_ids)
     assert padded.own_lengths == ([2, 3] if pads else None)
     assert padded.truncated == [False, True]
+
+
+def test_windows_that_contradict_each_other_to_the_last_digit_still_give_a_probability():
+    config = ClassifierConfig(["ham", "spam"], "spam", 0.5, "all")
+    (combined,) = config.combine(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 2]))
+    np.testing.assert_allclose(combined, [0.5, 0.5])

@@ -204,3 +204,38 @@ def test_answers_do_not_depend_on_the_batch(serving):
         return [(await batcher.classify(predictor, [text]))[0].probability for text in texts]
 
     assert run(together) == pytest.approx(run(alone), abs=1e-3)
+
+
+def test_the_thread_goes_on_where_those_whom_it_waited_for_have_gone_away(slow, monkeypatch):
+    monkeypatch.setattr(batching, "PATIENCE", 0.2)
+
+    async def scenario(batcher):
+        tasks = await asked(batcher, slow, *([str(n)] for n in range(8)))
+        slow.go.set()
+        await asyncio.gather(*tasks)
+        alone = asyncio.create_task(batcher.classify(slow, ["gone"]))
+        await asyncio.sleep(0.05)  # the thread waits for a second one
+        alone.cancel()
+        await asyncio.sleep(0.3)
+        assert batcher.alive
+        return await batcher.classify(slow, ["late"])
+
+    assert run(scenario)[0].text == "late"
+    assert ["gone"] not in slow.batches
+
+
+def test_a_large_request_has_its_turns_while_small_ones_keep_coming(slow, monkeypatch):
+    monkeypatch.setattr(batching, "MOST_AT_ONCE", 4)
+
+    async def scenario(batcher):
+        large = asyncio.create_task(batcher.classify(slow, [f"large {n}" for n in range(10)]))
+        asked, count = set(), 0
+        while not large.done() and count < 600:
+            while len(asked) < 12:
+                asked.add(asyncio.create_task(batcher.classify(slow, [f"small {count}"])))
+                count += 1
+            _, asked = await asyncio.wait(asked, return_when="FIRST_COMPLETED")
+        await asyncio.gather(large, *asked)
+        return count
+
+    assert run(scenario, max_queue=1000) < 400
