@@ -17,7 +17,9 @@ export class Tokenizer {
   /** The token ids of a text, at least one: that of an empty text is the end of text. */
   encode(text) {
     const ids = [];
-    for (const [piece] of text.matchAll(PIECES)) ids.push(...this.#encodePiece(piece));
+    for (const [piece] of text.matchAll(PIECES)) {
+      for (const id of this.#encodePiece(piece)) ids.push(id); // not at once: a piece may be long
+    }
     return ids.length ? ids : [this.endOfText];
   }
 

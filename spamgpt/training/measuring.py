@@ -21,7 +21,7 @@ def logits_together(
 ) -> Tensor:
     """(messages, labels): what `predict_logits` gives, in every process; all have to call it.
 
-    The batches are those of one process, dealt out, so that the answers are the same to the bit.
+    The batches are those of one process, dealt out, so that the answers are the same.
     `after_batch` is called with the number of messages of each round.
     """
     rank, size = distributed.rank(), distributed.size()
