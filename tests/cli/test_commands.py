@@ -58,7 +58,7 @@ def test_importing_the_package_imports_no_torch():
 def test_help_lists_every_command_and_suggests_what_was_meant(spamgpt):
     files = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
     files = {"import" if stem == "import_" else stem for stem in files}
-    others = {"__init__", "command", "dataset_options", "inputs", "options", "scoring"}
+    others = {"__init__", "command", "dataset_options", "inputs", "options", "scoring", "together"}
     others.add("training_options")
     assert files - set(SUMMARIES) == others
     shown = spamgpt("--help")
