@@ -126,7 +126,8 @@ def read_quickly(
         card = file.read_text("utf-8", "replace") if file.exists() else None
     except (BadDataError, ModelFormatError, SafetensorError, OSError, TypeError):
         return load()
-    if {name: tensor.shape for name, tensor in tensors.items()} != expected:
+    plain = all(tensor.dtype.kind == "f" for tensor in tensors.values())
+    if not plain or {name: tensor.shape for name, tensor in tensors.items()} != expected:
         return load()
     counter = NGramCounter(tokenizer.spellings) if config.ngrams else None
     model = NumpyClassifier(shape, tensors, config.pooling == "mean", counter)
@@ -134,7 +135,7 @@ def read_quickly(
 
 
 def _read(path: Path) -> dict[str, Stored]:
-    """The tensors of a file; raises TypeError for bfloat16, which numpy does not have."""
+    """The tensors of a file; TypeError for bfloat16, unless a library has taught it to numpy."""
     with utf8_path(path) as reachable, safe_open(reachable, framework="np") as file:
         return {
             name.removeprefix("transformer."): file.get_tensor(name)

@@ -21,7 +21,7 @@ from tests.serve.conftest import HAM, SPAM
 MARKUP = (
     "<script>document.title = 'owned'</script><img src=x onerror=alert(1)><b>bold</b> \u202egnp"
 )
-REQUESTS = Path(__file__).parents[2] / "docs" / "five-labels" / "requests.csv"
+REQUESTS = Path(__file__).parents[2] / "docs" / "how-to" / "requests.csv"
 TOKEN = "correct-horse-battery"
 
 
