@@ -82,8 +82,7 @@ def _most_threads(tokens: int, shape: GPT2Config) -> int:
     Where messages come one at a time, as to a server, the other threads sleep between them, and to
     wake them for each product takes longer than they save.
     """
-    few = tokens * 12 * shape.n_layer * shape.n_embd**2 < _WORTH_WAKING
-    return 1 if few else torch.get_num_threads()
+    return 1 if shape.products(tokens) < _WORTH_WAKING else torch.get_num_threads()
 
 
 def in_batches(

@@ -74,8 +74,7 @@ class QuickClassifier(TextClassifier):
         self, windows: TokenizedMessages, reporter: Reporter = SILENT
     ) -> npt.NDArray[np.float64]:
         """(windows, labels): the probability of each label for messages that fit the context."""
-        shape = self._shape
-        self._products += sum(map(len, windows.token_ids)) * 12 * shape.n_layer * shape.n_embd**2
+        self._products += self._shape.products(sum(map(len, windows.token_ids)))
         if self._model is not None and self._products > _WORTH_LOADING:
             self._loaded, self._model = self._load(), None
         if self._model is None:

@@ -94,8 +94,8 @@ def command(
 
 def _show_card(name: str, workspace: Workspace, json: bool) -> None:
     from spamgpt.bundled import CLASSIFIER_FOLDER, MINI_FOLDER, MINI_NAME
+    from spamgpt.classifier.finding import BUNDLED
     from spamgpt.cli.output.screen import show_json, show_markdown
-    from spamgpt.stages.classifiers import BUNDLED
 
     bundled = {MINI_NAME: MINI_FOLDER, BUNDLED: CLASSIFIER_FOLDER}
     kind = "classifiers" if name.split("/")[0] == "classifiers" else "models"

@@ -14,7 +14,7 @@ STANDARD_INPUT = "standard input"
 
 def found(paths: Sequence[Path], input_format: InputFormat, reporter: Reporter) -> list[Path]:
     """The files at the paths; standard input stays what it is."""
-    from spamgpt.data.files import find_files
+    from spamgpt.data.files import find_files, skipped
 
     taken: list[Path] = []
     left_out: list[Path] = []
@@ -28,10 +28,7 @@ def found(paths: Sequence[Path], input_format: InputFormat, reporter: Reporter) 
         taken += files
         left_out += others
     if left_out:
-        reporter.warn(
-            f"Files skipped because their names show no format: {len(left_out):,}, such as "
-            f"{left_out[0]}. To read them, too, give --input-format."
-        )
+        reporter.warn(skipped(left_out))
     return taken
 
 

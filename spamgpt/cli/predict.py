@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from spamgpt.classifier.finding import BUNDLED
 from spamgpt.classifier.predictor import UNSURE
 from spamgpt.cli.inputs import found, read, watched
 from spamgpt.cli.options import (
@@ -37,7 +38,6 @@ from spamgpt.data.records import Oversized
 from spamgpt.device import set_threads
 from spamgpt.errors import BadDataError, UsageError
 from spamgpt.reporting import Reporter
-from spamgpt.stages.classifiers import BUNDLED
 from spamgpt.stages.predict import (
     MAX_MESSAGE_SIZE,
     Answers,

@@ -35,6 +35,11 @@ def _as_text(value: object) -> str:
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
 
+def is_parquet(name: str) -> bool:
+    """Whether the name or the address of a file says that it is Parquet."""
+    return Path(name).suffix.lower() == ".parquet"
+
+
 def parquet_lines(file: Path | BinaryIO, source: str) -> Iterator[bytes]:
     """The rows of a Parquet file as JSON lines. Raises as `parquet_batches`."""
     for batch in parquet_batches(file, source):

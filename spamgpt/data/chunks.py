@@ -6,10 +6,9 @@ again.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from spamgpt.data.binary import batch_lines, parquet_batches
+from spamgpt.data.binary import batch_lines, is_parquet, parquet_batches
 from spamgpt.data.inputs import Message
 from spamgpt.data.stores import lines_at, opened
 
@@ -54,7 +53,7 @@ def chunks_of(
     A chunk has at most so many messages, and fewer if they are long. With `with_rows`, those of a
     Parquet file have its rows. Raises as `read` and `lines_at`.
     """
-    if not with_rows or Path(address).suffix.lower() != ".parquet":
+    if not with_rows or not is_parquet(address):
         yield from _cut(read(lines_at(address)), most)
         return
     with opened(address) as file:

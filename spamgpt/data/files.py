@@ -145,6 +145,14 @@ def lines_in(file: BinaryIO, name: str, source: str) -> Iterator[bytes]:
             ) from error
 
 
+def skipped(left_out: Sequence[object]) -> str:
+    """What is said of the files that `find_files` left out."""
+    return (
+        f"Files skipped because their names show no format: {len(left_out):,}, such as "
+        f"{left_out[0]}. To read them, too, give `input_format`."
+    )
+
+
 def is_binary(path: Path) -> bool:
     """Whether a file holds a table in a format that is no text: Parquet or Excel."""
     return path.suffix.lower() in binary.READERS

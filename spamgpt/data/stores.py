@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from spamgpt.data.binary import parquet_lines
+from spamgpt.data.binary import is_parquet, parquet_lines
 from spamgpt.data.files import find_files, has_known_name, is_binary, lines_in, lines_of
 from spamgpt.errors import MissingInputError, SpamgptError, UsageError
 from spamgpt.extras import require
@@ -122,13 +122,12 @@ def lines_at(address: str) -> Generator[bytes]:
     if not is_address(address):
         yield from lines_of(path)
         return
-    is_parquet = path.suffix.lower() == ".parquet"
-    if is_binary(path) and not is_parquet:
+    if is_binary(path) and not is_parquet(address):
         raise UsageError(
             f"{address} is read from the disk only.", "Copy it here, or save it as Parquet."
         )
     with opened(address) as file:
-        if is_parquet:
+        if is_parquet(address):
             yield from parquet_lines(file, address)
         else:
             yield from lines_in(file, path.name, address)

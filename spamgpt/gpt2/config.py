@@ -67,6 +67,10 @@ class GPT2Config:
         embeddings = (self.vocab_size + self.n_positions) * self.n_embd
         return embeddings + self.n_layer * block + 2 * self.n_embd
 
+    def products(self, tokens: int) -> int:
+        """How many pairs of numbers the projections of the blocks multiply for so many tokens."""
+        return 12 * self.n_layer * self.n_embd**2 * tokens
+
     def to_dict(self) -> dict[str, object]:
         """The values of a `config.json` that `transformers` reads as the same model."""
         return {

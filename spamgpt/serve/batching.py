@@ -130,7 +130,7 @@ class Batcher:
 
         answered, threads = 1, torch.get_num_threads()
         while batch := self._next(answered):
-            answered = len({id(job) for job, _ in batch})
+            answered = len({job for job, _ in batch})
             began = time.perf_counter()
             busy = answered > 1 and self._rate > _LEAVES_A_CORE
             with at_most_threads(threads - busy):

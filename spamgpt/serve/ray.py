@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 
+from spamgpt.classifier.finding import find_classifier
 from spamgpt.classifier.model import SpamClassifier
 from spamgpt.classifier.predictor import Predictor
 from spamgpt.data.stores import is_address, opened
@@ -21,14 +22,12 @@ from spamgpt.serve.app import create_app
 from spamgpt.serve.service import Service, Serving
 from spamgpt.workspace import Workspace
 
-BUNDLED = "bundled"
-
 
 class Options(BaseModel):
     """What follows `app`, as `name=value`, or stands under `args` in a configuration of Serve.
 
-    `classifier` is a version in `workspace`, BUNDLED, or a bundle (`.spamgpt`) by path or address,
-    such as `s3://bucket/filter.spamgpt`; by default the newest, or BUNDLED if there is none. Every
+    `classifier` is what `find_classifier` takes, or the address of a bundle, such as
+    `s3://bucket/filter.spamgpt`; by default the newest, or the bundled one if there is none. Every
     node reads it for itself. `token` is what every request has to bring; without one, only requests
     to this machine's own name are answered, unless `no_token`. Between `min_replicas` and
     `max_replicas` there are as many as hold about `target` requests each at once.
@@ -95,10 +94,5 @@ def _classifier(options: Options) -> tuple[str, SpamClassifier]:
     if named is not None and is_address(named):
         with opened(named) as file:
             return named, SpamClassifier.from_bundle(file.read(), *chosen)
-    newest = Workspace(Path(options.workspace)).folders("classifiers")
-    if named == BUNDLED or (named is None and not newest):
-        return BUNDLED, SpamClassifier.bundled(*chosen)
-    if named is not None and Path(named).exists():
-        return named, SpamClassifier.from_pretrained(named, None, *chosen)
-    name = named or newest[-1].name
-    return f"classifiers/{name}", SpamClassifier.from_pretrained(options.workspace, name, *chosen)
+    name, _, classifier = find_classifier(named, Workspace(Path(options.workspace)), *chosen)
+    return name, classifier

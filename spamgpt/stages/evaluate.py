@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeGuard
 
+from spamgpt.classifier.finding import find_classifier
 from spamgpt.device import Device, Precision
 from spamgpt.errors import BadDataError, MissingInputError
 from spamgpt.reporting import SILENT, Reporter
-from spamgpt.stages.classifiers import find_classifier
 from spamgpt.workspace import NO_EFFECT, Artifact, Workspace, library_versions
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spamgpt.classifier.finding import find_classifier
 from spamgpt.device import Device
 from spamgpt.errors import UsageError
 from spamgpt.reporting import SILENT, Reporter
-from spamgpt.stages.classifiers import find_classifier
 from spamgpt.workspace import NO_EFFECT, Artifact, Workspace
 
 if TYPE_CHECKING:

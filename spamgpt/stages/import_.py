@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spamgpt.bundled import CLASSIFIER_FOLDER, MINI_FOLDER
+from spamgpt.classifier.finding import BUNDLED
 from spamgpt.errors import MissingInputError, UsageError
 from spamgpt.reporting import SILENT, Reporter
-from spamgpt.stages.classifiers import BUNDLED
 from spamgpt.workspace import Artifact, Workspace, artifact_name
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from spamgpt.classifier.finding import BUNDLED
 from spamgpt.device import Device
 from spamgpt.errors import MissingInputError, UsageError
 from spamgpt.reporting import SILENT, Reporter
-from spamgpt.stages.classifiers import BUNDLED
 from spamgpt.stages.evaluate import is_from_here
 from spamgpt.stages.finetune import FinetuneSettings, NotKept, run_or_go_on
 from spamgpt.stages.pipeline import prepare_from

@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from spamgpt.classifier.finding import find_quick_classifier
 from spamgpt.classifier.predictor import Prediction
 from spamgpt.classifier.records import record_of, renamed
 from spamgpt.data.encodings import check_encoding
@@ -14,7 +15,6 @@ from spamgpt.data.rows import Row
 from spamgpt.device import Device, Precision
 from spamgpt.errors import SpamgptError, as_user_error
 from spamgpt.reporting import SILENT, Reporter
-from spamgpt.stages.classifiers import find_quick_classifier
 from spamgpt.workspace import NO_EFFECT, Artifact, Workspace
 
 if TYPE_CHECKING:

@@ -10,18 +10,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from itertools import islice
-from pathlib import Path
+from itertools import filterfalse, islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from spamgpt.addresses import without_secrets
+from spamgpt.classifier.finding import find_classifier
 from spamgpt.classifier.records import renamed
+from spamgpt.data.binary import is_parquet
 from spamgpt.data.chunks import MESSAGES_PER_CHUNK
+from spamgpt.data.files import skipped
 from spamgpt.data.stores import Folder, StoredFile, lines_at, stored_files
 from spamgpt.errors import BadDataError, UsageError
 from spamgpt.extras import require
 from spamgpt.reporting import SILENT, Reporter
-from spamgpt.stages.classifiers import find_classifier
 from spamgpt.stages.parts import Done, PartFormat, is_broken
 from spamgpt.stages.predict import MOST_ERRORS_TOLD, PredictSettings, messages_of
 from spamgpt.version import __version__
@@ -94,10 +95,7 @@ def run(
     any_name = settings.predict.input_format != "auto"
     found, left_out = stored_files(settings.inputs, any_name)
     if left_out:
-        reporter.warn(
-            f"Files skipped because their names show no format: {len(left_out):,}, such as "
-            f"{left_out[0]}. To read them, too, give `input_format`."
-        )
+        reporter.warn(skipped(left_out))
     files = [file for file in found if not file.address.startswith(f"{output.place}/")]
     if not files:
         raise UsageError("All inputs are in the folder of the answers.", "Name other inputs.")
@@ -111,9 +109,10 @@ def run(
     columns = _columns(settings.predict, files) if format == "parquet" else []
     digest = hashlib.sha256(classifier.bundle()).hexdigest()
     _claim(output, _manifest(settings, format, columns, digest, files))
-    for name in filter(is_broken, output.names()):
+    names = output.names()
+    for name in filter(is_broken, names):
         output.remove(name)
-    done = Done.from_names(output.names())
+    done = Done.from_names(filterfalse(is_broken, names))
     summary = Summary(output.place, sum(each.messages for each in done.values()))
     missing = [
         Reading(number, file.address, frozenset(there.chunks))
@@ -148,7 +147,7 @@ def _format(settings: ScoreSettings, files: Sequence[StoredFile]) -> PartFormat:
 
 
 def _is_parquet(file: StoredFile) -> bool:
-    return Path(file.address).suffix.lower() == ".parquet"
+    return is_parquet(file.address)
 
 
 def _columns(settings: PredictSettings, files: Sequence[StoredFile]) -> list[str]:

@@ -9,12 +9,12 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from spamgpt.classifier.finding import BUNDLED, find_classifier
 from spamgpt.device import Device, Precision
 from spamgpt.errors import BadDataError, MissingInputError, UsageError
 from spamgpt.extras import require
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.serve.limits import Limits
-from spamgpt.stages.classifiers import BUNDLED, find_classifier
 from spamgpt.stages.learner import Learner
 from spamgpt.workspace import Workspace
 

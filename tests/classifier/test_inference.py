@@ -9,6 +9,7 @@ from spamgpt.classifier import inference
 from spamgpt.classifier.inference import predict_logits
 from spamgpt.data.batches import TokenizedMessages
 from spamgpt.errors import SpamgptError
+from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.packing import PackedTokens
 
 CPU = torch.device("cpu")
@@ -27,7 +28,7 @@ class Small(nn.Module):
     def __init__(self, tokens: int, error: Exception = CUDA) -> None:
         super().__init__()
         self.head = nn.Linear(1, 2)
-        self.gpt2 = SimpleNamespace(config=SimpleNamespace(n_layer=1, n_embd=8))
+        self.gpt2 = SimpleNamespace(config=GPT2Config(n_layer=1, n_head=1, n_embd=8))
         self.tokens, self.error = tokens, error
         self.sizes: list[int] = []
         self.threads = set[int]()

@@ -7,9 +7,9 @@ import pytest
 from spamgpt import SpamClassifier
 from spamgpt.classifier import predictor
 from spamgpt.classifier.base import TextClassifier
+from spamgpt.classifier.finding import BUNDLED
 from spamgpt.errors import BadDataError, MissingInputError, UsageError
 from spamgpt.stages import predict
-from spamgpt.stages.classifiers import BUNDLED
 from spamgpt.stages.predict import Answer, PredictSettings
 from spamgpt.workspace import Workspace
 

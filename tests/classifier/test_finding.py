@@ -3,9 +3,9 @@ import pytest
 
 from spamgpt import SpamClassifier
 from spamgpt.classifier.config import TRAINED_FILE
+from spamgpt.classifier.finding import BUNDLED, find_classifier, find_quick_classifier
 from spamgpt.classifier.quick import QuickClassifier
 from spamgpt.errors import IntegrityError, MissingInputError
-from spamgpt.stages.classifiers import BUNDLED, find_classifier, find_quick_classifier
 from spamgpt.workspace import Workspace
 
 
