@@ -27,6 +27,12 @@ def stop_on_interrupt(say: Callable[[str], None]) -> Iterator[Callable[[], bool]
         number: signal.getsignal(number) for number in (*_AT_ONCE_THE_SECOND_TIME, *_HANG_UP)
     }
 
+    notes: list[threading.Thread] = []
+
+    def tell() -> None:
+        with suppress(OSError):  # the terminal may be gone
+            say("Stopping after this step; once more to stop at once.")
+
     def restore(numbers: Iterable[signal.Signals]) -> None:
         for number in numbers:
             signal.signal(number, previous[number])
@@ -35,8 +41,9 @@ def stop_on_interrupt(say: Callable[[str], None]) -> Iterator[Callable[[], bool]
         asked.set()
         if number in _AT_ONCE_THE_SECOND_TIME:
             restore(_AT_ONCE_THE_SECOND_TIME)
-        with suppress(OSError):  # the terminal may be gone
-            say("Stopping after this step; once more to stop at once.")
+        # In a thread, since the signal may have come while another line was being written.
+        notes.append(threading.Thread(target=tell))
+        notes[-1].start()
 
     for number in previous:
         if previous[number] != signal.SIG_IGN:
@@ -45,3 +52,5 @@ def stop_on_interrupt(say: Callable[[str], None]) -> Iterator[Callable[[], bool]
         yield asked.is_set
     finally:
         restore(previous)
+        for note in notes:
+            note.join(timeout=1)

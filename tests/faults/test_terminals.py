@@ -32,7 +32,7 @@ def hang_up_while_training(workspace: Path, *arguments: object) -> int:
 
 def test_finetune_goes_on_from_where_its_terminal_was_closed(trained_workspace):
     settings = ("finetune", "--epochs", 150, "--unfreeze", "head", "--device", "cpu")
-    hang_up_while_training(trained_workspace, *settings)
+    assert hang_up_while_training(trained_workspace, *settings) == 130
     done = run("finetune", "--resume", "-w", trained_workspace, "--json")
     assert done.returncode == 0, done.stderr
     assert "classifiers/v2" in done.stdout

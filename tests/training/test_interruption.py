@@ -1,4 +1,5 @@
 import errno
+import io
 import os
 import signal
 import threading
@@ -64,3 +65,22 @@ def test_under_nohup_training_goes_on_without_a_terminal():
             assert not should_stop()
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_in_the_middle_of_a_written_line_is_told_after_it(tmp_path):
+    class Slow(io.FileIO):
+        def write(self, data):
+            if not should_stop():
+                os.kill(os.getpid(), signal.SIGHUP)
+            return super().write(data)
+
+    notes = io.BufferedWriter(Slow(tmp_path / "notes", "w"))
+    with stop_on_interrupt(lambda text: tell(text.encode())) as should_stop:
+
+        def tell(line: bytes) -> None:
+            notes.write(line)
+            notes.flush()
+
+        tell(b"step 1 ")
+    notes.close()
+    assert (tmp_path / "notes").read_text().startswith("step 1 Stopping")
