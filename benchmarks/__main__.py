@@ -1,7 +1,7 @@
 """python -m benchmarks all, or some of: finetune, predict, serve, start-up, scaling, limit.
 
-accuracy, faults, generalization, learning, scale and scoring have options of their own: python -m
-benchmarks faults --kills 20.
+accuracy, faults, generalization, learning and scale have options of their own: python -m benchmarks
+faults --kills 20.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 NAMES = ("finetune", "predict", "serve", "start-up", "scaling", "limit")
-WITH_OPTIONS = {"accuracy", "faults", "generalization", "learning", "scale", "scoring"}
+WITH_OPTIONS = {"accuracy", "faults", "generalization", "learning", "scale"}
 
 
 def main() -> None:

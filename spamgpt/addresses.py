@@ -1,4 +1,4 @@
-"""What of an address may be shown and kept: everything but who asks, and with which key."""
+"""Addresses of files and servers. Who asks there, and with which key, is never shown or kept."""
 
 import re
 
@@ -9,6 +9,16 @@ _ADDRESS = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)([^\s'\"<>]*[^\s'\"<>.,:;)\]
 _PATH = re.compile(r"(/[^\s'\"<>?#]*)\?([^\s'\"<>#=]*=[^\s'\"<>#]*[^\s'\"<>#.,:;)\]])")
 # Which value of a query is a key, only its server knows.
 _VALUE = re.compile(r"(?<==)[^&;]+")
+
+
+def is_address(text: str) -> bool:
+    """Whether this is an address and not a path: whether it has a scheme, such as `s3://`."""
+    return "://" in text
+
+
+def without_query(place: str) -> str:
+    """An address without what follows its question mark; a path as it is."""
+    return place.partition("?")[0] if is_address(place) else place
 
 
 def without_secrets(text: str) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks.capacity import Job, fewest_workers, simulate
+from benchmarks.scale.capacity import Job, fewest_workers, simulate
 
 
 def test_time_and_price_are_those_of_the_arithmetic_where_workers_are_the_limit():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from spamgpt.addresses import without_query
 from spamgpt.errors import BadDataError
 from spamgpt.extras import require
 
@@ -37,7 +38,7 @@ def _as_text(value: object) -> str:
 
 def is_parquet(name: str) -> bool:
     """Whether the name or the address of a file says that it is Parquet."""
-    return Path(name).suffix.lower() == ".parquet"
+    return Path(without_query(name)).suffix.lower() == ".parquet"
 
 
 def parquet_lines(file: Path | BinaryIO, source: str) -> Iterator[bytes]:
@@ -46,7 +47,7 @@ def parquet_lines(file: Path | BinaryIO, source: str) -> Iterator[bytes]:
         yield from batch_lines(batch, source)
 
 
-def batch_lines(batch: "RecordBatch", source: str) -> Iterator[bytes]:
+def batch_lines(batch: "RecordBatch", source: str) -> list[bytes]:
     """The rows of a batch as JSON lines. Raises BadDataError for text that is not UTF-8."""
     try:
         rows = batch.to_pylist()
@@ -56,14 +57,14 @@ def batch_lines(batch: "RecordBatch", source: str) -> Iterator[bytes]:
         ) from error
     except (ValueError, OverflowError) as error:  # such as a date of the year 10000
         raise _unreadable(source, "Parquet", error) from error
-    for row in rows:
-        yield json_line(row)
+    return [json_line(row) for row in rows]
 
 
 def parquet_batches(file: Path | BinaryIO, source: str) -> "Iterator[RecordBatch]":
     """The rows of a Parquet file in batches, so that memory does not grow with it.
 
-    Raises BadDataError for a damaged file, MissingInputError without the library `pyarrow`.
+    The first has no rows: it tells the columns, also of a file that has none. Raises BadDataError
+    for a damaged file, MissingInputError without the library `pyarrow`.
     """
     require("parquet", "pyarrow")
     import pyarrow
@@ -75,6 +76,7 @@ def parquet_batches(file: Path | BinaryIO, source: str) -> "Iterator[RecordBatch
             names = table.schema_arrow.names
             if len(set(names)) < len(names):
                 raise BadDataError(f"{source} names a column twice.", "Rename one of them.")
+            yield pyarrow.RecordBatch.from_pylist([], table.schema_arrow)
             yield from table.iter_batches(_ROWS_AT_ONCE)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise _unreadable(source, "Parquet", error) from error

@@ -13,7 +13,7 @@ from spamgpt.data.inputs import Message
 from spamgpt.data.stores import lines_at, opened
 
 if TYPE_CHECKING:
-    from pyarrow import RecordBatch, Table
+    from pyarrow import RecordBatch, Schema, Table
 
 Ending = Literal["", "last", "broken"]
 
@@ -86,19 +86,22 @@ class _Rows:
     def __init__(self, batches: "Iterable[RecordBatch]", source: str) -> None:
         self._batches = batches
         self._source = source
+        self._schema: Schema | None = None
         self._kept: list[RecordBatch] = []
 
     def __iter__(self) -> Iterator[bytes]:
         for batch in self._batches:
+            self._schema = batch.schema
+            lines = batch_lines(batch, self._source)
             self._kept.append(batch)
-            yield from batch_lines(batch, self._source)
+            yield from lines
 
     def take(self, count: int) -> "Table | None":
-        """The first `count` rows; fewer if there are no more. None if there are none at all."""
+        """The first `count` rows; fewer if there are no more. None if the columns are unknown."""
         import pyarrow
 
-        if not self._kept:
+        if self._schema is None:
             return None
-        table = pyarrow.Table.from_batches(self._kept)
+        table = pyarrow.Table.from_batches(self._kept, self._schema)
         self._kept = table[count:].to_batches()
         return table[:count]

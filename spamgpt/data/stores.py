@@ -1,6 +1,7 @@
 """Folders and files on the disk or in an object store, by the file systems of pyarrow and fsspec.
 
-An address has a scheme, such as `s3://bucket/mails`; what has none is a path on this machine.
+An address has a scheme, such as `s3://bucket/mails?region=eu-west-1`; what has none is a path on
+this machine.
 """
 
 import io
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from spamgpt.addresses import is_address, without_query
 from spamgpt.data.binary import is_parquet, parquet_lines
 from spamgpt.data.files import find_files, has_known_name, is_binary, lines_in, lines_of
 from spamgpt.errors import MissingInputError, SpamgptError, UsageError
@@ -34,11 +36,6 @@ class StoredFile:
     address: str
     size: int
     changed: int | None
-
-
-def is_address(text: str) -> bool:
-    """Whether this is an address and not a path."""
-    return "://" in text
 
 
 def absolute(place: str) -> str:
@@ -75,13 +72,14 @@ def _listed(address: str, any_name: bool) -> tuple[list[StoredFile], list[str]]:
     from pyarrow.fs import FileSelector, FileType
 
     system, path = file_system(address)
-    base = address.rstrip("/")
+    base = without_query(address).rstrip("/")
+    query = address.removeprefix(without_query(address))
     with _told(address):
         (info,) = system.get_file_info([path])
         if info.type == FileType.NotFound:
             raise MissingInputError(f"There is nothing at {address}.", "Check the address.")
         if info.type != FileType.Directory:
-            return [StoredFile(base, info.size, info.mtime_ns)], []
+            return [StoredFile(base + query, info.size, info.mtime_ns)], []
         infos = system.get_file_info(FileSelector(path, recursive=True))
     found: list[StoredFile] = []
     left_out: list[str] = []
@@ -91,7 +89,7 @@ def _listed(address: str, any_name: bool) -> tuple[list[StoredFile], list[str]]:
         if info.type != FileType.File or hidden:
             continue
         if any_name or has_known_name(Path(below)):
-            found.append(StoredFile(base + below, info.size, info.mtime_ns))
+            found.append(StoredFile(base + below + query, info.size, info.mtime_ns))
         else:
             left_out.append(base + below)
     if not found:
@@ -118,7 +116,7 @@ def opened(address: str) -> Iterator[BinaryIO]:
 
 def lines_at(address: str) -> Generator[bytes]:
     """The lines of a file, as `lines_of` gives them. Raises UsageError for an Excel file there."""
-    path = Path(address)
+    path = Path(without_query(address))
     if not is_address(address):
         yield from lines_of(path)
         return

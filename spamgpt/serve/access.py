@@ -1,19 +1,39 @@
 """Who may ask: a token for the network, and nothing for pages of other sites in a browser."""
 
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
+from shlex import quote
 from urllib.parse import urlsplit
 
+from spamgpt.errors import BadDataError, MissingInputError
 from spamgpt.serve.limits import Refused
 from spamgpt.serve.page import PAGE_PATHS
 
 # What tells whether the server lives is no secret, and neither is the page.
 HEALTH_PATHS = ("/healthz", "/readyz")
 # Anything shorter can be guessed.
-SHORTEST_TOKEN = 16
+_SHORTEST_TOKEN = 16
 _OPEN_PATHS = (*HEALTH_PATHS, *PAGE_PATHS, "/docs")
+
+
+def read_token(file: Path) -> str:
+    """The token in a file. Raises MissingInputError, and BadDataError for what is no token."""
+    make = f"python3 -c 'import secrets; print(secrets.token_urlsafe())' >{quote(str(file))}"
+    try:
+        token = file.read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        raise MissingInputError(f"There is no file {file}.", f"Make one: {make}") from None
+    if not re.fullmatch(r"[!-~]+", token) or len(token) < _SHORTEST_TOKEN:
+        raise BadDataError(
+            f"The token in {file} has to be one word of at least {_SHORTEST_TOKEN} ASCII "
+            "characters.",
+            f"Make one: {make}",
+        )
+    return token
 
 
 @dataclass(frozen=True)

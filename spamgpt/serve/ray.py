@@ -11,13 +11,14 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 
+from spamgpt.addresses import is_address
 from spamgpt.classifier.finding import find_classifier
 from spamgpt.classifier.model import SpamClassifier
 from spamgpt.classifier.predictor import Predictor
-from spamgpt.data.stores import is_address, opened
+from spamgpt.data.stores import opened
 from spamgpt.device import Device, Precision, set_threads
 from spamgpt.errors import UsageError
-from spamgpt.serve.access import SHORTEST_TOKEN, Access
+from spamgpt.serve.access import Access, read_token
 from spamgpt.serve.app import create_app
 from spamgpt.serve.service import Service, Serving
 from spamgpt.workspace import Workspace
@@ -28,9 +29,10 @@ class Options(BaseModel):
 
     `classifier` is what `find_classifier` takes, or the address of a bundle, such as
     `s3://bucket/filter.spamgpt`; by default the newest, or the bundled one if there is none. Every
-    node reads it for itself. `token` is what every request has to bring; without one, only requests
-    to this machine's own name are answered, unless `no_token`. Between `min_replicas` and
-    `max_replicas` there are as many as hold about `target` requests each at once.
+    node reads it for itself, and so it does `token_file`, which holds what every request has to
+    bring; without one, only requests to this machine's own name are answered, unless `no_token`.
+    Between `min_replicas` and `max_replicas` there are as many as hold about `target` requests each
+    at once.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,7 +40,7 @@ class Options(BaseModel):
     workspace: str = "workspace"
     classifier: str | None = None
     threshold: float | None = None
-    token: str | None = Field(None, min_length=SHORTEST_TOKEN, pattern=r"^[!-~]+$")
+    token_file: str | None = None
     no_token: bool = False
     precision: Precision = "auto"
     device: Device = "auto"
@@ -57,7 +59,8 @@ def app(options: Options) -> serve.Application:
         )
 
     def build() -> FastAPI:
-        access = Access(options.token, local=options.token is None and not options.no_token)
+        token = read_token(Path(options.token_file)) if options.token_file else None
+        access = Access(token, local=token is None and not options.no_token)
         return create_app(_service(options), access)
 
     class Replica:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import filterfalse, islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from spamgpt.addresses import without_secrets
+from spamgpt.addresses import without_query, without_secrets
 from spamgpt.classifier.finding import find_classifier
 from spamgpt.classifier.records import renamed
 from spamgpt.data.binary import is_parquet
@@ -95,8 +95,9 @@ def run(
     any_name = settings.predict.input_format != "auto"
     found, left_out = stored_files(settings.inputs, any_name)
     if left_out:
-        reporter.warn(skipped(left_out))
-    files = [file for file in found if not file.address.startswith(f"{output.place}/")]
+        reporter.warn(skipped(list(map(without_secrets, left_out))))
+    answers = without_query(output.place).rstrip("/") + "/"
+    files = [file for file in found if not file.address.startswith(answers)]
     if not files:
         raise UsageError("All inputs are in the folder of the answers.", "Name other inputs.")
     name, artifact, classifier = find_classifier(

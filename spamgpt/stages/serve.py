@@ -1,17 +1,15 @@
 """serve: keeps a classifier loaded and answers mail servers and programs until it is stopped."""
 
 import asyncio
-import re
 import socket
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from spamgpt.classifier.finding import BUNDLED, find_classifier
 from spamgpt.device import Device, Precision
-from spamgpt.errors import BadDataError, MissingInputError, UsageError
+from spamgpt.errors import UsageError
 from spamgpt.extras import require
 from spamgpt.reporting import SILENT, Reporter
 from spamgpt.serve.limits import Limits
@@ -56,7 +54,7 @@ def run(settings: ServeSettings, workspace: Workspace, reporter: Reporter = SILE
     an address that is taken, and what `find_classifier` raises.
     """
     require("serve", "fastapi", "uvicorn", "httptools", "prometheus_client")
-    from spamgpt.serve.access import Access, is_loopback
+    from spamgpt.serve.access import Access, is_loopback, read_token
     from spamgpt.serve.app import create_app
     from spamgpt.serve.lifecycle import serve
     from spamgpt.serve.service import Service
@@ -69,7 +67,7 @@ def run(settings: ServeSettings, workspace: Workspace, reporter: Reporter = SILE
         )
     if settings.train_after is not None:
         _check_training(settings)
-    token = _token_of(settings.token_file) if settings.token_file else None
+    token = read_token(settings.token_file) if settings.token_file else None
     address = address_of(settings.host, settings.port)
     if not address.is_local and token is None and not settings.no_token:
         raise UsageError(
@@ -148,23 +146,6 @@ class _Classifiers:
         for text in artifact.substitutions if artifact else ():
             reporter.warn(text)
         return Serving(name, Predictor(classifier, self._settings.threshold))
-
-
-def _token_of(file: Path) -> str:
-    from spamgpt.serve.access import SHORTEST_TOKEN
-
-    make = f"python3 -c 'import secrets; print(secrets.token_urlsafe())' >{quote(str(file))}"
-    try:
-        token = file.read_text(encoding="utf-8", errors="replace").strip()
-    except FileNotFoundError:
-        raise MissingInputError(f"There is no file {file}.", f"Make one: {make}") from None
-    if not re.fullmatch(r"[!-~]+", token) or len(token) < SHORTEST_TOKEN:
-        raise BadDataError(
-            f"The token in {file} has to be one word of at least {SHORTEST_TOKEN} ASCII "
-            "characters.",
-            f"Make one: {make}",
-        )
-    return token
 
 
 def _spamd_socket(settings: ServeSettings) -> socket.socket:

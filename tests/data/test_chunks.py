@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 from spamgpt.data import chunks
 from spamgpt.data.chunks import chunks_of
 from spamgpt.data.inputs import Limits, read_messages
+from spamgpt.stages.predict import PredictSettings, messages_of
 
 
 def chunks_in(path, most=10, **options):
@@ -40,3 +41,24 @@ def test_rows_of_parquet_stay_with_their_messages(tmp_path):
     assert chunk.end == 2500
     (whole,) = chunks_in(path, most=9999)
     assert whole.rows is None
+
+
+def test_the_columns_are_known_of_an_empty_parquet_file_and_after_its_last_full_chunk(tmp_path):
+    path = tmp_path / "a.parquet"
+    rows = pa.table({"id": pa.array(range(20), "int64"), "text": ["hi"] * 20})
+    for count in (0, 10, 20):
+        pq.write_table(rows[:count], path)
+        for chunk in chunks_in(path, with_rows=True):
+            assert chunk.rows.schema == rows.schema
+            assert len(chunk.rows) == len(chunk.messages)
+
+
+def test_an_error_has_no_row_of_what_could_not_be_read(tmp_path):
+    path = tmp_path / "a.parquet"
+    texts = pa.array([b"hi"] * 1000 + [b"\xff"]).view("string")
+    pq.write_table(pa.table({"id": range(1001), "text": texts}), path)
+    read = lambda lines: messages_of(PredictSettings(), [(str(path), lines)])  # noqa: E731
+    (chunk,) = chunks_of(str(path), read, 9999, with_rows=True)
+    assert len(chunk.messages) == 1001
+    assert "not UTF-8" in chunk.messages[-1].row.error.message
+    assert chunk.rows["id"].to_pylist() == list(range(1000))

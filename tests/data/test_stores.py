@@ -42,6 +42,18 @@ def test_files_at_addresses_and_paths_have_the_same_lines(bucket):
         assert lines == list(lines_at(file.address.removeprefix("file://")))
 
 
+def test_a_query_stays_at_the_end_of_an_address(bucket):
+    query = "?region=eu-west-1"
+    found, left_out = stored_files([bucket + query])
+    assert [file.address for file in found[1:3]] == [
+        f"{bucket}/{name}{query}" for name in ("b.txt.gz", "c.parquet")
+    ]
+    assert left_out == [f"{bucket}/README"]
+    for file in found:
+        assert stored_files([file.address])[0] == [file]
+        assert list(lines_at(file.address)) == list(lines_at(file.address.removesuffix(query)))
+
+
 def test_what_is_not_there_or_unknown_is_told(bucket):
     with pytest.raises(MissingInputError, match="There is nothing at"):
         stored_files([f"{bucket}/none"])

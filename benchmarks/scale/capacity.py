@@ -4,13 +4,14 @@ It plays a job of `predict --engine ray` with rates that were measured: readers 
 chunks as fast as they read and the network brings them, workers answer one chunk after another, and
 a chunk whose worker dies is done again.
 
-python -m benchmarks.capacity --messages 1e9 --hours 24 --rate 600 --price 0.04
+python -m benchmarks scale capacity --messages 1e9 --hours 24 --rate 600 --price 0.04
 """
 
 import argparse
 import heapq
 import random
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from spamgpt.data.chunks import MESSAGES_PER_CHUNK
@@ -111,10 +112,12 @@ def fewest_workers(job: Job, hours: float) -> Outcome:
     return simulate(job, high)
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Prints a table: so many workers, or as few as are enough."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks scale capacity",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     job = Job(messages=1e9, files=1000, rate=600)
     parser.add_argument("--messages", type=float, default=job.messages)
@@ -128,7 +131,7 @@ def main() -> None:
     parser.add_argument("--price", type=float, default=job.price, help="of a worker for an hour")
     parser.add_argument("--workers", type=int, nargs="+", help="numbers of workers to play")
     parser.add_argument("--hours", type=float, default=24, help="time, if none are given")
-    options = vars(parser.parse_args())
+    options = vars(parser.parse_args(arguments))
     workers, hours = options.pop("workers"), options.pop("hours")
     job = replace(job, **options)
     try:
@@ -141,7 +144,3 @@ def main() -> None:
         busy = [f"{each.busy[part]:.0%}" for part in ("workers", "readers", "network")]
         cells = [f"{each.workers:,}", f"{each.seconds / 3600:,.2f}", f"{each.price:,.2f}"]
         print(f"| {' | '.join([*cells, each.bottleneck, *busy, f'{each.lost:,}'])} |")
-
-
-if __name__ == "__main__":
-    main()
