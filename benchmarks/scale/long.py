@@ -76,9 +76,9 @@ def _train(folder: Path) -> None:
     texts = folder / "texts.txt"
     texts.write_text("\n".join(read_table(MESSAGES_FILE)[TEXT]))
     spamgpt("pretrain", texts, "--tokens", 20_000, *_SHAPE, folder=folder)
-    spamgpt("fetch", "--dataset", "bundled-messages", "--model", "pretrained", folder=folder)
+    spamgpt("fetch", "--offline", folder=folder)
     spamgpt("prepare", folder=folder)
-    spamgpt("finetune", "--unfreeze", "head", "--epochs", 1, folder=folder)
+    spamgpt("finetune", "--model", "pretrained", "--unfreeze", "head", folder=folder)
 
 
 def _write_rows(folder: Path, rows: int) -> None:

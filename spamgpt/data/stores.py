@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
+from urllib.parse import quote
 
 from spamgpt.addresses import is_address, without_query
 from spamgpt.data.binary import is_parquet, parquet_lines
@@ -69,7 +70,7 @@ def stored_files(
 
 def _listed(address: str, any_name: bool) -> tuple[list[StoredFile], list[str]]:
     """The file at an address, or the files in a folder there, and those that were left out."""
-    from pyarrow.fs import FileSelector, FileType
+    from pyarrow.fs import FileSelector, FileType, PyFileSystem
 
     system, path = file_system(address)
     base = without_query(address).rstrip("/")
@@ -88,10 +89,11 @@ def _listed(address: str, any_name: bool) -> tuple[list[StoredFile], list[str]]:
         hidden = any(part.startswith((".", "_")) for part in PurePosixPath(below).parts)
         if info.type != FileType.File or hidden:
             continue
+        name = base + (below if isinstance(system, PyFileSystem) else quote(below))
         if any_name or has_known_name(Path(below)):
-            found.append(StoredFile(base + below + query, info.size, info.mtime_ns))
+            found.append(StoredFile(name + query, info.size, info.mtime_ns))
         else:
-            left_out.append(base + below)
+            left_out.append(name)
     if not found:
         raise MissingInputError(
             f"There are no messages in {address}.",

@@ -1,4 +1,5 @@
 import gzip
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,13 +20,13 @@ def bucket(tmp_path):
     (folder / "README").write_text("no messages")
     (folder / "_draft-1").write_text("half a fi")
     (folder / "deep").mkdir()
-    (folder / "deep" / "d.csv").write_text("text\nlater\n")
+    (folder / "deep" / "d 1?.csv").write_text("text\nlater\n")
     return folder.as_uri()
 
 
 def test_a_folder_at_an_address_stands_for_its_files(bucket):
     found, left_out = stored_files([bucket])
-    names = ["a.jsonl", "b.txt.gz", "c.parquet", "deep/d.csv"]
+    names = ["a.jsonl", "b.txt.gz", "c.parquet", "deep/d%201%3F.csv"]
     assert [file.address for file in found] == [f"{bucket}/{name}" for name in names]
     assert found[0].size == len('{"text": "hi"}\n')
     assert left_out == [f"{bucket}/README"]
@@ -39,7 +40,7 @@ def test_files_at_addresses_and_paths_have_the_same_lines(bucket):
     for file in stored_files([bucket])[0]:
         lines = list(lines_at(file.address))
         assert lines
-        assert lines == list(lines_at(file.address.removeprefix("file://")))
+        assert lines == list(lines_at(unquote(file.address.removeprefix("file://"))))
 
 
 def test_a_query_stays_at_the_end_of_an_address(bucket):
