@@ -16,9 +16,9 @@ import torch
 from huggingface_hub import ModelCardData
 from safetensors.torch import load_file
 
-from benchmarks.generalization import BOTH, read_folds, results, summary, table
+from benchmarks.generalization import BOTH, DISGUISED, read_folds, results, summary, table
 from recipes.labelled import read_messages, sources
-from recipes.many_sources import CHARACTERS, MOST, decision, train
+from recipes.many_sources import CHARACTERS, DISGUISED_SHARE, MOST, decision, train
 from spamgpt.bundled import CLASSIFIER_FOLDER
 from spamgpt.cards.rendering import render, settings_table
 from spamgpt.classifier.config import CONFIG_FILE, TRAINED_FILE, ClassifierConfig
@@ -53,7 +53,10 @@ EXAMPLES = (
     "I still think of our walk by the river. I miss you and cannot wait to hold your hand again.",
 )
 # Of the table of the benchmark, so that a card stays readable.
-COLUMNS = ("AUC, better linear", "AUC, spamgpt", "ham lost", "spam caught", "calibration error")
+COLUMNS = (
+    *(f"AUC, {name}" for name in ("better linear", BOTH, DISGUISED)),
+    *("ham lost", "spam caught", "calibration error"),
+)
 
 
 def origins() -> Markdown:
@@ -105,6 +108,7 @@ def card(classifier: Artifact, config: ClassifierConfig, by_fold: dict[int, pd.D
         folder=TEMPLATES,
         most=MOST,
         characters=CHARACTERS,
+        disguised=DISGUISED_SHARE,
         origins=origins(),
         config=config,
         settings_table=settings_table(

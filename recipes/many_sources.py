@@ -1,10 +1,12 @@
 """A classifier from labelled messages of many sources, by the stages of spamgpt."""
 
+import random
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from recipes.disguise import disguised
 from recipes.labelled import sample
 from spamgpt.data.rows import LABEL, SOURCE, TEXT
 from spamgpt.data.tables import write_table
@@ -16,6 +18,8 @@ from spamgpt.workspace import Artifact, Workspace
 # So many messages of every source and label, so that no large source rules; of each so many
 # characters: what makes a message spam stands in its beginning, and training takes half as long.
 MOST, CHARACTERS = 300, 500
+# Of the messages, so many are disguised as spammers do it: half of them would be too many.
+DISGUISED_SHARE = 0.3
 # A second epoch learns the sources by heart, and so does the last token: the scores on others fall.
 SETTINGS = finetune.FinetuneSettings(
     unfreeze="all",
@@ -40,7 +44,11 @@ def train(
 ) -> Artifact:
     """Trains a classifier on messages with the columns `source`, `label` and `text`."""
     chosen = sample(messages, MOST, seed)[[LABEL, TEXT, SOURCE]]
-    chosen[TEXT] = chosen[TEXT].str.slice(0, CHARACTERS)
+    draw = random.Random(seed)
+    chosen[TEXT] = [
+        disguised(text, draw) if draw.random() < DISGUISED_SHARE else text
+        for text in chosen[TEXT].str.slice(0, CHARACTERS)
+    ]
     file = workspace.root / "many-sources.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_table(chosen, file)
