@@ -23,7 +23,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from recipes.disguise import disguised
 from recipes.labelled import folds, read_messages, sample, sources
-from recipes.many_sources import CHARACTERS, MOST, decision, train
+from recipes.many_sources import NGRAMS_CHARACTERS, NGRAMS_MOST, decision, fit, train
 from spamgpt.classifier.model import SpamClassifier
 from spamgpt.data.rows import LABEL, SOURCE, TEXT
 from spamgpt.evaluation.baselines import LINEAR_SVM, LOGISTIC, baselines
@@ -64,15 +64,15 @@ def score_fold(
     )
     texts = list(scored[TEXT])
     classifier = SpamClassifier.from_artifact(workspace, artifact)
+    scored[GPT2] = _log_odds(classifier, texts)
+    classifier.model.ngrams = fit(training, seed, classifier)
     scored[BOTH] = _log_odds(classifier, texts)
     scored[DISGUISED] = _log_odds(
         classifier, [disguised(text, random.Random(number)) for number, text in enumerate(texts)]
     )
-    classifier.model.ngrams = None
-    scored[GPT2] = _log_odds(classifier, texts)
     scored[NGRAMS] = scored[BOTH] - scored[GPT2]
-    learnt = sample(training, MOST, seed)
-    learnt[TEXT] = learnt[TEXT].str.slice(0, CHARACTERS)
+    learnt = sample(training, NGRAMS_MOST, seed)
+    learnt[TEXT] = learnt[TEXT].str.slice(0, NGRAMS_CHARACTERS)
     for name, outcome in baselines(
         list(learnt[TEXT]), list(learnt[LABEL]), texts, list(scored[LABEL]), ["ham", "spam"], "spam"
     ):

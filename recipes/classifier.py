@@ -18,7 +18,16 @@ from safetensors.torch import load_file
 
 from benchmarks.generalization import BOTH, DISGUISED, read_folds, results, summary, table
 from recipes.labelled import read_messages, sources
-from recipes.many_sources import CHARACTERS, DISGUISED_SHARE, MOST, decision, train
+from recipes.many_sources import (
+    CHARACTERS,
+    DISGUISED_SHARE,
+    MOST,
+    NGRAMS_CHARACTERS,
+    NGRAMS_MOST,
+    decision,
+    fit,
+    train,
+)
 from spamgpt.bundled import CLASSIFIER_FOLDER
 from spamgpt.cards.rendering import render, settings_table
 from spamgpt.classifier.config import CONFIG_FILE, TRAINED_FILE, ClassifierConfig
@@ -28,6 +37,7 @@ from spamgpt.gpt2.folder import CARD_FILE
 from spamgpt.gpt2.weights import write_weights
 from spamgpt.markdown import Markdown
 from spamgpt.markdown import table as markdown
+from spamgpt.training.ngrams import stored
 from spamgpt.workspace import Artifact, Workspace
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -108,6 +118,8 @@ def card(classifier: Artifact, config: ClassifierConfig, by_fold: dict[int, pd.D
         folder=TEMPLATES,
         most=MOST,
         characters=CHARACTERS,
+        ngrams_most=NGRAMS_MOST,
+        ngrams_characters=NGRAMS_CHARACTERS,
         disguised=DISGUISED_SHARE,
         origins=origins(),
         config=config,
@@ -132,14 +144,16 @@ def main(labelled: str, collection: str, kept: str) -> None:
         workspace = Workspace(Path(folder) / "workspace")
         chosen = messages[messages["source"].isin(allowed)]
         classifier = train(chosen, SEED, workspace, ScreenReporter())
+        ngrams = fit(chosen, SEED, SpamClassifier.from_artifact(workspace, classifier))
         config = replace(
             ClassifierConfig.from_file(classifier.file(CONFIG_FILE)),
+            ngrams=True,
             temperature=temperature,
             threshold=float(np.ceil(10_000 * threshold) / 10_000),
         )
         CLASSIFIER_FOLDER.mkdir(exist_ok=True)
         config.write(CLASSIFIER_FOLDER / CONFIG_FILE)
-        trained = load_file(classifier.file(TRAINED_FILE))
+        trained = load_file(classifier.file(TRAINED_FILE)) | stored(ngrams)
         halves = {name: tensor.to(torch.float16) for name, tensor in trained.items()}
         write_weights(halves, CLASSIFIER_FOLDER / TRAINED_FILE)
         text = card(classifier, config, by_fold)
