@@ -6,14 +6,14 @@ import re
 import time
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 
 from benchmarks.load import Served, http_request, mail_of, milliseconds, served
+from benchmarks.processes import resident_bytes
 from benchmarks.world import World
 
 CLIENTS = 32
 # Requests before the first look: by then oneDNN keeps compiled kernels for most lengths.
-_WARM_UP = 5_000
+_WARM_UP = 10_000
 _PARTS = 10
 # Of so many requests one asks for an explanation, which takes as long as dozens of answers.
 _EXPLAINED = 70
@@ -24,9 +24,9 @@ def measure(world: World, requests: int, minutes: float) -> Iterator[tuple[str, 
     texts = world.texts
     with served(world.folder, "--classifier", "bundled") as server:
         numbers = count()
-        yield "serve, before the first request", _told(_memory(server.pid))
+        yield "serve, before the first request", _told(resident_bytes(server.pid))
         _send(server, texts, numbers, _WARM_UP, 0.0)
-        first = _memory(server.pid)
+        first = resident_bytes(server.pid)
         yield f"  after {_WARM_UP:,} requests, the start", _told(first)
         waited: list[float] = []
         began = time.monotonic()
@@ -34,8 +34,8 @@ def measure(world: World, requests: int, minutes: float) -> Iterator[tuple[str, 
             each = requests // _PARTS
             waited += _send(server, texts, numbers, each, 60 * minutes / _PARTS)
             done = f"{(part + 1) / _PARTS:.0%}, after {(time.monotonic() - began) / 60:.1f} minutes"
-            yield f"  {done}", _told(_memory(server.pid))
-        yield "  grown", f"{_memory(server.pid) / first - 1:.1%}"
+            yield f"  {done}", _told(resident_bytes(server.pid))
+        yield "  grown", f"{resident_bytes(server.pid) / first - 1:.1%}"
         yield "  requests", f"{len(waited):,}, none refused"
         yield "  an answer takes, p50 and p99", milliseconds(waited)
 
@@ -89,13 +89,6 @@ async def _ask(server: Served, text: str, number: int) -> None:
 
 def _json(path: str, value: object) -> bytes:
     return http_request(path, json.dumps(value).encode(), close=True)
-
-
-def _memory(pid: int) -> int:
-    """The bytes that a process has in memory."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found is not None
-    return 1024 * int(found[1])
 
 
 def _told(size: int) -> str:

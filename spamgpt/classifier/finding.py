@@ -33,7 +33,7 @@ def find_classifier(
     """
     from spamgpt.classifier.model import SpamClassifier
 
-    name, artifact = _find(named, workspace)
+    name, artifact = which_classifier(named, workspace)
     chosen = device, precision, max_batch_tokens
     if artifact:
         classifier = SpamClassifier.from_artifact(workspace, artifact, *chosen)
@@ -59,7 +59,7 @@ def find_quick_classifier(
     from spamgpt.classifier.quick import read_quickly
 
     chosen = device, precision, max_batch_tokens
-    name, artifact = _find(named, workspace)
+    name, artifact = which_classifier(named, workspace)
     in_torch = device not in ("auto", "cpu") or precision not in ("auto", "fp32")
     if in_torch or (artifact is None and name != BUNDLED):
         return find_classifier(named, workspace, *chosen)
@@ -78,8 +78,8 @@ def find_quick_classifier(
     return name, artifact, read_quickly(folder, pretrained, load, max_batch_tokens)
 
 
-def _find(named: str | None, workspace: Workspace) -> tuple[str, Artifact | None]:
-    """What a classifier is called, and its artifact."""
+def which_classifier(named: str | None, workspace: Workspace) -> tuple[str, Artifact | None]:
+    """What the classifier that `find_classifier` loads is called, and its artifact."""
     if named is not None and not named.strip():
         raise UsageError(
             "`classifier` is empty.", "Name a classifier, or leave it out for the newest one."

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # A CPU is fastest with what fits its caches; on a GPU every call costs, so that few are better, up
 # to where the matrix products fill it. Other devices share the memory of the machine.
-ON_CPU, _ON_GPU, _ELSEWHERE = 2_048, 32_768, 4_096
+ON_CPU, _ON_GPU, _ELSEWHERE = 4_096, 32_768, 4_096
 # Hidden states, the three times wider ones of attention and the four times wider ones of the MLP,
 # some of them twice, in float32.
 _BYTES_PER_TOKEN_AND_WIDTH = 16 * 4

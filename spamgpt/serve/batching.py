@@ -1,9 +1,9 @@
 """Dynamic batching: the messages of all requests are classified together, as they come.
 
-One thread computes. While it does, messages gather; then it takes as many of them as make a batch
-that suits the device, one of each request in turn, so that a request with a thousand messages does
-not keep one with a single message waiting. No answer depends on the batch it was computed in, but
-for the last digits.
+One thread asks the classifier, which in `spamgpt serve` has a process of its own. While it does,
+messages gather; then it takes as many of them as make a batch that suits the device, one of each
+request in turn, so that a request with a thousand messages does not keep one with a single message
+waiting. No answer depends on the batch it was computed in, but for the last digits.
 """
 
 import asyncio
@@ -16,13 +16,10 @@ from typing import TypeAlias
 
 from spamgpt.classifier.explanation import MOST
 from spamgpt.classifier.predictor import Prediction, Predictor
-from spamgpt.device import at_most_threads
 from spamgpt.serve.limits import overloaded
 
 # Clients that were just answered are given so many seconds to ask again before the next batch.
 PATIENCE = 0.002
-# With more messages a second than this, one core is left to those who read and write for clients.
-_LEAVES_A_CORE = 300
 # The most messages of a batch, however short.
 MOST_AT_ONCE = 256
 # English has about four characters a token. An estimate will do: the predictor, which makes the
@@ -126,15 +123,11 @@ class Batcher:
                 self._waiting -= job.waiting
 
     def _run(self) -> None:
-        import torch
-
-        answered, threads = 1, torch.get_num_threads()
+        answered = 1
         while batch := self._next(answered):
             answered = len({job for job, _ in batch})
             began = time.perf_counter()
-            busy = answered > 1 and self._rate > _LEAVES_A_CORE
-            with at_most_threads(threads - busy):
-                outcomes = _outcomes(batch)
+            outcomes = _outcomes(batch)
             seconds = time.perf_counter() - began
             self._rate = 0.8 * self._rate + 0.2 * len(batch) / seconds
             self._on_batch(len(batch), seconds)

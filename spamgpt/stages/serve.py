@@ -2,12 +2,14 @@
 
 import asyncio
 import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from spamgpt.classifier.finding import BUNDLED, find_classifier
+from spamgpt.classifier.finding import BUNDLED, find_classifier, which_classifier
 from spamgpt.device import Device, Precision
 from spamgpt.errors import UsageError
 from spamgpt.extras import require
@@ -17,6 +19,7 @@ from spamgpt.stages.learner import Learner
 from spamgpt.workspace import Workspace
 
 if TYPE_CHECKING:
+    from spamgpt.classifier.model import SpamClassifier
     from spamgpt.serve.service import Serving
 
 
@@ -75,33 +78,26 @@ def run(settings: ServeSettings, workspace: Workspace, reporter: Reporter = SILE
             "metrics.",
             "Give a `token_file`, or `no_token` if that is meant.",
         )
-    http = listen(address)
-    try:
-        spamd = _spamd_socket(settings) if settings.spamd else None
-        try:
-            looking = _Classifiers(settings, workspace, reporter)
-            learner = Learner(settings.train_after, workspace, settings.device, reporter)
-            teach = learner.teach if settings.corrections else None
-            service = Service(looking.first, settings.limits, teach, settings.symbols)
-            app = create_app(service, Access(token, local=token is None and address.is_local))
-            url = f"http://{_told(http)}"
-            reporter.note(f"Listening on {url} (for people; programs: {url}/docs).")
-            if spamd:
-                reporter.note(f"Listening on {_told(spamd)} for the spamd protocol.")
-                if spamd.family != socket.AF_UNIX and not is_loopback(spamd.getsockname()[0]):
-                    reporter.warn(f"Other machines can reach {_told(spamd)}, without a token.")
-            if not address.is_local:
-                needs = "the token" if token else "no token"
-                reporter.warn(f"Other machines can reach {address}; whoever asks needs {needs}.")
-            learn = partial(learner.run, service.metrics)
-            asyncio.run(serve(service, app, http, spamd, looking.newer, reporter, learn))
-        finally:
-            if spamd:
-                spamd.close()
-                if spamd.family == socket.AF_UNIX:
-                    Path(str(settings.spamd)).unlink(missing_ok=True)
-    finally:
-        http.close()
+    with (
+        closing(listen(address)) as http,
+        _spamd_socket(settings) as spamd,
+        closing(_Classifiers(settings, workspace, reporter)) as classifiers,
+    ):
+        learner = Learner(settings.train_after, workspace, settings.device, reporter)
+        teach = learner.teach if settings.corrections else None
+        service = Service(classifiers.first, settings.limits, teach, settings.symbols)
+        app = create_app(service, Access(token, local=token is None and address.is_local))
+        url = f"http://{_told(http)}"
+        reporter.note(f"Listening on {url} (for people; programs: {url}/docs).")
+        if spamd:
+            reporter.note(f"Listening on {_told(spamd)} for the spamd protocol.")
+            if spamd.family != socket.AF_UNIX and not is_loopback(spamd.getsockname()[0]):
+                reporter.warn(f"Other machines can reach {_told(spamd)}, without a token.")
+        if not address.is_local:
+            needs = "the token" if token else "no token"
+            reporter.warn(f"Other machines can reach {address}; whoever asks needs {needs}.")
+        learn = partial(learner.run, service.metrics)
+        asyncio.run(serve(service, app, http, spamd, classifiers.newer, reporter, learn))
 
 
 def _check_training(settings: ServeSettings) -> None:
@@ -133,27 +129,47 @@ class _Classifiers:
         self._seen = folders  # also where it cannot be loaded: that is told once
         return self._load(SILENT)
 
+    def close(self) -> None:
+        """Ends the process of the one in use; those before ended with their last answer."""
+        self._latest.close()
+
     def _load(self, reporter: Reporter) -> "Serving":
+        from spamgpt.classifier.apart import ClassifierApart
         from spamgpt.classifier.predictor import Predictor
         from spamgpt.serve.service import Serving
 
         chosen = self._settings.device, self._settings.precision, self._settings.max_batch_tokens
-        name, artifact, classifier = find_classifier(
-            self._settings.classifier, self._workspace, *chosen
-        )
+        name, artifact = which_classifier(self._settings.classifier, self._workspace)
+        named = artifact.reference if artifact else name
+        self._latest = ClassifierApart(partial(_loaded, named, self._workspace, *chosen))
         if name == BUNDLED:
             reporter.note("The bundled classifier answers. To train your own: spamgpt run")
         for text in artifact.substitutions if artifact else ():
             reporter.warn(text)
-        return Serving(name, Predictor(classifier, self._settings.threshold))
+        return Serving(name, Predictor(self._latest, self._settings.threshold))
 
 
-def _spamd_socket(settings: ServeSettings) -> socket.socket:
+def _loaded(named: str, workspace: Workspace, *chosen: Any) -> "SpamClassifier":
+    return find_classifier(named, workspace, *chosen)[2]
+
+
+@contextmanager
+def _spamd_socket(settings: ServeSettings) -> Iterator[socket.socket | None]:
+    """What listens for the spamd protocol, if anything is to."""
     from spamgpt.serve.sockets import address_of, listen, listen_on_path
 
-    named = str(settings.spamd)
+    if settings.spamd is None:
+        yield None
+        return
+    named = settings.spamd
     if "/" in named:
-        return listen_on_path(Path(named))
+        path = Path(named)
+        with closing(listen_on_path(path)) as listener:
+            try:
+                yield listener
+            finally:
+                path.unlink(missing_ok=True)
+        return
     host, _, port = named.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
         raise UsageError(
@@ -166,7 +182,8 @@ def _spamd_socket(settings: ServeSettings) -> socket.socket:
             f"Whoever can reach {address} could classify mails and teach: spamd knows no token.",
             "Listen on 127.0.0.1 or a unix socket, or give `no_token` if that is meant.",
         )
-    return listen(address)
+    with closing(listen(address)) as listener:
+        yield listener
 
 
 def _told(listener: socket.socket) -> str:

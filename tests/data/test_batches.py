@@ -74,16 +74,16 @@ def test_a_gpu_computes_with_as_many_tokens_as_its_memory_and_the_width_allow(mo
     )
     monkeypatch.setattr(torch, "cuda", cuda)
     device = torch.device("cuda")
-    assert tokens_per_batch(torch.device("cpu"), 768) == 2_048
+    assert tokens_per_batch(torch.device("cpu"), 768) == 4_096
     free = 70 << 30
     assert tokens_per_batch(device, 768) == tokens_per_batch(device, 1600) == 32_768
     free = 4 << 30
     narrow, wide = tokens_per_batch(device, 768), tokens_per_batch(device, 1600)
-    assert 2_048 < wide < narrow < 32_768
+    assert 4_096 < wide < narrow < 32_768
     free -= 1 << 20  # a little less is no other batch
     assert tokens_per_batch(device, 768) == narrow
     free = 0
-    assert tokens_per_batch(device, 768) == 2_048
+    assert tokens_per_batch(device, 768) == 4_096
 
 
 def test_padding_stands_behind_a_message_and_is_known_from_it():

@@ -85,12 +85,12 @@ def test_a_large_request_does_not_keep_a_small_one_waiting(slow, monkeypatch):
 
 def test_a_batch_has_as_many_tokens_as_suit_the_device(slow):
     async def scenario(batcher):
-        tasks = await asked(batcher, slow, ["a"], *([str(n) + "x" * 3_000] for n in range(4)))
+        tasks = await asked(batcher, slow, ["a"], *([str(n) + "x" * 6_000] for n in range(4)))
         slow.go.set()
         await asyncio.gather(*tasks)
 
     run(scenario)
-    assert [len(batch) for batch in slow.batches] == [1, 2, 2]  # of 751 tokens in 2,048
+    assert [len(batch) for batch in slow.batches] == [1, 2, 2]  # of 1,501 tokens in 4,096
 
 
 def test_a_request_alone_is_not_kept_waiting(slow, monkeypatch):

@@ -1,13 +1,18 @@
 import http.client
 import json
+import os
 import shutil
+import signal
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import requests
 
+from benchmarks.processes import descendants
 from tests.serve.conftest import HAM, SPAM
 
 
@@ -124,3 +129,15 @@ def test_a_pinned_classifier_stays(start_process, trained_workspace):
     (classifiers / ".copy").rename(classifiers / "v2")
     time.sleep(4)
     assert ask(process.url, HAM).headers["spamgpt-classifier"] == "classifiers/v1"
+
+
+def test_a_killed_classifier_is_replaced_and_no_request_is_lost(process):
+    with ThreadPoolExecutor(4) as clients:
+        for number in range(40):
+            if number == 20:
+                for each in descendants(of=process.process.pid):
+                    if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes():
+                        os.kill(each, signal.SIGKILL)
+            found = list(clients.map(lambda n: ask(process.url, f"{SPAM} {n}"), range(4)))
+            assert [each.status_code for each in found] == [200] * 4
+    assert process.end() == 0

@@ -1,0 +1,112 @@
+"""A classifier in a process of its own: the same answers, and what happens when it dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from spamgpt import SpamClassifier
+from spamgpt.classifier.apart import ClassifierApart
+from spamgpt.errors import MissingInputError, SpamgptError
+
+TEXTS = ["WINNER! Claim your free prize now", "see you at 7 then", ""]
+
+
+def load(workspace: Path) -> SpamClassifier:
+    return SpamClassifier.from_pretrained(workspace, device="cpu", precision="fp32")
+
+
+def die() -> SpamClassifier:
+    os._exit(7)
+
+
+@pytest.fixture(scope="module")
+def here(trained_workspace_template: Path) -> SpamClassifier:
+    return load(trained_workspace_template)
+
+
+@pytest.fixture(scope="module")
+def apart(trained_workspace_template: Path) -> Iterator[ClassifierApart]:
+    classifier = ClassifierApart(partial(load, trained_workspace_template))
+    yield classifier
+    classifier.close()
+
+
+def process_of(classifier: ClassifierApart) -> int:
+    return classifier._process.pid
+
+
+def test_it_answers_and_explains_as_the_classifier_itself(apart, here):
+    assert (apart.labels, apart.context, apart.card) == (here.labels, here.context, here.card)
+    assert apart.batch_tokens == here.batch_tokens
+    assert apart.config == here.config
+    assert apart.tokenizer.encode(TEXTS) == here.tokenizer.encode(TEXTS)
+    assert apart.predict_proba(TEXTS).tolist() == here.predict_proba(TEXTS).tolist()
+    assert apart.explain(TEXTS[0]) == here.explain(TEXTS[0])
+
+
+def test_errors_are_those_of_the_classifier(apart):
+    with pytest.raises(SpamgptError, match="texts is one string"):
+        apart.predict_proba("one string")
+    assert apart.predict(TEXTS)
+
+
+def test_a_process_that_dies_is_replaced_and_asked_again(apart, here):
+    died = process_of(apart)
+    os.kill(died, signal.SIGKILL)
+    assert apart.predict(TEXTS) == here.predict(TEXTS)
+    assert process_of(apart) != died
+
+
+def test_what_asks_a_process_to_end_leaves_it_answering(apart, here):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(process_of(apart), number)
+    asked = process_of(apart)
+    assert apart.predict(TEXTS) == here.predict(TEXTS)
+    assert process_of(apart) == asked
+
+
+def test_threads_are_answered_one_after_another(apart, here):
+    found = {}
+
+    def ask(number: int) -> None:
+        found[number] = apart.predict([f"{number} {TEXTS[0]}"])
+
+    threads = [threading.Thread(target=ask, args=[number]) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {number: here.predict([f"{number} {TEXTS[0]}"]) for number in range(20)}
+
+
+def test_what_loading_ends_with_is_told(tmp_path):
+    with pytest.raises(MissingInputError, match="no classifier"):
+        ClassifierApart(partial(load, tmp_path))
+    with pytest.raises(SpamgptError, match=r"ended \(7\)"):
+        ClassifierApart(die)
+
+
+@pytest.mark.parametrize("end", ["del classifier", "classifier.close()", "os._exit(0)", "pass"])
+def test_it_ends_with_who_asks_it(trained_workspace_template, end):
+    program = f"""
+import os
+from functools import partial
+from tests.classifier.test_apart import load
+from spamgpt.classifier.apart import ClassifierApart
+if __name__ == "__main__":
+    classifier = ClassifierApart(partial(load, {str(trained_workspace_template)!r}))
+    print("loaded", flush=True)
+    {end}
+"""
+    # The other process holds the standard output, too: this returns when both have ended.
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "loaded\n"
