@@ -1,5 +1,6 @@
 """Which classifier a user means: a version in the workspace, the bundled one, a folder, a file."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,10 +73,19 @@ def find_quick_classifier(
             model.check(file)
         folder, pretrained = artifact.folder, model.folder
 
-    def load() -> "SpamClassifier":
-        return find_classifier(artifact.reference if artifact else name, workspace, *chosen)[2]
-
+    load = partial(loaded, artifact.reference if artifact else name, workspace, *chosen)
     return name, artifact, read_quickly(folder, pretrained, load, max_batch_tokens)
+
+
+def loaded(
+    named: str,
+    workspace: Workspace,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    max_batch_tokens: int | None = None,
+) -> "SpamClassifier":
+    """The classifier that `find_classifier` gives, for another process to load."""
+    return find_classifier(named, workspace, device, precision, max_batch_tokens)[2]
 
 
 def which_classifier(named: str | None, workspace: Workspace) -> tuple[str, Artifact | None]:

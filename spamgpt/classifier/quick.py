@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from spamgpt.classifier.base import TextClassifier
 from spamgpt.classifier.config import CONFIG_FILE, TRAINED_FILE, ClassifierConfig
 from spamgpt.data.batches import ON_CPU, TokenizedMessages, batches_by_length
-from spamgpt.errors import BadDataError
+from spamgpt.errors import BadDataError, SpamgptError
 from spamgpt.gpt2 import folder as model_folder
 from spamgpt.gpt2.config import GPT2Config, ModelFormatError
 from spamgpt.gpt2.in_numpy import NumpyClassifier, Stored, shapes
@@ -23,8 +23,13 @@ from spamgpt.reporting import SILENT, Reporter
 if TYPE_CHECKING:
     from spamgpt.classifier.model import SpamClassifier
 
-# While torch is loaded, numpy does about as many products of two numbers.
-_WORTH_LOADING = 2e10
+# While torch is loaded, numpy does about as many products of two numbers; and torch, while it is
+# loaded in other processes.
+_WORTH_LOADING, _WORTH_SHARING = 2e10, 3e11
+# Narrower models than that have products too small to share, and are shared by messages.
+_NARROW = 512
+# Each process holds a few hundred megabytes.
+_MOST_PROCESSES = 8
 # Files of larger models take longer to read than torch takes to load and to map them.
 _MOST_BYTES = 600_000_000
 
@@ -50,8 +55,9 @@ class QuickClassifier(TextClassifier):
         self._model: NumpyClassifier | None = model
         self._shape = model.config
         self._load = load
-        self._loaded: SpamClassifier | None = None
+        self._loaded: TextClassifier | None = None
         self._products = 0
+        self._shared = self._shape.n_embd > _NARROW
         self._card = card
         self._batch_tokens = max_batch_tokens or ON_CPU
 
@@ -77,15 +83,31 @@ class QuickClassifier(TextClassifier):
         self._products += self._shape.products(sum(map(len, windows.token_ids)))
         if self._model is not None and self._products > _WORTH_LOADING:
             self._loaded, self._model = self._load(), None
-        if self._model is None:
-            assert self._loaded is not None
+        if self._loaded is not None:
+            if not self._shared and self._products > _WORTH_SHARING:
+                self._loaded, self._shared = self._with_others(self._loaded), True
             return self._loaded.window_probabilities(windows, reporter)
+        assert self._model is not None
         logits = np.empty((len(windows), len(self.labels)), np.float32)
         with reporter.task("Scoring", len(windows), "messages") as task:
             for batch in batches_by_length(windows, self._batch_tokens):
                 logits[batch] = self._model.logits([windows.token_ids[index] for index in batch])
                 task.advance(len(batch))
         return self.config.probabilities(logits)
+
+    def _with_others(self, classifier: TextClassifier) -> TextClassifier:
+        """The classifier with others like it, as many in all as there are threads for it."""
+        import torch
+
+        processes = min(torch.get_num_threads(), _MOST_PROCESSES)
+        if processes == 1 or torch.accelerator.is_available():
+            return classifier
+        from spamgpt.classifier.together import Together
+
+        try:
+            return Together(classifier, self._load, processes)
+        except (SpamgptError, OSError):  # there is no room for them
+            return classifier
 
 
 def read_quickly(

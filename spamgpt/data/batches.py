@@ -49,6 +49,14 @@ class TokenizedMessages:
         own = None if self.own_lengths is None else [self.own_lengths[index] for index in indices]
         return pack([self.token_ids[index] for index in indices], own)
 
+    def of(self, indices: Sequence[int]) -> "TokenizedMessages":
+        """The chosen messages, in the order of the indices."""
+        return TokenizedMessages(
+            [self.token_ids[index] for index in indices],
+            [self.truncated[index] for index in indices],
+            self.own_lengths and [self.own_lengths[index] for index in indices],
+        )
+
     def cut(self, length: int) -> "TokenizedMessages":
         """The first `length` tokens of each message."""
         truncated = [

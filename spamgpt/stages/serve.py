@@ -7,9 +7,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from spamgpt.classifier.finding import BUNDLED, find_classifier, which_classifier
+from spamgpt.classifier.finding import BUNDLED, loaded, which_classifier
 from spamgpt.device import Device, Precision
 from spamgpt.errors import UsageError
 from spamgpt.extras import require
@@ -19,7 +19,6 @@ from spamgpt.stages.learner import Learner
 from spamgpt.workspace import Workspace
 
 if TYPE_CHECKING:
-    from spamgpt.classifier.model import SpamClassifier
     from spamgpt.serve.service import Serving
 
 
@@ -141,16 +140,12 @@ class _Classifiers:
         chosen = self._settings.device, self._settings.precision, self._settings.max_batch_tokens
         name, artifact = which_classifier(self._settings.classifier, self._workspace)
         named = artifact.reference if artifact else name
-        self._latest = ClassifierApart(partial(_loaded, named, self._workspace, *chosen))
+        self._latest = ClassifierApart(partial(loaded, named, self._workspace, *chosen))
         if name == BUNDLED:
             reporter.note("The bundled classifier answers. To train your own: spamgpt run")
         for text in artifact.substitutions if artifact else ():
             reporter.warn(text)
         return Serving(name, Predictor(self._latest, self._settings.threshold))
-
-
-def _loaded(named: str, workspace: Workspace, *chosen: Any) -> "SpamClassifier":
-    return find_classifier(named, workspace, *chosen)[2]
 
 
 @contextmanager
