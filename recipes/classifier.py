@@ -5,9 +5,10 @@ the threshold are chosen on its messages of sources left out, and the card has i
 that does, on all sources, and writes the files of `spamgpt/assets/classifier`.
 """
 
-import sys
+import argparse
 import tempfile
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,19 @@ import torch
 from huggingface_hub import ModelCardData
 from safetensors.torch import load_file
 
-from benchmarks.generalization import BOTH, read_folds, results, summary, table
+from benchmarks.generalization import BOTH, DISGUISED, read_folds, results, summary, table
 from recipes.labelled import read_messages, sources
-from recipes.many_sources import CHARACTERS, MOST, decision, train
+from recipes.many_sources import (
+    CHARACTERS,
+    DISGUISED_SHARE,
+    MOST,
+    NGRAMS_CHARACTERS,
+    NGRAMS_MOST,
+    SETTINGS,
+    decision,
+    fit,
+    train,
+)
 from spamgpt.bundled import CLASSIFIER_FOLDER
 from spamgpt.cards.rendering import render, settings_table
 from spamgpt.classifier.config import CONFIG_FILE, TRAINED_FILE, ClassifierConfig
@@ -28,7 +39,8 @@ from spamgpt.gpt2.folder import CARD_FILE
 from spamgpt.gpt2.weights import write_weights
 from spamgpt.markdown import Markdown
 from spamgpt.markdown import table as markdown
-from spamgpt.workspace import Artifact, Workspace
+from spamgpt.training.ngrams import stored
+from spamgpt.workspace import Workspace
 
 TEMPLATES = Path(__file__).parent / "templates"
 SEED = 1
@@ -53,7 +65,10 @@ EXAMPLES = (
     "I still think of our walk by the river. I miss you and cannot wait to hold your hand again.",
 )
 # Of the table of the benchmark, so that a card stays readable.
-COLUMNS = ("AUC, better linear", "AUC, spamgpt", "ham lost", "spam caught", "calibration error")
+COLUMNS = (
+    *(f"AUC, {name}" for name in ("better linear", BOTH, DISGUISED)),
+    *("ham lost", "spam caught", "calibration error"),
+)
 
 
 def origins() -> Markdown:
@@ -86,9 +101,9 @@ def answers(classifier: SpamClassifier) -> Markdown:
     )
 
 
-def card(classifier: Artifact, config: ClassifierConfig, by_fold: dict[int, pd.DataFrame]) -> str:
-    """The model card, from the record of the run and the benchmark's."""
-    settings, found = classifier.settings, results(by_fold)
+def card(config: ClassifierConfig, by_fold: Mapping[int, pd.DataFrame]) -> str:
+    """The model card, from the settings of the recipe and the benchmark's scores."""
+    settings, found = asdict(SETTINGS) | {"seed": SEED}, results(by_fold)
     told = ("unfreeze", "pooling", "epochs", "batch_size", "learning_rate", "weight_decay")
     front_matter = ModelCardData(
         license="mit",
@@ -105,6 +120,9 @@ def card(classifier: Artifact, config: ClassifierConfig, by_fold: dict[int, pd.D
         folder=TEMPLATES,
         most=MOST,
         characters=CHARACTERS,
+        ngrams_most=NGRAMS_MOST,
+        ngrams_characters=NGRAMS_CHARACTERS,
+        disguised=DISGUISED_SHARE,
         origins=origins(),
         config=config,
         settings_table=settings_table(
@@ -117,30 +135,49 @@ def card(classifier: Artifact, config: ClassifierConfig, by_fold: dict[int, pd.D
     )
 
 
-def main(labelled: str, collection: str, kept: str) -> None:
-    """Trains the bundled classifier and puts it into the package."""
-    by_fold = read_folds(Path(kept))
-    left_out = pd.concat(list(by_fold.values()))
-    temperature, threshold = decision(left_out[~left_out["paired"]], BOTH)
-    messages = read_messages(Path(labelled), Path(collection))
+def weights(labelled: Path, collection: Path) -> None:
+    """Trains the bundled classifier and puts its weights into the package."""
+    messages = read_messages(labelled, collection)
     allowed = [name for name, source in sources().items() if source.trained_on]
+    chosen = messages[messages["source"].isin(allowed)]
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "workspace")
-        chosen = messages[messages["source"].isin(allowed)]
         classifier = train(chosen, SEED, workspace, ScreenReporter())
-        config = replace(
-            ClassifierConfig.from_file(classifier.file(CONFIG_FILE)),
-            temperature=temperature,
-            threshold=float(np.ceil(10_000 * threshold) / 10_000),
-        )
-        CLASSIFIER_FOLDER.mkdir(exist_ok=True)
-        config.write(CLASSIFIER_FOLDER / CONFIG_FILE)
-        trained = load_file(classifier.file(TRAINED_FILE))
-        halves = {name: tensor.to(torch.float16) for name, tensor in trained.items()}
-        write_weights(halves, CLASSIFIER_FOLDER / TRAINED_FILE)
-        text = card(classifier, config, by_fold)
-        (CLASSIFIER_FOLDER / CARD_FILE).write_text(text, encoding="utf-8")
+        ngrams = fit(chosen, SEED, SpamClassifier.from_artifact(workspace, classifier))
+        config = replace(ClassifierConfig.from_file(classifier.file(CONFIG_FILE)), ngrams=True)
+        trained = load_file(classifier.file(TRAINED_FILE)) | stored(ngrams)
+    CLASSIFIER_FOLDER.mkdir(exist_ok=True)
+    config.write(CLASSIFIER_FOLDER / CONFIG_FILE)
+    halves = {name: tensor.to(torch.float16) for name, tensor in trained.items()}
+    write_weights(halves, CLASSIFIER_FOLDER / TRAINED_FILE)
+
+
+def decide(kept: Path) -> None:
+    """Chooses the temperature and the threshold for these weights, and writes the card."""
+    by_fold = read_folds(kept)
+    left_out = pd.concat(list(by_fold.values()))
+    temperature, threshold = decision(left_out[~left_out["paired"]], BOTH)
+    config = replace(
+        ClassifierConfig.from_file(CLASSIFIER_FOLDER / CONFIG_FILE),
+        temperature=temperature,
+        threshold=float(np.ceil(10_000 * threshold) / 10_000),
+    )
+    config.write(CLASSIFIER_FOLDER / CONFIG_FILE)
+    (CLASSIFIER_FOLDER / CARD_FILE).write_text(card(config, by_fold), encoding="utf-8")
+
+
+def main() -> None:
+    """Makes the bundled classifier, or only its decisions and its card."""
+    parser = argparse.ArgumentParser(prog="python -m recipes.classifier", description=__doc__)
+    parser.add_argument("labelled", type=Path)
+    parser.add_argument("collection", type=Path)
+    parser.add_argument("workspace", type=Path)
+    parser.add_argument("--decide", action="store_true", help="keep the weights that there are")
+    options = parser.parse_args()
+    if not options.decide:
+        weights(options.labelled, options.collection)
+    decide(options.workspace)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

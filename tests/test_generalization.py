@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.disguise import disguised
 from benchmarks.generalization import BOTH, LOGISTIC, MODELS, of_source, results, summary, table
+from recipes.disguise import disguised
 from recipes.labelled import folds, sample, sources
 from recipes.many_sources import LOST_AT_MOST, LOST_IN_THE_MEDIAN, decision
 

@@ -61,7 +61,7 @@ class SpamClassifier(TextClassifier):
         >>> classifier.predict(texts)
         ['ham', 'spam']
         >>> classifier.predict_proba(texts).round(1).tolist()
-        [[0.8, 0.2], [0.0, 1.0]]
+        [[0.9, 0.1], [0.0, 1.0]]
         >>> max(classifier.explain(texts[1]), key=lambda span: span.weight).weight > 0
         True
         >>> classifier.to_bundle("filter.spamgpt")
