@@ -73,8 +73,8 @@ def fit_ngrams_onward(before: NGrams, messages: TokenizedMessages, labels: Tenso
     from scipy.special import logsumexp
 
     model = deepcopy(before)
-    model.weight /= _WEIGHT
-    model.bias /= _WEIGHT
+    model.weight.div_(_WEIGHT)
+    model.bias.div_(_WEIGHT)
     unseen = torch.zeros(2 * BUCKETS, dtype=torch.bool)
     for packed in _batches(messages):
         unseen[model.counts(packed)[1]] = True
@@ -103,8 +103,8 @@ def fit_ngrams_onward(before: NGrams, messages: TokenizedMessages, labels: Tenso
     change = minimize(loss, start, jac=True, method="L-BFGS-B").x.reshape(-1, outputs)
     model.weight[active] += torch.from_numpy(change[:-1]).float()
     model.bias.add_(torch.from_numpy(change[-1]).float())
-    model.weight *= _WEIGHT
-    model.bias *= _WEIGHT
+    model.weight.mul_(_WEIGHT)
+    model.bias.mul_(_WEIGHT)
     return _stored_precision(model)
 
 
