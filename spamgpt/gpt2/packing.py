@@ -135,8 +135,8 @@ def _similar(length: int) -> int:
 
 
 def _recurring(size: int) -> int:
-    """The next number with at most three significant bits: less than a quarter larger."""
-    step = 1 << max(0, size.bit_length() - 3)
+    """The next number with at most two significant bits: less than a half larger."""
+    step = 1 << max(0, size.bit_length() - 2)
     return -(-size // step) * step
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-# Rows are rounded up to a multiple of this.
+# Rows are rounded up to a multiple of this, and to four significant bits.
 _ROWS = 64
 
 
@@ -21,7 +21,8 @@ def with_recurring_rows(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
 
     `dtype` is by default that of x.
     """
-    rows = x.new_empty(len(x) + -len(x) % _ROWS, x.shape[1], dtype=dtype or x.dtype)
+    step = max(_ROWS, 1 << max(0, len(x).bit_length() - 4))
+    rows = x.new_empty(len(x) + -len(x) % step, x.shape[1], dtype=dtype or x.dtype)
     rows[: len(x)] = x
     rows[len(x) :] = 0
     return rows
