@@ -10,10 +10,12 @@ from itertools import count
 from benchmarks.load import Served, http_request, mail_of, milliseconds, served
 from benchmarks.processes import resident_bytes
 from benchmarks.world import World
+from spamgpt.classifier.predictor import MOST_REMEMBERED
 
 CLIENTS = 32
-# Requests before the first look: by then oneDNN keeps compiled kernels for most lengths.
-_WARM_UP = 10_000
+# Requests before the first look. By then all texts that are remembered are, and oneDNN keeps
+# compiled kernels for most shapes.
+_WARM_UP = MOST_REMEMBERED
 _PARTS = 10
 # Of so many requests one asks for an explanation, which takes as long as dozens of answers.
 _EXPLAINED = 70
