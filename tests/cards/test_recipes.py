@@ -39,7 +39,7 @@ def test_the_card_of_the_bundled_classifier_has_its_sources_and_the_benchmarks_f
     classifier = Workspace(trained_workspace).newest("classifiers")
     config = ClassifierConfig.from_file(classifier.file("config.json"))
     by_fold = {0: left_out("thai_sms", 1), 3: left_out("turkish_sms", 2)}
-    text = classifier_recipe.card(classifier, config, by_fold)
+    text = classifier_recipe.card(config, by_fold)
     data = ModelCard(text).data
     assert (data.license, data.base_model) == ("mit", "mini")
     for source in sources().values():
