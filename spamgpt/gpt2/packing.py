@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain, groupby
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 # Padding a message to so many tokens costs less than taking it apart from longer ones.
 _SHORT = 31
@@ -122,11 +124,35 @@ class PackedTokens:
 
     def unpad(self, padded: Tensor) -> Tensor:
         """(messages, longest, channels) -> (tokens, channels), the inverse of `pad`."""
-        return padded.flatten(0, 1).index_select(0, self._places(padded.shape[1]))
+        rows, places = padded.flatten(0, 1), self._places(padded.shape[1])
+        if rows.device.type != "cpu" or not (torch.is_grad_enabled() and rows.requires_grad):
+            return rows.index_select(0, places)
+        taken: Tensor = _Taken.apply(rows, places)  # type: ignore[no-untyped-call]
+        return taken
 
     def _places(self, longest: int) -> Tensor:
         """(tokens,) where each token stands if every message takes so many rows."""
         return self.message * longest + self.position
+
+
+class _Taken(torch.autograd.Function):
+    """Some rows, none of them twice: (n, channels), (taken,) -> (taken, channels).
+
+    torch, which cannot know that of `index_select`, sorts the places and adds up the gradients of
+    every number on its own.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, places: Tensor) -> Tensor:
+        ctx.save_for_backward(places)
+        ctx.count = len(rows)
+        return rows.index_select(0, places)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (places,) = ctx.saved_tensors
+        return grad.new_zeros(ctx.count, grad.shape[1]).index_copy_(0, places, grad), None
 
 
 def _similar(length: int) -> int:

@@ -59,6 +59,9 @@ def test_gradients_pass_through_padding_once_per_token():
     values = torch.rand(4, 2, requires_grad=True)
     packed.unpad(packed.pad(values)).sum().backward()
     assert torch.equal(values.grad, torch.ones(4, 2))
+    padded, wanted = torch.rand(2, 3, 2, requires_grad=True), torch.rand(4, 2)
+    (packed.unpad(padded) * wanted).sum().backward()
+    assert torch.equal(padded.grad, packed.pad(wanted))
 
 
 @pytest.mark.parametrize("messages", [[], [[]], [[1], []]])

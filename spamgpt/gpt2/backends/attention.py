@@ -1,10 +1,12 @@
 """Attention over padded messages, as it suits the processor that computes it."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from spamgpt.gpt2.backends.shapes import compiled_by_shape
 
@@ -49,6 +51,10 @@ def _by_products(
 ) -> Tensor:
     # torch's fused kernel takes two to ten times as long as this in bfloat16 on the CPU.
     messages, _, _, width = query.shape
+    if kept is None and torch.is_grad_enabled():
+        flat = (each.flatten(0, 1) for each in (query, key, value))
+        attended: Tensor = _AttentionByProducts.apply(*flat, hidden)  # type: ignore[no-untyped-call]
+        return attended.unflatten(0, (messages, -1))
     scores = torch.baddbmm(
         hidden, query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2), alpha=width**-0.5
     )
@@ -56,3 +62,32 @@ def _by_products(
     if kept is not None:
         weights = weights * kept.flatten(0, 1)
     return (weights @ value.flatten(0, 1)).unflatten(0, (messages, -1))
+
+
+class _AttentionByProducts(torch.autograd.Function):
+    """softmax(query key^T / sqrt(width) + hidden) value and its gradients.
+
+    All in the precision of the query, though sums are wider: under autocast, torch would make a
+    float32 copy of the scores, and more copies of them for the gradients. All three are
+    (messages * n_head, longest, width).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, hidden: Tensor) -> Tensor:
+        ctx.scale = query.shape[2] ** -0.5
+        with torch.autocast(query.device.type, enabled=False):
+            scores = torch.baddbmm(hidden, query, key.transpose(1, 2), alpha=ctx.scale)
+            weights = scores.softmax(2)
+            ctx.save_for_backward(query, key, value, weights)
+            return weights @ value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, weights = ctx.saved_tensors
+        grad = grad.contiguous()
+        of_weights = grad @ value.transpose(1, 2)
+        of_scores = torch._softmax_backward_data(of_weights, weights, 2, weights.dtype)
+        of_scores *= ctx.scale
+        of_query, of_key = of_scores @ key, of_scores.transpose(1, 2) @ query
+        return of_query, of_key, weights.transpose(1, 2) @ grad, None

@@ -88,7 +88,7 @@ class _LowProduct(torch.autograd.Function):
         return (
             (grads @ low.t())[: len(grad)].to(x_dtype) if of_x else None,
             (rows.t() @ grads).to(weight_dtype) if of_weight else None,
-            grad.sum(0, dtype=bias_dtype) if of_bias else None,
+            grad.sum(0).to(bias_dtype) if of_bias else None,
             None,
         )
 

@@ -34,3 +34,25 @@ def test_full_attention_sees_all_of_a_message_and_nothing_behind_it(dtype):
         expected = (q @ k.transpose(1, 2) / 4).softmax(2) @ v
         assert_close(found[message, :, :length], expected, atol=atol, rtol=atol)
     assert found.isfinite().all()
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_gradients_of_attention_by_products_are_those_of_plain_torch(full):
+    generator = torch.Generator().manual_seed(5)
+    parts = [torch.randn(3, 4, 7, 16, generator=generator) for _ in range(3)]
+    wanted = torch.randn(3, 4, 7, 16, generator=generator)
+    lengths = torch.tensor([7, 4, 6])
+    if full:  # what stands behind a message is nobody's
+        wanted *= (torch.arange(7) < lengths[:, None])[:, None, :, None]
+
+    def outcome(dtype):
+        leaves = [part.to(dtype).requires_grad_() for part in parts]
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            found = full_attention(*leaves, lengths) if full else causal_attention(*leaves)
+        assert found.dtype == dtype
+        gradients = torch.autograd.grad((found * wanted.to(dtype)).sum(), leaves)
+        return found.grad_fn, [gradient.float() for gradient in gradients]
+
+    exact, (low_function, low) = outcome(torch.float32)[1], outcome(torch.bfloat16)
+    assert "AttentionByProducts" in str(low_function.next_functions)
+    assert_close(low, exact, atol=0.05, rtol=0.05)
