@@ -34,3 +34,19 @@ def test_full_attention_sees_all_of_a_message_and_nothing_behind_it(dtype):
         expected = (q @ k.transpose(1, 2) / 4).softmax(2) @ v
         assert_close(found[message, :, :length], expected, atol=atol, rtol=atol)
     assert found.isfinite().all()
+
+
+@pytest.mark.parametrize("longest", [1, 7, 64, 65])
+@pytest.mark.parametrize("full", [True, False])
+def test_attention_to_learn_from_and_to_predict_with_agree(longest, full):
+    query, key, value = (torch.randn(3, 4, longest, 16) for _ in range(3))
+    lengths = torch.tensor([longest, 1, 1 + longest // 2])
+
+    def attended():
+        if full:
+            return full_attention(query, key, value, lengths)
+        return causal_attention(query, key, value)
+
+    with torch.no_grad():
+        found = attended()
+    assert_close(found, attended(), atol=1e-5, rtol=1e-5)
