@@ -1,6 +1,8 @@
 """The logits of many messages: what training measures with and what a classifier answers from."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Protocol
 
 import torch
@@ -14,6 +16,9 @@ from spamgpt.gpt2.config import GPT2Config
 
 # Products of two numbers: with fewer of them than this, one thread is the fastest.
 _WORTH_WAKING = 400_000_000
+# The tokens of a batch that one of several threads computes: enough for a product to take longer
+# than what surrounds it, and at most so many that its numbers stay in the caches of a core.
+_FEWEST_PER_THREAD, _MOST_PER_THREAD = 512, 2_048
 
 
 class TrunkOutput(Protocol):
@@ -64,15 +69,23 @@ def predict_logits(
     message.
     """
     logits = torch.empty(len(messages), model.head.out_features)
+    telling = Lock()
 
+    @torch.inference_mode()
     def compute(batch: Sequence[int]) -> None:
-        logits[batch] = logits_of(model, messages, batch, device, trunk).float().cpu()
-        after_batch(len(batch))
+        found = logits_of(model, messages, batch, device, trunk).float().cpu()
+        with telling:
+            logits[batch] = found
+            after_batch(len(batch))
 
-    suited = tokens_per_batch(device, model.gpt2.config.n_embd)
-    tokens = sum(map(len, messages.token_ids))
-    with at_most_threads(_most_threads(tokens, model.gpt2.config)):
-        in_batches(compute, messages, max_batch_tokens or suited)
+    shape, tokens = model.gpt2.config, sum(map(len, messages.token_ids))
+    most = max_batch_tokens or tokens_per_batch(device, shape.n_embd)
+    with at_most_threads(_most_threads(tokens, shape)):
+        threads = torch.get_num_threads() if device.type == "cpu" else 1
+        if threads > 1:
+            share = min(max(_FEWEST_PER_THREAD, tokens // (2 * threads)), _MOST_PER_THREAD)
+            most = min(most, share)
+        in_batches(compute, messages, most, threads)
     return logits
 
 
@@ -86,29 +99,64 @@ def _most_threads(tokens: int, shape: GPT2Config) -> int:
 
 
 def in_batches(
-    compute: Callable[[Sequence[int]], None], messages: TokenizedMessages, max_tokens: int
+    compute: Callable[[Sequence[int]], None],
+    messages: TokenizedMessages,
+    max_tokens: int,
+    threads: int = 1,
 ) -> None:
     """Calls `compute` with the indices of messages of similar length until all are done.
 
     A batch that does not fit into memory is halved, and so are those after it that are as large.
     Raises SpamgptError if one message does not fit.
+
+    With several `threads` as many call `compute`, each with its share of torch's own. None waits
+    for another before all is done: beside a busy process, threads that compute one product
+    together would wait at every product for the one that shares its core.
     """
     waiting = list(batches_by_length(messages, max_tokens))[::-1]
     limit: float = float("inf")
-    while waiting:
-        batch = waiting.pop()
-        longest = max(len(messages.token_ids[index]) for index in batch)
-        if len(batch) == 1 or longest * len(batch) <= limit:
-            if _fits(compute, batch):
-                continue
-            if len(batch) == 1:
-                raise SpamgptError(
-                    f"There is not enough memory for one message of {longest:,} tokens.",
-                    "Close other programs, use a smaller model, or compute with `device=cpu`.",
-                )
-            limit = longest * len(batch) / 2
-        middle = (len(batch) + 1) // 2
-        waiting += [batch[middle:], batch[:middle]]
+
+    def work() -> None:
+        nonlocal limit
+        while waiting:
+            try:
+                batch = waiting.pop()
+            except IndexError:  # another thread was faster
+                return
+            longest = max(len(messages.token_ids[index]) for index in batch)
+            if len(batch) == 1 or longest * len(batch) <= limit:
+                if _fits(compute, batch):
+                    continue
+                if len(batch) == 1:
+                    raise SpamgptError(
+                        f"There is not enough memory for one message of {longest:,} tokens.",
+                        "Close other programs, use a smaller model, or compute with `device=cpu`.",
+                    )
+                limit = longest * len(batch) / 2
+            middle = (len(batch) + 1) // 2
+            waiting.extend([batch[middle:], batch[:middle]])
+
+    workers = min(threads, len(waiting))
+    if workers < 2:
+        return work()
+    of_each = torch.get_num_threads() // workers
+    low, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+
+    def work_alone() -> None:
+        # Both are settings of a thread.
+        torch.set_num_threads(of_each)
+        try:
+            with torch.autocast("cpu", dtype, enabled=low):
+                work()
+        except BaseException:
+            waiting.clear()
+            raise
+
+    with at_most_threads(of_each), ThreadPoolExecutor(workers - 1) as pool:
+        others = [pool.submit(work_alone) for _ in range(workers - 1)]
+        work_alone()
+        for other in others:
+            other.result()
 
 
 def _fits(compute: Callable[[Sequence[int]], None], batch: Sequence[int]) -> bool:

@@ -24,6 +24,7 @@ from spamgpt.device import Device, Precision, resolve_device, resolve_precision
 from spamgpt.errors import MissingInputError, UsageError
 from spamgpt.gpt2.adapters import merge_adapters
 from spamgpt.gpt2.backends.precision import lowered
+from spamgpt.gpt2.backends.projections import fused_projections_pay
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.folder import MODEL_FILES, load_folder
 from spamgpt.gpt2.model import GPT2
@@ -34,6 +35,8 @@ from spamgpt.workspace import MANIFEST, Artifact, Workspace
 
 # The agreement of an export is measured on so many messages, which takes seconds.
 MOST_MEASURED = 500
+# To find the faster library for the products of narrower models is not worth the time.
+_WIDE = 128
 
 
 def load_model(artifact: Artifact) -> tuple[GPT2, Tokenizer]:
@@ -78,13 +81,15 @@ class SpamClassifier(TextClassifier):
     ) -> None:
         """Puts what was read from files on a device and lowers the precision of its products."""
         self.model = files.model.to(device).eval()
+        shape = self.model.gpt2.config
         self.model.gpt2 = lowered(
             self.model.gpt2,
-            self.model.gpt2.config.n_layer,
+            shape.n_layer,
             resolve_precision(precision, device),
             files.weights,
             unchanged=files.unchanged,
             one_only=files.config.pooling not in MEANS,
+            fused=device.type == "cpu" and shape.n_embd >= _WIDE and fused_projections_pay(),
         )
         merge_adapters(self.model.gpt2)
         self.tokenizer = files.tokenizer

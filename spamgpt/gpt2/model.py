@@ -74,7 +74,11 @@ class Attention(nn.Module):
     def _attended(self, projected: Tensor, packed: PackedTokens, draws: list[int]) -> Tensor:
         """(tokens, 3 n_embd) -> (tokens, n_embd): from queries, keys and values."""
         # What fills up the rows stands behind each message, where causality keeps it unseen.
-        padded = packed.pad(projected, recurring=compiled_by_shape(projected))
+        recurring = compiled_by_shape(projected)
+        if not (torch.is_grad_enabled() or self._drops):
+            query, key, value = packed.to_heads(projected, self.n_head, recurring)
+            return packed.from_heads(self._mixed(query, key, value, packed))
+        padded = packed.pad(projected, recurring)
         query, key, value = (
             part.unflatten(2, (self.n_head, -1)).transpose(1, 2) for part in padded.chunk(3, dim=2)
         )
@@ -83,12 +87,21 @@ class Attention(nn.Module):
             shape = (*query.shape[:3], query.shape[2])
             lengths = packed.lengths.tolist()
             kept = self.weight_dropout.weights(shape, draws, lengths, query)
-        attended = (
-            causal_attention(query, key, value, kept)
-            if self.causal
-            else full_attention(query, key, value, packed.lengths, kept)
-        )
+        attended = self._mixed(query, key, value, packed, kept)
         return packed.unpad(attended.transpose(1, 2).flatten(2))
+
+    def _mixed(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        packed: PackedTokens,
+        kept: Tensor | None = None,
+    ) -> Tensor:
+        # All (messages, n_head, longest, width); `kept` is for dropout.
+        if self.causal:
+            return causal_attention(query, key, value, kept)
+        return full_attention(query, key, value, packed.lengths, kept)
 
     def one_only(self, x: Tensor, packed: PackedTokens, places: Tensor) -> Tensor:
         """(tokens, n_embd) -> (messages, n_embd): what `forward` gives at one token of each.
@@ -164,8 +177,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, packed: PackedTokens) -> Tensor:
         """(tokens, n_embd) -> (tokens, n_embd)."""
-        x = x + self.attn(self.ln_1(x), packed)
-        return x + self.mlp(self.ln_2(x), packed)
+        # To add numbers of two types takes twice as long as to convert one and add.
+        x = x + self.attn(self.ln_1(x), packed).to(x.dtype)
+        return x + self.mlp(self.ln_2(x), packed).to(x.dtype)
 
     def one_only(self, x: Tensor, packed: PackedTokens, places: Tensor) -> Tensor:
         """(tokens, n_embd) -> (messages, n_embd): what `forward` gives at one token of each.

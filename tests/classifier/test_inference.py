@@ -1,3 +1,4 @@
+import threading
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -92,3 +93,53 @@ def test_a_few_tokens_are_computed_by_one_thread_and_many_by_all(monkeypatch):
             assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.fixture
+def two_threads(monkeypatch):
+    """Two threads, which share batches of at most 20 tokens."""
+    monkeypatch.setattr(inference, "_WORTH_WAKING", 0)
+    monkeypatch.setattr(inference, "_FEWEST_PER_THREAD", 20)
+    monkeypatch.setattr(inference, "_MOST_PER_THREAD", 20)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+
+
+class Met(Small):
+    """Waits at its first batch until two threads are computing one each."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__(10**6)
+        self.barrier = threading.Barrier(2)
+        self.failing = error
+        self.seen = threading.local()
+        self.states = set[tuple[int, bool, bool]]()
+
+    def forward(self, packed: PackedTokens) -> torch.Tensor:
+        if not hasattr(self.seen, "before"):
+            self.seen.before = True
+            self.barrier.wait(timeout=60)
+            if self.failing and threading.current_thread() is not threading.main_thread():
+                raise self.failing
+        low, inference = torch.is_autocast_enabled("cpu"), torch.is_inference_mode_enabled()
+        self.states.add((torch.get_num_threads(), low, inference))
+        return super().forward(packed)
+
+
+@pytest.mark.parametrize("low", [False, True])
+def test_threads_share_batches_and_each_computes_alone(two_threads, low):
+    model, done = Met(), []
+    with torch.autocast("cpu", torch.bfloat16, enabled=low):
+        assert torch.equal(predict_logits(model, MESSAGES, CPU, done.append), EXPECTED)
+    assert sum(done) == len(MESSAGES)
+    assert max(model.sizes) <= 20
+    assert model.states == {(1, low, True)}
+
+
+def test_what_fails_in_another_thread_ends_it_all(two_threads):
+    model = Met(RuntimeError("shape mismatch"))
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        predict_logits(model, MESSAGES, CPU)

@@ -114,3 +114,17 @@ def test_only_messages_in_the_order_of_their_lengths_are_taken_apart():
     assert len(pack([short, long]).parts) == 2
     unsorted = pack([long, short])
     assert unsorted.parts == [unsorted]
+
+
+@pytest.mark.parametrize("recurring", [False, True])
+def test_heads_are_those_of_padded_rows_and_come_back_as_they_were(recurring):
+    packed = pack([[1] * 3, [2] * 9, [3] * 5])
+    projected = torch.randn(17, 3 * 8)
+    found = packed.to_heads(projected, 2, recurring)
+    padded = packed.pad(projected, recurring)
+    expected = padded.view(*padded.shape[:2], 3, 2, 4).permute(2, 0, 3, 1, 4)
+    assert found.shape == expected.shape
+    for message, length in enumerate((3, 9, 5)):
+        assert torch.equal(found[:, message, :, :length], expected[:, message, :, :length])
+    for part, given in zip(found, projected.chunk(3, dim=1), strict=True):
+        assert torch.equal(packed.from_heads(part), given)

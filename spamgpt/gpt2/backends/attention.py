@@ -10,6 +10,11 @@ from torch.autograd.function import once_differentiable
 
 from spamgpt.gpt2.backends.shapes import compiled_by_shape
 
+# The most numbers of bfloat16 in a vector.
+_VECTOR = 32
+# The tokens of a message up to which products in float32 are faster than torch's fused kernel.
+_SHORT = 64
+
 
 def causal_attention(
     query: Tensor, key: Tensor, value: Tensor, kept: Tensor | None = None
@@ -19,7 +24,7 @@ def causal_attention(
     All four are (messages, n_head, longest, width), width being n_embd / n_head. The softmax is
     multiplied with `kept`, (messages, n_head, longest, longest), if that is given: for dropout.
     """
-    if kept is None and not compiled_by_shape(query):
+    if kept is None and not _better_by_products(query):
         return F.scaled_dot_product_attention(query, key, value, is_causal=True)
     longest = query.shape[2]
     hidden = query.new_full((longest, longest), -math.inf).triu(1)
@@ -40,16 +45,24 @@ def full_attention(
     behind = torch.arange(longest, device=lengths.device) >= lengths[:, None]
     hidden = query.new_zeros(messages, 1, 1, longest)
     hidden.masked_fill_(behind[:, None, None], -math.inf)
-    if kept is None and not compiled_by_shape(query):
+    if kept is None and not _better_by_products(query):
         return F.scaled_dot_product_attention(query, key, value, attn_mask=hidden)
     hidden = hidden.repeat_interleave(n_head, 0).flatten(0, 1)
     return _by_products(query, key, value, hidden, kept)
 
 
+def _better_by_products(query: Tensor) -> bool:
+    """Whether torch's fused kernel is slower: it is on the CPU, in bfloat16 two to ten times.
+
+    In training in float32, where its gradients are faster, and of long messages it is not.
+    """
+    short = query.shape[2] <= _SHORT and not torch.is_grad_enabled()
+    return compiled_by_shape(query) or (short and query.device.type == "cpu")
+
+
 def _by_products(
     query: Tensor, key: Tensor, value: Tensor, hidden: Tensor, kept: Tensor | None
 ) -> Tensor:
-    # torch's fused kernel takes two to ten times as long as this in bfloat16 on the CPU.
     messages, _, _, width = query.shape
     if kept is None and torch.is_grad_enabled():
         flat = (each.flatten(0, 1) for each in (query, key, value))
@@ -58,7 +71,9 @@ def _by_products(
     scores = torch.baddbmm(
         hidden, query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2), alpha=width**-0.5
     )
-    weights = scores.softmax(2)
+    # A softmax in bfloat16 is slow where a row is no multiple of the processor's vectors.
+    odd = compiled_by_shape(scores) and scores.shape[2] % _VECTOR
+    weights = scores.softmax(2, dtype=torch.float32).to(scores.dtype) if odd else scores.softmax(2)
     if kept is not None:
         weights = weights * kept.flatten(0, 1)
     return (weights @ value.flatten(0, 1)).unflatten(0, (messages, -1))

@@ -1,4 +1,4 @@
-"""A model whose matrix products are in a lower precision than the rest of it."""
+"""A model whose matrix products are in the precision, and by the library, that prediction takes."""
 
 import copy
 from pathlib import Path
@@ -23,18 +23,20 @@ def lowered(
     weights: Path | None = None,
     unchanged: int = 0,
     one_only: bool = True,
+    fused: bool = False,
 ) -> GPT2:
-    """The model with the projections of its first `depth` blocks in bfloat16 or int8.
+    """The model with the projections of its first `depth` blocks in bfloat16, int8 or float32.
 
     Nearly all the work of a block is in its projections. With `one_only`, where of the model's last
     block one token of each message is computed, that block stays as it is. Embeddings, norms, the
     sums of the residual stream and what comes out keep their precision too and, as everything that
-    does not change, are shared with the model given.
+    does not change, are shared with the model given. In float32 that is the model itself, unless
+    they are to be `fused` (`FusedProjection`) and that works.
 
     The first `unchanged` blocks are as in the file `weights` and are read from there, one mapped
     after the other: what of the model is mapped already takes no memory while it is not read.
     """
-    if dtype == torch.float32:
+    if dtype == torch.float32 and not (fused and fused_projections_work(dtype)):
         return gpt2
     # deepcopy takes what the memo has for an object instead of copying it.
     memo: dict[int, object] = {id(parameter): parameter for parameter in gpt2.parameters()}
@@ -62,6 +64,6 @@ def lowered(
 def _lowered(weight: Tensor, bias: Tensor, activated: bool, dtype: torch.dtype) -> nn.Module:
     if dtype == torch.int8:
         return QuantizedProjection(weight, bias)
-    if weight.device.type == "cpu" and fused_projections_work():
-        return FusedProjection(weight, bias, activated)
+    if weight.device.type == "cpu" and fused_projections_work(dtype):
+        return FusedProjection(weight, bias, activated, dtype)
     return LowProjection(weight, bias)

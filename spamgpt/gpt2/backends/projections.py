@@ -1,8 +1,10 @@
-"""Projections in a lower precision: each takes the place of one of the model's through its call.
+"""Projections for prediction: each takes the place of one of the model's through its call.
 
-Whatever precision goes in, bfloat16 comes out.
+Whatever precision goes in, bfloat16 comes out, or float32 of a projection in that.
 """
 
+import time
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -27,40 +29,70 @@ class LowProjection(nn.Module):
 
 
 class FusedProjection(nn.Module):
-    """A projection in bfloat16, with the activation after it if there is one, as one operation.
+    """A projection, with the activation after it if there is one, as one operation.
+
+    It is in bfloat16 or float32.
 
     oneDNN has the weights in the layout that suits the processor, and applies the activation while
     the product is still in its cache; both as torch's own compiler would have it.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, activated: bool) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor, activated: bool, dtype: torch.dtype = torch.bfloat16
+    ) -> None:
         super().__init__()
-        low = weight.to(torch.bfloat16)
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(low.t())
-        self._bias = bias.to(torch.bfloat16)
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype).t())
+        self._bias = bias.to(dtype)
         self._activation = "gelu" if activated else "none"
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs) -> (n, outputs)."""
-        rows = with_recurring_rows(x, torch.bfloat16)
+        rows = with_recurring_rows(x, self._bias.dtype)
         return torch.ops.mkldnn._linear_pointwise(
             rows, self._weight, self._bias, self._activation, [], "tanh"
         )[: len(x)]
 
 
 @cache
-def fused_projections_work() -> bool:
+def fused_projections_work(dtype: torch.dtype = torch.bfloat16) -> bool:
     """Whether this processor computes a FusedProjection, and rightly; tried once in a process."""
 
-    def expected(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return F.gelu(torch.addmm(bias, x, weight), approximate="tanh")
-
     def fused(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
             raise NotImplementedError
-        return FusedProjection(weight, bias, activated=True)(x)
+        return FusedProjection(weight, bias, True, dtype)(x)
 
-    return agrees(fused, expected, tolerance=0.05)
+    return agrees(fused, _activated, tolerance=0.05 if dtype == torch.bfloat16 else 1e-4)
+
+
+@cache
+@torch.no_grad()
+def fused_projections_pay() -> bool:
+    """Whether a FusedProjection in float32 works and is faster than plain torch; measured once.
+
+    Both have a library for matrix products: which is faster depends on the processor, and by half
+    or more. It takes some hundredths of a second.
+    """
+    if not fused_projections_work(torch.float32):
+        return False
+    x, weight, bias = torch.ones(256, 768), torch.ones(768, 1024), torch.ones(1024)
+    fused = FusedProjection(weight, bias, True, torch.float32)
+
+    def seconds(compute: Callable[[], Tensor]) -> float:
+        began = time.perf_counter()
+        compute()
+        return time.perf_counter() - began
+
+    # The first of each is slower; and what disturbs a machine disturbs both.
+    taken = [
+        (seconds(lambda: fused(x)), seconds(lambda: _activated(x, weight, bias))) for _ in range(4)
+    ]
+    of_fused, of_plain = (min(each[1:]) for each in zip(*taken, strict=True))
+    return of_fused < of_plain
+
+
+def _activated(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return F.gelu(torch.addmm(bias, x, weight), approximate="tanh")
 
 
 class QuantizedProjection(nn.Module):

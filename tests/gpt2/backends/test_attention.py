@@ -56,3 +56,19 @@ def test_gradients_of_attention_by_products_are_those_of_plain_torch(full):
     exact, (low_function, low) = outcome(torch.float32)[1], outcome(torch.bfloat16)
     assert "AttentionByProducts" in str(low_function.next_functions)
     assert_close(low, exact, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("longest", [1, 7, 64, 65])
+@pytest.mark.parametrize("full", [True, False])
+def test_attention_to_learn_from_and_to_predict_with_agree(longest, full):
+    query, key, value = (torch.randn(3, 4, longest, 16) for _ in range(3))
+    lengths = torch.tensor([longest, 1, 1 + longest // 2])
+
+    def attended():
+        if full:
+            return full_attention(query, key, value, lengths)
+        return causal_attention(query, key, value)
+
+    with torch.no_grad():
+        found = attended()
+    assert_close(found, attended(), atol=1e-5, rtol=1e-5)

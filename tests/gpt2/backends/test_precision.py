@@ -34,8 +34,15 @@ def gpt2() -> GPT2:
     return model
 
 
-def test_in_float32_the_model_is_the_model(gpt2):
+def test_in_float32_the_model_is_the_model_unless_it_is_fused(gpt2):
     assert lowered(gpt2, 2, torch.float32) is gpt2
+    packed = pack([[1, 2, 3], [5] * 30, list(range(20))])
+    fused = lowered(gpt2, 3, torch.float32, fused=True)
+    with torch.inference_mode():
+        found, expected = (model.last_hidden_states(packed) for model in (fused, gpt2))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    kinds = {type(block.mlp.c_fc) for block in fused.blocks(0, 2)}
+    assert kinds == {FusedProjection if fused_projections_work(torch.float32) else Projection}
 
 
 @pytest.mark.parametrize("fused", [True, False])
@@ -44,7 +51,7 @@ def test_in_float32_the_model_is_the_model(gpt2):
 def test_only_the_projections_of_the_first_blocks_change(gpt2, depth, one_only, fused, monkeypatch):
     changed = min(depth, 2 if one_only else 3)
     kind = FusedProjection if fused else LowProjection
-    monkeypatch.setattr(precision, "fused_projections_work", lambda: fused)
+    monkeypatch.setattr(precision, "fused_projections_work", lambda dtype: fused)
     before = {name: parameter.clone() for name, parameter in gpt2.named_parameters()}
     low = lowered(gpt2, depth, torch.bfloat16, one_only=one_only)
     for number, block in enumerate(low.blocks(0)):
@@ -63,7 +70,7 @@ def test_only_the_projections_of_the_first_blocks_change(gpt2, depth, one_only, 
 @pytest.mark.parametrize("fused", [True, False])
 def test_the_outcome_is_float32_and_differs_only_by_rounding(gpt2, fused, monkeypatch):
     if not fused:
-        monkeypatch.setattr(precision, "fused_projections_work", lambda: False)
+        monkeypatch.setattr(precision, "fused_projections_work", lambda dtype: False)
     generator = torch.Generator().manual_seed(0)
     vocabulary = gpt2.config.vocab_size
     messages = [torch.randint(vocabulary, (n,), generator=generator).tolist() for n in (1, 5, 30)]

@@ -4,11 +4,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from spamgpt.gpt2.backends import projections
 from spamgpt.gpt2.backends.precision import lowered
 from spamgpt.gpt2.backends.projections import (
     FusedProjection,
     LowProjection,
     QuantizedProjection,
+    fused_projections_pay,
     fused_projections_work,
     quantized_projections_work,
 )
@@ -44,26 +46,46 @@ def test_a_projection_in_int8_is_that_in_float32_but_for_rounding():
     assert ((found - expected).abs() <= 0.06 * scale + rounding).all()
 
 
-@needs_bfloat16
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("activated", [True, False])
-def test_a_fused_projection_is_the_projection_and_its_activation(activated):
+def test_a_fused_projection_is_the_projection_and_its_activation(activated, dtype):
+    if not fused_projections_work(dtype):
+        pytest.skip(f"oneDNN has no {dtype} here")
     torch.manual_seed(0)
     exact = Projection(48, 40)
     with torch.no_grad():
         exact.weight.normal_()
         exact.bias.normal_()
-        x = torch.randn(70, 48).bfloat16()
+        x = torch.randn(70, 48).to(dtype)
         expected = exact(x.float())
         expected = torch.nn.functional.gelu(expected, approximate="tanh") if activated else expected
-        found = FusedProjection(exact.weight, exact.bias, activated)(x)
-    assert found.dtype == torch.bfloat16
-    assert_close(found.float(), expected, atol=0.1, rtol=0.01)
+        found = FusedProjection(exact.weight, exact.bias, activated, dtype)(x)
+    assert found.dtype == dtype
+    atol, rtol = (0.1, 0.01) if dtype == torch.bfloat16 else (1e-4, 1e-5)
+    assert_close(found.float(), expected, atol=atol, rtol=rtol)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="there is no oneDNN here")
+@pytest.mark.parametrize("slow", ["plain", "fused"])
+def test_the_faster_of_two_libraries_is_found_by_measuring(slow, unchecked, monkeypatch):
+    usual = {"plain": projections._activated, "fused": FusedProjection.forward}[slow]
+
+    def slowed(*arguments):
+        for _ in range(20):
+            found = usual(*arguments)
+        return found
+
+    if slow == "plain":
+        monkeypatch.setattr(projections, "_activated", slowed)
+    else:
+        monkeypatch.setattr(FusedProjection, "forward", slowed)
+    assert fused_projections_pay() == (slow == "plain")
 
 
 @pytest.fixture
 def unchecked():
     """No operator has been tried yet, and none is believed afterwards."""
-    checks = (fused_projections_work, quantized_projections_work)
+    checks = (fused_projections_work, fused_projections_pay, quantized_projections_work)
     for check in checks:
         check.cache_clear()
     yield
@@ -109,6 +131,7 @@ def test_where_an_operator_is_not_usable_bfloat16_is_plain_torch(broken, uncheck
 def test_int8_is_told_to_be_unusable_where_its_operators_are(broken, unchecked, monkeypatch):
     break_operators(broken, monkeypatch)
     assert not quantized_projections_work()
+    assert not fused_projections_pay()
 
 
 def test_trying_the_operators_leaves_the_random_state_and_the_precision(unchecked):
