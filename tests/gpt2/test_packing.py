@@ -126,5 +126,5 @@ def test_heads_are_those_of_padded_rows_and_come_back_as_they_were(recurring):
     assert found.shape == expected.shape
     for message, length in enumerate((3, 9, 5)):
         assert torch.equal(found[:, message, :, :length], expected[:, message, :, :length])
-    for part, given in zip(found, projected.chunk(3, dim=1), strict=True):
-        assert torch.equal(packed.from_heads(part), given)
+    for part, wanted in zip(found, projected.chunk(3, dim=1), strict=True):
+        assert torch.equal(packed.from_heads(part), wanted)
