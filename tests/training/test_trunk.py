@@ -372,7 +372,11 @@ def test_dropout_is_only_in_what_is_trained_so_the_trunk_can_be_kept(cache, poli
         training.run(SILENT, lambda record: None, lambda: None, lambda: False)
         learnt.append(training.trained_tensors())
     for name, tensor in learnt[0].items():
-        torch.testing.assert_close(learnt[1][name], tensor, atol=1e-5, rtol=0)
+        found = learnt[1][name]
+        if name.endswith("c_attn.bias"):
+            # A key's bias changes no answer; its gradient is what rounding leaves.
+            found, tensor = (torch.cat(each.chunk(3)[::2]) for each in (found, tensor))
+        torch.testing.assert_close(found, tensor, atol=1e-5, rtol=0)
 
 
 def test_after_a_change_of_the_models_code_nothing_old_is_taken(cache, runs, monkeypatch):
