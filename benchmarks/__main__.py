@@ -1,4 +1,4 @@
-"""python -m benchmarks all, or some of: finetune, predict, serve, start-up, scaling, limit.
+"""python -m benchmarks all, or some of: finetune, predict, mails, serve, start-up, scaling, limit.
 
 accuracy, faults, generalization, learning and scale have options of their own: python -m benchmarks
 faults --kills 20.
@@ -11,7 +11,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-NAMES = ("finetune", "predict", "serve", "start-up", "scaling", "limit")
+NAMES = ("finetune", "predict", "mails", "serve", "start-up", "scaling", "limit")
 WITH_OPTIONS = {"accuracy", "faults", "generalization", "learning", "scale"}
 
 

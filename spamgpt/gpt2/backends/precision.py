@@ -63,7 +63,10 @@ def lowered(
 
 def _lowered(weight: Tensor, bias: Tensor, activated: bool, dtype: torch.dtype) -> nn.Module:
     if dtype == torch.int8:
-        return QuantizedProjection(weight, bias)
+        # GELU by itself, behind an integer product, takes longer than that saves.
+        if not (activated and fused_projections_work(torch.bfloat16)):
+            return QuantizedProjection(weight, bias)
+        dtype = torch.bfloat16
     if weight.device.type == "cpu" and fused_projections_work(dtype):
         return FusedProjection(weight, bias, activated, dtype)
     return LowProjection(weight, bias)

@@ -47,10 +47,13 @@ class FusedProjection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs) -> (n, outputs)."""
-        rows = with_recurring_rows(x, self._bias.dtype)
+        return self.product(with_recurring_rows(x, self._bias.dtype))[: len(x)]
+
+    def product(self, rows: Tensor) -> Tensor:
+        """The same for rows of its precision, in one operation of oneDNN's."""
         return torch.ops.mkldnn._linear_pointwise(
             rows, self._weight, self._bias, self._activation, [], "tanh"
-        )[: len(x)]
+        )
 
 
 @cache
@@ -118,11 +121,14 @@ class QuantizedProjection(nn.Module):
         # Not 127: bfloat16 rounds the scale, and beyond 127 a number would wrap round.
         scale = 126.5 / x.abs().amax(1, keepdim=True).clamp_(min=1e-6)
         rounded = with_recurring_rows((x * scale).round_().add_(128).to(torch.uint8))
-        product = torch.ops.onednn.qlinear_pointwise(
+        return torch.addcmul(self._bias, self.product(rounded)[: len(x)], scale.reciprocal())
+
+    def product(self, rounded: Tensor) -> Tensor:
+        """(n, inputs) unsigned, moved up by 128 -> (n, outputs) without the tokens' scales."""
+        return torch.ops.onednn.qlinear_pointwise(
             *(rounded, 1.0, 128, self._packed, self._scales, self._zeros),
             *(None, 1.0, 0, torch.bfloat16, "none", [], ""),
         )
-        return torch.addcmul(self._bias, product[: len(x)], scale.reciprocal())
 
 
 @cache

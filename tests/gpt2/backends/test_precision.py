@@ -91,7 +91,10 @@ def test_in_int8_the_outcome_differs_only_by_rounding_and_the_model_stays(gpt2, 
     low = lowered(gpt2, 3, torch.int8, *([tmp_path / "w.safetensors", 1] if mapped else []))
     with torch.inference_mode():
         exact, found = (model.last_hidden_states(packed) for model in (gpt2, low))
-    assert isinstance(low.h[0].mlp.c_fc, QuantizedProjection)
+    assert isinstance(low.h[0].mlp.c_proj, QuantizedProjection)
+    # With its GELU it is faster in bfloat16, where that is a single operation.
+    fused = fused_projections_work()
+    assert isinstance(low.h[0].mlp.c_fc, FusedProjection if fused else QuantizedProjection)
     assert low.h[2].mlp.c_fc.weight is gpt2.h[2].mlp.c_fc.weight
     assert 0 < (exact - found).abs().max() < 0.1 * exact.std()
     assert all(torch.equal(before[name], p) for name, p in gpt2.named_parameters())
