@@ -1,4 +1,4 @@
-"""A classifier that computes in a process of its own, so that this one is free for other work.
+"""A classifier that computes in processes of its own, so that this one is free for other work.
 
 Python runs one thread at a time: where one computes and another reads and writes for clients, each
 waits for the other hundreds of times a batch.
@@ -7,13 +7,14 @@ waits for the other hundreds of times a batch.
 import gc
 import signal
 import threading
-import time
 import weakref
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from queue import LifoQueue
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,10 @@ from spamgpt.classifier.base import Predictions, TextClassifier
 from spamgpt.classifier.config import ClassifierConfig
 from spamgpt.classifier.explanation import Span
 from spamgpt.data.batches import TokenizedMessages
-from spamgpt.device import at_most_threads
+from spamgpt.device import set_threads
 from spamgpt.errors import SpamgptError, as_user_error
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.reporting import SILENT, Reporter
-
-# With more messages a second than this, one core is left to the process that asks.
-_LEAVES_A_CORE = 300
 
 
 @dataclass(frozen=True)
@@ -41,71 +39,61 @@ class _About:
     context: int
     batch_tokens: int
     card: str | None
+    processes: int
 
 
 class ClassifierApart(TextClassifier):
-    """The classifier that `load` returns, called in the other process: both have to be picklable.
+    """The classifier that `load` returns, called in other processes: both have to be picklable.
 
-    If the process dies, another one takes its place and is asked once more. It ends with `close`
-    or when nobody holds this object any more.
+    Where several processes suit it (`processes`), more begin once more is asked at
+    the same time than there are. If one dies, another one takes its place and is asked once more.
+    They end with `close` or when nobody holds this object any more.
     """
 
     def __init__(self, load: Callable[[], TextClassifier]) -> None:
         """Raises the error that `load` ends with, as a SpamgptError."""
         self._load = load
-        self._asking = threading.Lock()
-        self._start()
-
-    def _start(self) -> None:
-        # Not forked: threads may compute here, and locks that they hold would stay locked there.
-        context = get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_answer, args=(self._load, theirs))
-        # Without a connection nobody can ask it, and it ends.
-        weakref.finalize(self, self._connection.close)
-        try:
-            self._process.start()
-        finally:
-            theirs.close()
-        try:
-            self._about: _About = self._received()
-        except EOFError:
-            self._process.join()
-            raise SpamgptError(
-                f"The process that loads the classifier ended ({self._process.exitcode}).",
-                "It may lack memory: close other programs, or use a smaller model.",
-            ) from None
+        self._processes = [_Process(load)]
+        self._about = self._processes[0].about
         self.config, self.tokenizer = self._about.config, self._about.tokenizer
+        # The one that was asked last is asked first: while there is little to do, it does all.
+        self._free = LifoQueue[_Process]()
+        self._free.put(self._processes[0])
+        self._most = self._about.processes
+        self._begun = 1
+        self._counting = threading.Lock()
+        self._beginner = ThreadPoolExecutor(1)
 
     def close(self) -> None:
-        """Ends the process, when it has answered what it was asked."""
-        with self._asking:
-            self._connection.close()
-            self._process.join()
+        """Ends the processes, when they have answered what they were asked."""
+        self._beginner.shutdown()
+        for _ in self._processes:
+            self._free.get().close()
 
     def _ask(self, method: str, *arguments: object) -> Any:
-        with self._asking:
-            try:
-                self._connection.send((method, arguments))
-                return self._received()
-            except (EOFError, OSError):
-                self._connection.close()
-                self._process.join()
-            self._start()
-            try:
-                self._connection.send((method, arguments))
-                return self._received()
-            except (EOFError, OSError) as error:
-                raise SpamgptError(
-                    f"The process that classifies ended twice ({self._process.exitcode}).",
-                    "It may lack memory: close other programs, or use a smaller model.",
-                ) from error
+        with self._counting:
+            if self._free.empty() and self._begun < self._most:
+                self._begun += 1
+                self._beginner.submit(self._begin)
+        process = self._free.get()
+        try:
+            return process.ask(method, *arguments)
+        finally:
+            self._free.put(process)
 
-    def _received(self) -> Any:
-        found = self._connection.recv()
-        if isinstance(found, Exception):
-            raise found
-        return found
+    def _begin(self) -> None:
+        try:
+            process = _Process(self._load)
+        except (SpamgptError, OSError):  # there is no room for it
+            self._most = len(self._processes)
+            return
+        self._processes.append(process)
+        self._free.put(process)
+
+    @property
+    def at_once(self) -> int:
+        """How many calls are best made at the same time, by as many threads."""
+        return self._most
 
     @property
     def context(self) -> int:
@@ -140,6 +128,61 @@ class ClassifierApart(TextClassifier):
         return found
 
 
+class _Process:
+    """A process that answers one call after another."""
+
+    def __init__(self, load: Callable[[], TextClassifier]) -> None:
+        self._load = load
+        self._start()
+
+    def _start(self) -> None:
+        # Not forked: threads may compute here, and locks that they hold would stay locked there.
+        context = get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self.process = context.Process(target=_answer, args=(self._load, theirs))
+        # Without a connection nobody can ask it, and it ends.
+        weakref.finalize(self, self._connection.close)
+        try:
+            self.process.start()
+        finally:
+            theirs.close()
+        try:
+            self.about: _About = self._received()
+        except EOFError:
+            self.process.join()
+            raise SpamgptError(
+                f"The process that loads the classifier ended ({self.process.exitcode}).",
+                "It may lack memory: close other programs, or use a smaller model.",
+            ) from None
+
+    def close(self) -> None:
+        self._connection.close()
+        self.process.join()
+
+    def ask(self, method: str, *arguments: object) -> Any:
+        """What the method of the classifier returns there; raises what it raises."""
+        try:
+            self._connection.send((method, arguments))
+            return self._received()
+        except (EOFError, OSError):
+            self.close()
+        self._start()
+        try:
+            self._connection.send((method, arguments))
+            return self._received()
+        except (EOFError, OSError) as error:
+            raise SpamgptError(
+                f"The process that classifies ended twice ({self.process.exitcode}).",
+                "It may lack memory: close other programs, or use a smaller model.",
+            ) from error
+
+    def _received(self) -> Any:
+        found = self._connection.recv()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
 def _answer(load: Callable[[], TextClassifier], connection: Connection) -> None:
     """What the other process does, until there is nobody to ask it."""
     # Ctrl-C in a terminal, and a service manager, reach it as well; what was accepted is answered.
@@ -151,21 +194,17 @@ def _answer(load: Callable[[], TextClassifier], connection: Connection) -> None:
         except Exception as error:
             connection.send(as_user_error(error))
             return
-        import torch
-
         # What is here now stays: it need not be looked through for garbage.
         gc.freeze()
         about = classifier.config, classifier.tokenizer, classifier.context
-        connection.send(_About(*about, classifier.batch_tokens, classifier.card))
-        threads, rate = torch.get_num_threads(), 0.0  # messages a second, lately
+        processes = classifier.processes
+        if processes > 1:
+            set_threads(1)
+        connection.send(_About(*about, classifier.batch_tokens, classifier.card, processes))
         while True:
             method, arguments = connection.recv()
-            began = time.perf_counter()
             try:
-                with at_most_threads(threads - (rate > _LEAVES_A_CORE)):
-                    answer = getattr(classifier, method)(*arguments)
+                answer = getattr(classifier, method)(*arguments)
             except Exception as error:
                 answer = as_user_error(error)
-            if isinstance(answer, Predictions):
-                rate = 0.8 * rate + 0.2 * len(answer.windows) / (time.perf_counter() - began)
             connection.send(answer)

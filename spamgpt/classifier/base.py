@@ -54,6 +54,16 @@ class TextClassifier(ABC):
         """(windows, labels): the probability of each label for messages that fit the context."""
 
     @property
+    def processes(self) -> int:
+        """In how many processes, of one thread each, many messages are answered fastest."""
+        return 1
+
+    @property
+    def at_once(self) -> int:
+        """How many calls are best made at the same time, by as many threads."""
+        return 1
+
+    @property
     def labels(self) -> list[str]:
         """The labels, in the order of the columns of `predict_proba`."""
         return self.config.labels

@@ -35,6 +35,10 @@ from spamgpt.workspace import MANIFEST, Artifact, Workspace
 
 # The agreement of an export is measured on so many messages, which takes seconds.
 MOST_MEASURED = 500
+# In narrower models than that the products are too small for threads to share.
+_NARROW = 512
+# Each process holds a few hundred megabytes.
+_MOST_PROCESSES = 8
 # To find the faster library for the products of narrower models is not worth the time.
 _WIDE = 128
 
@@ -289,6 +293,13 @@ class SpamClassifier(TextClassifier):
         """How many tokens are best computed together: `max_batch_tokens`, or what suits."""
         suited = tokens_per_batch(self.device, self.model.gpt2.config.n_embd)
         return self.max_batch_tokens or suited
+
+    @property
+    def processes(self) -> int:
+        """In how many processes, of one thread each, many messages are answered fastest."""
+        if self.device.type != "cpu" or self.model.gpt2.config.n_embd > _NARROW:
+            return 1
+        return min(torch.get_num_threads(), _MOST_PROCESSES)
 
     @property
     def card(self) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import islice
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from spamgpt.errors import UsageError
@@ -43,7 +44,7 @@ class Prediction:
 class Predictor:
     """Answers texts with a classifier and remembers the texts that came last.
 
-    Spam comes in floods of the same text, which is computed once.
+    Spam comes in floods of the same text, which is computed once. Threads may share one.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Predictor:
         self.unsure = unsure
         self.explain = explain
         self._recent: dict[bytes, tuple[list[float], int, int]] = {}
+        self._remembering = Lock()
 
     @property
     def labels(self) -> list[str]:
@@ -105,14 +107,18 @@ class Predictor:
             blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
             for text in texts
         ]
-        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._recent}
+        with self._remembering:
+            known = {key: self._recent[key] for key in keys if key in self._recent}
+        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         found = self.classifier.predictions(list(new.values()))
         rows = zip(found.probabilities.tolist(), found.windows, found.windows_left_out, strict=True)
-        self._recent.update(zip(new, rows, strict=True))
-        known = [self._recent[key] for key in keys]
-        for key in list(islice(self._recent, max(0, len(self._recent) - MOST_REMEMBERED))):
-            del self._recent[key]
-        probabilities, windows, left_out = zip(*known, strict=True)
+        computed = dict(zip(new, rows, strict=True))
+        with self._remembering:
+            self._recent.update(computed)
+            for key in list(islice(self._recent, max(0, len(self._recent) - MOST_REMEMBERED))):
+                del self._recent[key]
+        known.update(computed)
+        probabilities, windows, left_out = zip(*map(known.__getitem__, keys), strict=True)
         return Predictions(np.array(probabilities), list(windows), list(left_out))
 
     def _decide(self, probabilities: "npt.NDArray[np.float64]") -> list[str]:

@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 # While torch is loaded, numpy does about as many products of two numbers; and torch, while it is
 # loaded in other processes.
 _WORTH_LOADING, _WORTH_SHARING = 2e10, 3e11
-# Narrower models than that have products too small to share, and are shared by messages.
-_NARROW = 512
-# Each process holds a few hundred megabytes.
-_MOST_PROCESSES = 8
 # Files of larger models take longer to read than torch takes to load and to map them.
 _MOST_BYTES = 600_000_000
 
@@ -57,7 +53,7 @@ class QuickClassifier(TextClassifier):
         self._load = load
         self._loaded: TextClassifier | None = None
         self._products = 0
-        self._shared = self._shape.n_embd > _NARROW
+        self._shared = False
         self._card = card
         self._batch_tokens = max_batch_tokens or ON_CPU
 
@@ -96,16 +92,13 @@ class QuickClassifier(TextClassifier):
         return self.config.probabilities(logits)
 
     def _with_others(self, classifier: TextClassifier) -> TextClassifier:
-        """The classifier with others like it, as many in all as there are threads for it."""
-        import torch
-
-        processes = min(torch.get_num_threads(), _MOST_PROCESSES)
-        if processes == 1 or torch.accelerator.is_available():
+        """The classifier with others like it, as many in all as suit it."""
+        if classifier.processes == 1:
             return classifier
         from spamgpt.classifier.together import Together
 
         try:
-            return Together(classifier, self._load, processes)
+            return Together(classifier, self._load, classifier.processes)
         except (SpamgptError, OSError):  # there is no room for them
             return classifier
 

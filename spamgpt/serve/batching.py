@@ -1,9 +1,10 @@
 """Dynamic batching: the messages of all requests are classified together, as they come.
 
-One thread asks the classifier, which in `spamgpt serve` has a process of its own. While it does,
-messages gather; then it takes as many of them as make a batch that suits the device, one of each
-request in turn, so that a request with a thousand messages does not keep one with a single message
-waiting. No answer depends on the batch it was computed in, but for the last digits.
+A thread asks the classifier, which in `spamgpt serve` has a process of its own; where it has
+several, as many threads do. Meanwhile messages gather; then it takes as many of them as make a
+batch that suits the device, one of each request in turn, so that a request with a thousand messages
+does not keep one with a single message waiting. No answer depends on the batch it was computed in,
+but for the last digits.
 """
 
 import asyncio
@@ -54,23 +55,24 @@ _Item: TypeAlias = tuple[_Job, int]
 
 
 class Batcher:
-    """The queue and the thread that empties it."""
+    """The queue and the threads that empty it."""
 
     def __init__(
         self,
         max_queue: int,
         on_batch: Callable[[int, float], None] = lambda messages, seconds: None,
     ) -> None:
-        """`on_batch` is called with the messages and the seconds of each batch, in the thread."""
+        """`on_batch` is called with the messages and the seconds of each batch, in a thread."""
         self._max_queue = max_queue
         self._on_batch = on_batch
         self._jobs: deque[_Job] = deque()
         self._waiting = 0
-        self._rate = 0.0  # messages a second, lately
+        self._rate = 0.0  # messages a second of a thread, lately
+        self._computing = 0  # how many threads are
         self._closed = False
         self._changed = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._run, name="classifier", daemon=True)
+        self._threads: list[threading.Thread] = []
 
     @property
     def waiting(self) -> int:
@@ -79,8 +81,8 @@ class Batcher:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread computes, or will when it is asked to."""
-        return self._thread.ident is None or self._thread.is_alive()
+        """Whether the threads compute, or will when they are asked to."""
+        return all(thread.is_alive() for thread in self._threads)
 
     async def classify(
         self, predictor: Predictor, texts: Sequence[str], explain: bool = False
@@ -91,17 +93,19 @@ class Batcher:
         """
         if not texts:
             return []
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-            self._thread.start()
+        self._loop = asyncio.get_running_loop()
         job = _Job(predictor, texts, explain, self._loop.create_future())
         with self._changed:
             if self._waiting + len(texts) > self._max_queue:
-                seconds = self._waiting / self._rate if self._rate else 1
+                rate = self._rate * len(self._threads)
+                seconds = self._waiting / rate if rate else 1
                 raise overloaded("The queue is full.", retry_after=min(60, 1 + int(seconds)))
             self._jobs.append(job)
             self._waiting += len(texts)
             self._changed.notify()
+        while len(self._threads) < predictor.classifier.at_once:
+            self._threads.append(threading.Thread(target=self._run, name="classifier", daemon=True))
+            self._threads[-1].start()
         try:
             return await job.future
         except asyncio.CancelledError:
@@ -109,12 +113,12 @@ class Batcher:
             raise
 
     def close(self) -> None:
-        """Ends the thread once all that was accepted is computed."""
+        """Ends the threads once all that was accepted is computed."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        if self._loop is not None:
-            self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _forget(self, job: _Job) -> None:
         with self._changed:
@@ -129,7 +133,9 @@ class Batcher:
             began = time.perf_counter()
             outcomes = _outcomes(batch)
             seconds = time.perf_counter() - began
-            self._rate = 0.8 * self._rate + 0.2 * len(batch) / seconds
+            with self._changed:
+                self._computing -= 1
+                self._rate = 0.8 * self._rate + 0.2 * len(batch) / seconds
             self._on_batch(len(batch), seconds)
             assert self._loop is not None
             self._loop.call_soon_threadsafe(_deliver, batch, outcomes)
@@ -146,14 +152,23 @@ class Batcher:
             # Whoever was waited for may have gone away.
             while not batch and (self._jobs or not self._closed):
                 began = time.monotonic()
-                self._changed.wait_for(lambda: self._jobs or self._closed)
+                self._changed.wait_for(lambda: self._wanted() or self._closed)
                 idle = time.monotonic() - began > PATIENCE
                 if not idle and not self._closed:
                     self._changed.wait_for(
                         lambda: 2 * len(self._jobs) >= answered or self._closed, PATIENCE
                     )
                 batch = self._take(answered)
+            self._computing += bool(batch)
+            if self._jobs:
+                self._changed.notify()  # for another thread there is something left
             return batch
+
+    def _wanted(self) -> bool:
+        """Whether there is something to compute, and another batch at once is welcome."""
+        if not self._jobs:
+            return False
+        return self._computing < self._jobs[0].predictor.classifier.at_once
 
     def _take(self, answered: int) -> list[_Item]:
         # Half of the clients at a time: the others are answered, and ask again, in the meantime.

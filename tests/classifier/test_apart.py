@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from spamgpt import SpamClassifier
 from spamgpt.classifier.apart import ClassifierApart
@@ -20,6 +22,11 @@ TEXTS = ["WINNER! Claim your free prize now", "see you at 7 then", ""]
 
 def load(workspace: Path) -> SpamClassifier:
     return SpamClassifier.from_pretrained(workspace, device="cpu", precision="fp32")
+
+
+def load_for_two(workspace: Path) -> SpamClassifier:
+    torch.set_num_threads(2)
+    return load(workspace)
 
 
 def die() -> SpamClassifier:
@@ -39,7 +46,7 @@ def apart(trained_workspace_template: Path) -> Iterator[ClassifierApart]:
 
 
 def process_of(classifier: ClassifierApart) -> int:
-    return classifier._process.pid
+    return classifier._processes[0].process.pid
 
 
 def test_it_answers_and_explains_as_the_classifier_itself(apart, here):
@@ -72,18 +79,57 @@ def test_what_asks_a_process_to_end_leaves_it_answering(apart, here):
     assert process_of(apart) == asked
 
 
-def test_threads_are_answered_one_after_another(apart, here):
+def asked_at_once(classifier: ClassifierApart) -> dict[int, list[str]]:
     found = {}
 
     def ask(number: int) -> None:
-        found[number] = apart.predict([f"{number} {TEXTS[0]}"])
+        found[number] = classifier.predict([f"{number} {TEXTS[0]}"])
 
     threads = [threading.Thread(target=ask, args=[number]) for number in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == {number: here.predict([f"{number} {TEXTS[0]}"]) for number in range(20)}
+    return found
+
+
+@pytest.fixture(scope="module")
+def expected(here) -> dict[int, list[str]]:
+    return {number: here.predict([f"{number} {TEXTS[0]}"]) for number in range(20)}
+
+
+def test_threads_are_answered_one_after_another(apart, expected):
+    assert apart.at_once == 1
+    assert asked_at_once(apart) == expected
+    assert len(apart._processes) == 1
+
+
+def test_where_several_processes_suit_it_another_begins_once_it_has_work(
+    trained_workspace_template, expected
+):
+    classifier = ClassifierApart(partial(load_for_two, trained_workspace_template))
+    assert classifier.at_once == 2
+    for _ in range(3):
+        classifier.predict(TEXTS)
+    assert len(classifier._processes) == 1  # which is enough for one who asks
+    deadline = time.monotonic() + 60
+    while len(classifier._processes) < 2 and time.monotonic() < deadline:
+        assert asked_at_once(classifier) == expected
+    os.kill(process_of(classifier), signal.SIGKILL)
+    assert asked_at_once(classifier) == expected
+    processes = [each.process for each in classifier._processes]
+    classifier.close()
+    assert [process.exitcode for process in processes] == [0, 0]
+
+
+def test_where_there_is_no_room_for_another_one_answers(trained_workspace_template, expected):
+    classifier = ClassifierApart(partial(load_for_two, trained_workspace_template))
+    classifier._load = die
+    asked_at_once(classifier)
+    classifier._beginner.shutdown()
+    assert classifier.at_once == 1
+    assert asked_at_once(classifier) == expected
+    classifier.close()
 
 
 def test_what_loading_ends_with_is_told(tmp_path):

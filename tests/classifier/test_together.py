@@ -12,7 +12,7 @@ from spamgpt.classifier.finding import find_classifier, find_quick_classifier
 from spamgpt.classifier.quick import QuickClassifier
 from spamgpt.classifier.together import Together
 from spamgpt.workspace import Workspace
-from tests.classifier.test_apart import load
+from tests.classifier.test_apart import load, process_of
 from tests.conftest import some_messages
 
 TEXTS = [text for _, text in some_messages(60)]
@@ -34,7 +34,7 @@ def test_the_answers_are_those_of_one_process(together, trained_workspace_templa
 
 def test_what_dies_is_replaced(together):
     expected = together.predict_proba(TEXTS)
-    os.kill(together._others[0]._process.pid, signal.SIGKILL)
+    os.kill(process_of(together._others[0]), signal.SIGKILL)
     np.testing.assert_array_equal(together.predict_proba(TEXTS), expected)
 
 

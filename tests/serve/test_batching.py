@@ -1,6 +1,7 @@
 import asyncio
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -91,6 +92,22 @@ def test_a_batch_has_as_many_tokens_as_suit_the_device(slow):
 
     run(scenario)
     assert [len(batch) for batch in slow.batches] == [1, 2, 2]  # of 1,501 tokens in 4,096
+
+
+def test_where_several_batches_are_computed_at_once_as_many_threads_ask():
+    predictor = Slow(SimpleNamespace(at_once=2, batch_tokens=4_096))
+
+    async def scenario(batcher):
+        tasks = await asked(batcher, predictor, ["a"], ["b"])
+        assert predictor.batches == [["a"], ["b"]]
+        tasks.append(asyncio.create_task(batcher.classify(predictor, ["c"])))
+        await asyncio.sleep(0.01)
+        assert len(predictor.batches) == 2
+        predictor.go.set()
+        return await asyncio.gather(*tasks)
+
+    answers = run(scenario)
+    assert [found[0].text for found in answers] == ["a", "b", "c"]
 
 
 def test_a_request_alone_is_not_kept_waiting(slow, monkeypatch):
