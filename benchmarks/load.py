@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import math
 import os
 import re
+import shutil
 import signal
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +35,35 @@ def load(
 
     began = time.perf_counter()
     return asyncio.run(ask()), time.perf_counter() - began
+
+
+def under_load(port: int, texts: Sequence[str], seconds: float) -> tuple[float, str]:
+    """Messages a second of CLIENTS programs that ask all the time, and what each waits.
+
+    They ask for about so many seconds, through wrk: that takes hardly any of the cores that server
+    and clients share. Where it is not installed, they ask about each text once, in Python.
+    """
+    if not wrk():
+        waited, took = load(over_http, port, texts, CLIENTS)
+        return len(texts) / took, milliseconds(waited)
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as bodies:
+        bodies.writelines(
+            json.dumps({"texts": [text]}).removesuffix('"]}') + "\n" for text in texts
+        )
+        bodies.flush()
+        command = [wrk(), "-t1", f"-c{CLIENTS}", f"-d{math.ceil(seconds)}s", "--timeout", "30s"]
+        script = ["-s", str(Path(__file__).with_name("single_messages.lua"))]
+        target = [f"http://127.0.0.1:{port}", "--", bodies.name]
+        done = subprocess.run([*command, *script, *target], capture_output=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    if found["errors"]:
+        raise RuntimeError(f"{found['errors']} requests were not answered")
+    return found["rate"], _milliseconds(found["p50"], found["p99"])
+
+
+def wrk() -> str:
+    """The program of that name; empty where it is not installed."""
+    return shutil.which("wrk") or ""
 
 
 async def over_http(port: int, waiting: Iterator[str], seconds: list[float]) -> None:
@@ -98,7 +130,10 @@ def mail_of(text: str) -> bytes:
 
 def milliseconds(seconds: Sequence[float]) -> str:
     """p50 and p99, as a cell of a table."""
-    p50, p99 = statistics.median(seconds), statistics.quantiles(seconds, n=100)[-1]
+    return _milliseconds(statistics.median(seconds), statistics.quantiles(seconds, n=100)[-1])
+
+
+def _milliseconds(p50: float, p99: float) -> str:
     return f"{p50 * 1e3:.1f} ms, {p99 * 1e3:.1f} ms"
 
 
