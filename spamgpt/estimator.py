@@ -239,7 +239,7 @@ class SpamGPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if chosen.epochs > 1:
                 kept = ArrayCache(Path(cache))
                 splits = with_trunks(splits, model.gpt2, trunk, kept, SILENT, None)
-            run = finetuning(model, policy, chosen, splits["train"], None, device)
+            run = finetuning(model, policy, chosen, splits["train"], None, device, self.precision)
             if optimizer is not None:
                 run.optimizer.load_state_dict(optimizer)
             run.run(SILENT, lambda record: None, lambda: None, lambda: False)

@@ -70,8 +70,8 @@ FinetunePrecisionOption = Annotated[
     TrainingPrecision,
     typer.Option(
         "--precision",
-        help="Precision of matrix products. auto: bf16 in frozen blocks where the hardware "
-        "supports it, fp32 in what is trained. bf16: in both, which is faster. fp32: in neither.",
+        help="Precision of matrix products. auto: where the hardware supports it, bf16 in frozen "
+        "blocks and, if everything is trained, in that; else fp32. bf16, fp32: everywhere.",
     ),
 ]
 NgramsOption = Annotated[

@@ -161,7 +161,7 @@ def _train(
         splits["train"],
         validation,
         device,
-        settings.precision == "bf16",
+        settings.precision,
         settings.shard,
         settings.checkpoint_activations,
     )

@@ -14,6 +14,7 @@ from torch import Tensor
 from spamgpt.classifier.inference import logits_of
 from spamgpt.data.batches import TokenizedMessages, shuffled_batches, tokenize
 from spamgpt.data.rows import LABEL, TEXT
+from spamgpt.device import TrainingPrecision, resolve_precision
 from spamgpt.gpt2.classifier import GPT2Classifier
 from spamgpt.gpt2.model import GPT2
 from spamgpt.gpt2.tokenizer import Tokenizer
@@ -72,16 +73,17 @@ def finetuning(
     training: LabelledMessages,
     validation: LabelledMessages | None,
     device: torch.device,
-    bfloat16: bool = False,
+    precision: TrainingPrecision = "fp32",
     shard: bool = False,
     checkpoint_activations: bool = False,
 ) -> Trainer[EpochRecord]:
     """A run that fine-tunes what the policy says, which must have been applied to the model.
 
-    Without `validation` nothing is measured but the loss of the steps. With `bfloat16` the matrix
-    products of what is trained are in that precision; the weights are float32. With `shard` each
-    process holds a part of the model, all of which has to be trained. With `checkpoint_activations`
-    blocks are computed a second time instead of keeping what happened in them.
+    Without `validation` nothing is measured but the loss of the steps. `precision` is that of the
+    matrix products of what is trained; its weights are float32. `auto` is bfloat16 where the device
+    is made for it and everything is trained: less is soon computed. With `shard` each process holds
+    a part of the model, all of which has to be trained. With `checkpoint_activations` blocks are
+    computed a second time instead of keeping what happened in them.
     """
     if hyperparameters.dropout:
         embeddings = policy.name == "all" and policy.lora is None
@@ -92,6 +94,9 @@ def finetuning(
     model.to(device)
     replicated = model if shard else distributed.replicated(model)
     trained = policy.trained(model)
+    if precision == "auto" and (policy.name != "all" or policy.lora is not None):
+        precision = "fp32"
+    bfloat16 = resolve_precision(precision, device) == torch.bfloat16
     objective = Finetuning(
         model, hyperparameters, training, validation, device, bfloat16, replicated
     )

@@ -57,7 +57,7 @@ def training(
     policy: str = "all",
     train: LabelledMessages = TRAIN,
     double: bool = False,
-    bfloat16: bool = False,
+    precision: str = "fp32",
     **changes,
 ) -> Trainer[EpochRecord]:
     chosen = {
@@ -73,13 +73,21 @@ def training(
     what = TrainingPolicy.from_name(policy, CONFIG.n_layer)
     what.apply(model)
     hyperparameters = Hyperparameters(**chosen | changes)
-    return finetuning(model, what, hyperparameters, train, VALIDATION, CPU, bfloat16)
+    return finetuning(model, what, hyperparameters, train, VALIDATION, CPU, precision)
 
 
 def run(training: Trainer, should_stop=lambda: False) -> list:
     records = []
     training.run(SILENT, records.append, lambda: None, should_stop)
     return records
+
+
+def types_of_products(of: Trainer) -> set[torch.dtype]:
+    """Filled, as the last block's MLP is computed, with the types of what it gives."""
+    found: set[torch.dtype] = set()
+    linear = of.objective.model.gpt2.h[-1].mlp.c_fc
+    linear.register_forward_hook(lambda module, inputs, output: found.add(output.dtype))
+    return found
 
 
 def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
@@ -95,15 +103,31 @@ def test_training_learns():
 
 
 def test_products_in_bfloat16_give_nearly_the_same_losses_and_float32_weights():
-    exact, rounded = training(epochs=2), training(epochs=2, bfloat16=True)
-    dtypes = []
-    linear = rounded.objective.model.gpt2.h[0].mlp.c_fc
-    linear.register_forward_hook(lambda module, inputs, output: dtypes.append(output.dtype))
+    exact, rounded = training(epochs=2), training(epochs=2, precision="bf16")
+    dtypes = types_of_products(rounded)
     for one, other in zip(run(exact), run(rounded), strict=True):
         assert other.training_loss == pytest.approx(one.training_loss, abs=0.02)
         assert other.training_loss != one.training_loss
-    assert set(dtypes) == {torch.bfloat16}
+    assert dtypes == {torch.bfloat16}
     assert all(t.dtype == torch.float32 for t in rounded.trained_tensors().values())
+
+
+@pytest.mark.parametrize(
+    ("policy", "fast", "expected"),
+    [
+        ("all", True, torch.bfloat16),
+        ("all", False, torch.float32),
+        ("last-block", True, torch.float32),
+    ],
+)
+def test_auto_is_bfloat16_where_that_is_fast_and_everything_is_trained(
+    monkeypatch, policy, fast, expected
+):
+    monkeypatch.setattr("spamgpt.device._bfloat16_is_fast", lambda device: fast)
+    one = training(policy, epochs=1, precision="auto")
+    dtypes = types_of_products(one)
+    run(one)
+    assert dtypes == {expected}
 
 
 @pytest.mark.parametrize("policy", ["head", "last-block", "all"])
