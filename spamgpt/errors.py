@@ -1,6 +1,7 @@
 """Every error that a user can meet: what is wrong, what to do, and the exit status."""
 
 import errno
+import os
 import re
 
 from spamgpt.addresses import without_secrets
@@ -136,4 +137,6 @@ def _is_lost_process(error: BaseException) -> bool:
     """Whether an error means that one of the processes that train together has ended."""
     if type(error).__name__ in ("DistBackendError", "DistNetworkError"):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _LOST)
+    # Set by whoever starts several; a process alone may hear the same of a server or a pipe.
+    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    return several and isinstance(error, RuntimeError) and any(t in str(error) for t in _LOST)

@@ -37,3 +37,14 @@ def test_every_exception_becomes_a_message_a_hint_and_a_status(error, status, wo
     assert shown.exit_status == status
     assert words in shown.message
     assert shown.hint
+
+
+@pytest.mark.parametrize(
+    ("processes", "words"), [(None, "Unexpected RuntimeError"), ("2", "Another of the processes")]
+)
+def test_only_one_of_several_processes_blames_another(monkeypatch, processes, words):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if processes:
+        monkeypatch.setenv("WORLD_SIZE", processes)
+    shown = errors.as_user_error(RuntimeError("Connection reset by peer"))
+    assert words in shown.message
