@@ -17,8 +17,10 @@ from spamgpt.gpt2.config import GPT2Config
 # Products of two numbers: with fewer of them than this, one thread is the fastest.
 _WORTH_WAKING = 400_000_000
 # The tokens of a batch that one of several threads computes: enough for a product to take longer
-# than what surrounds it, and at most so many that its numbers stay in the caches of a core.
-_FEWEST_PER_THREAD, _MOST_PER_THREAD = 512, 2_048
+# than what surrounds it, and so few that, times n_embd, its numbers stay in the caches of a core.
+_FEWEST_PER_THREAD, _NUMBERS_PER_THREAD = 256, 400_000
+# All are about as large; by so much larger than their share, since messages fill them unevenly.
+_UNEVEN = 17 / 16
 
 
 class TrunkOutput(Protocol):
@@ -83,8 +85,9 @@ def predict_logits(
     with at_most_threads(_most_threads(tokens, shape)):
         threads = torch.get_num_threads() if device.type == "cpu" else 1
         if threads > 1:
-            share = min(max(_FEWEST_PER_THREAD, tokens // (2 * threads)), _MOST_PER_THREAD)
-            most = min(most, share)
+            rounds = -(-tokens * shape.n_embd // (threads * _NUMBERS_PER_THREAD))
+            share = int(_UNEVEN * tokens / (threads * rounds))
+            most = min(most, max(_FEWEST_PER_THREAD, share))
         in_batches(compute, messages, most, threads)
     return logits
 

@@ -100,7 +100,7 @@ def two_threads(monkeypatch):
     """Two threads, which share batches of at most 20 tokens."""
     monkeypatch.setattr(inference, "_WORTH_WAKING", 0)
     monkeypatch.setattr(inference, "_FEWEST_PER_THREAD", 20)
-    monkeypatch.setattr(inference, "_MOST_PER_THREAD", 20)
+    monkeypatch.setattr(inference, "_NUMBERS_PER_THREAD", 1)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield

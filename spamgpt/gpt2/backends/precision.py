@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from spamgpt.gpt2.backends.projections import (
+    FusedMLP,
     FusedProjection,
     LowProjection,
     QuantizedProjection,
@@ -54,10 +55,11 @@ def lowered(
                 stored.get(f"h.{number}.{name}.{kind}", tensor.detach()).to(tensor.device)
                 for kind, tensor in zip(("weight", "bias"), module.effective_weights(), strict=True)
             )
-            activated = module is block.mlp.c_fc
-            memo[id(module)] = projection = _lowered(weight, bias, activated, dtype)
-            if activated and isinstance(projection, FusedProjection):
-                memo[id(block.mlp.act)] = nn.Identity()
+            memo[id(module)] = _lowered(weight, bias, module is block.mlp.c_fc, dtype)
+        c_fc, c_proj = memo[id(block.mlp.c_fc)], memo[id(block.mlp.c_proj)]
+        if isinstance(c_fc, FusedProjection):
+            assert isinstance(c_proj, nn.Module)
+            memo[id(block.mlp)] = FusedMLP(c_fc, c_proj)
     return copy.deepcopy(gpt2, memo)
 
 

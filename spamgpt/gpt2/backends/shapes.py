@@ -22,7 +22,10 @@ def with_recurring_rows(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     `dtype` is by default that of x.
     """
     step = max(_ROWS, 1 << max(0, len(x).bit_length() - 4))
-    rows = x.new_empty(len(x) + -len(x) % step, x.shape[1], dtype=dtype or x.dtype)
+    missing = -len(x) % step
+    if not missing:
+        return x.to(dtype or x.dtype)
+    rows = x.new_empty(len(x) + missing, x.shape[1], dtype=dtype or x.dtype)
     rows[: len(x)] = x
     rows[len(x) :] = 0
     return rows
