@@ -68,7 +68,7 @@ PrecisionOption = Annotated[
     typer.Option(
         "--precision",
         help="auto: bf16 where the hardware supports it, else fp32. int8: fastest on CPUs with "
-        "AVX512-VNNI; probabilities can change by a few hundredths.",
+        "AVX512-VNNI that lack AMX; probabilities can change by a few hundredths.",
     ),
 ]
 MaxBatchTokensOption = Annotated[
