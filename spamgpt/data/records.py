@@ -37,10 +37,6 @@ class Excerpt(bytes):
         excerpt.begin, excerpt.length, excerpt.middle = len(begin), length, middle
         return excerpt
 
-    def __del__(self) -> None:
-        if self.middle is not None:
-            self.middle.close()
-
     @property
     def parts(self) -> tuple[bytes, bytes]:
         """The beginning and the end."""
@@ -50,6 +46,13 @@ class Excerpt(bytes):
         """Both as text, on lines of their own; a character that was cut in two is left out."""
         begin, end = (part.decode("utf-8", "replace") for part in self.parts)
         return f"{begin.rstrip(_NOT_UTF_8)}\n{end.lstrip(_NOT_UTF_8)}"
+
+
+class _Middle(SpooledTemporaryFile[bytes]):
+    """Closed with whatever held it, also with a record whose source broke off."""
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def left_out(raw: bytes) -> int:
@@ -105,7 +108,7 @@ class Record:
         self._end_size -= len(piece)
         if self._whole:
             if self._middle is None:
-                self._middle = SpooledTemporaryFile(_MIDDLE_IN_MEMORY)  # noqa: SIM115
+                self._middle = _Middle(_MIDDLE_IN_MEMORY)
             self._middle.write(piece)
 
     def take(self, without: bytes = b"") -> bytes:

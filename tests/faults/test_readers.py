@@ -1,5 +1,6 @@
 """Whatever is read: every input gets answers or one line of error, in bounded memory and time."""
 
+import gc
 import gzip
 import io
 import json
@@ -19,6 +20,7 @@ from spamgpt.data.files import find_files, lines_of
 from spamgpt.data.inputs import Limits, read_messages
 from spamgpt.data.json_values import json_text
 from spamgpt.data.mail import fields_of, looks_like_mail, with_header
+from spamgpt.data.records import Record
 from spamgpt.errors import BadDataError, SpamgptError
 
 SMALL = Limits(message_size=400, whole=True, strict=False)
@@ -156,3 +158,15 @@ def test_a_record_of_200_megabytes_is_read_in_little_memory(tmp_path, format):
     ((text, whole),) = json.loads(out.replace(b"(", b"[").replace(b")", b"]"))
     assert 900_000 < text <= 1 << 20
     assert whole == 200 * len(part)
+
+
+def test_a_record_whose_source_breaks_off_leaves_no_file_open():
+    record = Record(limit=8, whole=True)
+    for _ in range(4):
+        record.add(b"12345678")
+    middle = record._middle
+    assert middle is not None
+    file = middle._file
+    del record, middle
+    gc.collect()
+    assert file.closed
