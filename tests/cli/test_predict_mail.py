@@ -51,7 +51,8 @@ def out_bytes(result) -> bytes:
 def write_mbox(path, mails: list[bytes]):
     box = mailbox.mbox(path)
     for mail in mails:
-        box.add(mail)
+        # Else it would be the time of writing, and two boxes of the same mails would differ.
+        box.add(b"From MAILER-DAEMON Thu Jan  1 00:00:00 1970\n" + mail)
     box.close()
     return path
 
