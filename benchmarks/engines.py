@@ -9,6 +9,7 @@ import onnxruntime
 import openvino
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from benchmarks.world import pad
 from spamgpt.classifier.model import SpamClassifier
 
 Inputs = dict[str, npt.NDArray[np.int64]]
@@ -51,9 +52,9 @@ def batches(token_ids: Sequence[Sequence[int]], size: int) -> list[tuple[list[in
     found = []
     for start in range(0, len(order), size):
         batch = order[start : start + size]
-        lengths = np.array([len(token_ids[index]) for index in batch])
-        mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
-        padded = np.zeros_like(mask)
-        padded[mask.astype(bool)] = [token for index in batch for token in token_ids[index]]
+        chosen = [token_ids[index] for index in batch]
+        longest = max(map(len, chosen))
+        padded = pad(chosen, longest, with_id=0).numpy()
+        mask = pad([[1] * len(ids) for ids in chosen], longest, with_id=0).numpy()
         found.append((batch, {"input_ids": padded, "attention_mask": mask}))
     return found

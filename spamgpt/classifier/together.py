@@ -6,7 +6,6 @@ messages are worth sharing.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from spamgpt.classifier.apart import ClassifierApart
 from spamgpt.classifier.base import TextClassifier
 from spamgpt.data.batches import TokenizedMessages
-from spamgpt.device import at_most_threads, set_threads
+from spamgpt.device import at_most_threads
 from spamgpt.reporting import SILENT, Reporter
 
 
@@ -30,10 +29,10 @@ class Together(TextClassifier):
     ) -> None:
         """`processes` is how many there are, this one among them. Raises as ClassifierApart."""
         self.config, self.tokenizer, self._here = here.config, here.tokenizer, here
-        # They load at the same time; and each waits in a thread, which takes no processor.
+        # They load at the same time, and compute with one thread, as `ClassifierApart` has it where
+        # several suit a classifier. Each is waited for in a thread, which takes no processor.
         self._waiting = ThreadPoolExecutor(processes - 1)
-        alone = partial(_with_one_thread, load)
-        self._others = list(self._waiting.map(ClassifierApart, [alone] * (processes - 1)))
+        self._others = list(self._waiting.map(ClassifierApart, [load] * (processes - 1)))
 
     @property
     def context(self) -> int:
@@ -72,8 +71,3 @@ def _deal(windows: TokenizedMessages, count: int) -> list[list[int]]:
     """So many lists of the numbers of the windows: about as many, and as long, in each."""
     by_length = sorted(range(len(windows)), key=lambda number: -len(windows.token_ids[number]))
     return [by_length[start::count] for start in range(count)]
-
-
-def _with_one_thread(load: Callable[[], TextClassifier]) -> TextClassifier:
-    set_threads(1)
-    return load()

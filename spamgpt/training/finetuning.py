@@ -85,16 +85,16 @@ def finetuning(
     a part of the model, all of which has to be trained. With `checkpoint_activations` blocks are
     computed a second time instead of keeping what happened in them.
     """
+    everything = policy.name == "all" and policy.lora is None
     if hyperparameters.dropout:
-        embeddings = policy.name == "all" and policy.lora is None
-        model.gpt2.set_dropout(hyperparameters.dropout, policy.frozen_blocks, embeddings)
+        model.gpt2.set_dropout(hyperparameters.dropout, policy.frozen_blocks, embeddings=everything)
     model.gpt2.checkpoint_activations = checkpoint_activations
     if shard:
         shard_parameters(model, device)
     model.to(device)
     replicated = model if shard else distributed.replicated(model)
     trained = policy.trained(model)
-    if precision == "auto" and (policy.name != "all" or policy.lora is not None):
+    if precision == "auto" and not everything:
         precision = "fp32"
     bfloat16 = resolve_precision(precision, device) == torch.bfloat16
     objective = Finetuning(
