@@ -1,13 +1,14 @@
 """Dynamic batching: the messages of all requests are classified together, as they come.
 
 A thread asks the classifier, which in `spamgpt serve` has a process of its own; where it has
-several, as many threads do. Meanwhile messages gather; then it takes as many of them as make a
-batch that suits the device, one of each request in turn, so that a request with a thousand messages
-does not keep one with a single message waiting. No answer depends on the batch it was computed in,
-but for the last digits.
+several, as many threads do, and share what waits. Meanwhile messages gather; then it takes as many
+of them as make a batch that suits the device, one of each request in turn, so that a request with a
+thousand messages does not keep one with a single message waiting. No answer depends on the batch it
+was computed in, but for the last digits.
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections import deque
@@ -19,7 +20,7 @@ from spamgpt.classifier.explanation import MOST
 from spamgpt.classifier.predictor import Prediction, Predictor
 from spamgpt.serve.limits import overloaded
 
-# Clients that were just answered are given so many seconds to ask again before the next batch.
+# Clients that were just answered are waited for as long as one asks again within so many seconds.
 PATIENCE = 0.002
 # The most messages of a batch, however short.
 MOST_AT_ONCE = 256
@@ -127,25 +128,26 @@ class Batcher:
                 self._waiting -= job.waiting
 
     def _run(self) -> None:
-        answered = 1
-        while batch := self._next(answered):
-            answered = len({job for job, _ in batch})
+        clients = 0
+        while batch := self._next(clients):
             began = time.perf_counter()
             outcomes = _outcomes(batch)
             seconds = time.perf_counter() - began
             with self._changed:
                 self._computing -= 1
+                clients = len({*self._jobs, *(job for job, _ in batch)})
                 self._rate = 0.8 * self._rate + 0.2 * len(batch) / seconds
             self._on_batch(len(batch), seconds)
             assert self._loop is not None
             self._loop.call_soon_threadsafe(_deliver, batch, outcomes)
 
-    def _next(self, answered: int) -> list[_Item]:
+    def _next(self, clients: int) -> list[_Item]:
         """The next batch; empty at the end.
 
-        The clients of the last batch, as many as `answered`, have their answers now. Where they ask
-        again at once, as a filter under load does, waiting for half of them makes full batches;
-        where nothing came for a while, or one client asks alone, there is nothing to wait for.
+        As many `clients` were waiting, or were about to be answered, when the last one was
+        computed. Where those ask again at once, as a filter under load does, waiting for them makes
+        full batches; where nothing came for a while, or one client asks alone, there is nothing to
+        wait for.
         """
         with self._changed:
             batch: list[_Item] = []
@@ -153,12 +155,10 @@ class Batcher:
             while not batch and (self._jobs or not self._closed):
                 began = time.monotonic()
                 self._changed.wait_for(lambda: self._wanted() or self._closed)
-                idle = time.monotonic() - began > PATIENCE
-                if not idle and not self._closed:
-                    self._changed.wait_for(
-                        lambda: 2 * len(self._jobs) >= answered or self._closed, PATIENCE
-                    )
-                batch = self._take(answered)
+                share = self._share(clients)
+                if time.monotonic() - began <= PATIENCE:
+                    self._gather(share)
+                batch = self._take(share)
             self._computing += bool(batch)
             if self._jobs:
                 self._changed.notify()  # for another thread there is something left
@@ -170,10 +170,21 @@ class Batcher:
             return False
         return self._computing < self._jobs[0].predictor.classifier.at_once
 
-    def _take(self, answered: int) -> list[_Item]:
-        # Half of the clients at a time: the others are answered, and ask again, in the meantime.
-        half = min(len(self._jobs), (len(self._jobs) + answered + 1) // 2)
-        jobs = deque(self._jobs.popleft() for _ in range(half))
+    def _share(self, clients: int) -> int:
+        """How many requests are one thread's, of those of so many clients."""
+        if not self._jobs:
+            return 0
+        at_once = self._jobs[0].predictor.classifier.at_once
+        return math.ceil(max(clients, len(self._jobs)) / at_once)
+
+    def _gather(self, share: int) -> None:
+        """Waits for so many requests, as long as they keep coming."""
+        coming = True
+        while coming and len(self._jobs) < share and not self._closed:
+            coming = self._changed.wait(PATIENCE)
+
+    def _take(self, share: int) -> list[_Item]:
+        jobs = deque(self._jobs.popleft() for _ in range(min(len(self._jobs), share)))
         batch: list[_Item] = []
         begun: deque[_Job] = deque()
         tokens = 0

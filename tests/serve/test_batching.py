@@ -57,14 +57,14 @@ async def asked(batcher, predictor, *requests):
     return tasks
 
 
-def test_of_what_comes_while_a_batch_is_computed_half_is_computed_while_half_is_answered(slow):
+def test_what_comes_while_a_batch_is_computed_is_the_next_one(slow):
     async def scenario(batcher):
         tasks = await asked(batcher, slow, ["a"], ["b"], ["c"], ["d"])
         slow.go.set()
         return await asyncio.gather(*tasks)
 
     answers = run(scenario)
-    assert slow.batches == [["a"], ["b", "c"], ["d"]]
+    assert slow.batches == [["a"], ["b", "c", "d"]]
     assert [[found.text for found in each] for each in answers] == [["a"], ["b"], ["c"], ["d"]]
 
 
@@ -122,20 +122,35 @@ def test_a_request_alone_is_not_kept_waiting(slow, monkeypatch):
     assert time.monotonic() - began < 4
 
 
-def test_half_of_the_clients_that_were_just_answered_are_waited_for(slow, monkeypatch):
-    monkeypatch.setattr(batching, "PATIENCE", 5)
+def test_where_several_batches_are_computed_at_once_each_has_its_share_of_what_waits():
+    predictor = Slow(SimpleNamespace(at_once=2, batch_tokens=4_096))
 
     async def scenario(batcher):
-        tasks = await asked(batcher, slow, *([str(n)] for n in range(8)))
+        tasks = await asked(batcher, predictor, ["a"], ["b"])
+        waiting = [batcher.classify(predictor, [str(number)]) for number in range(6)]
+        tasks += [asyncio.create_task(each) for each in waiting]
+        await asyncio.sleep(0.01)
+        assert predictor.batches == [["a"], ["b"]]
+        predictor.go.set()
+        return await asyncio.gather(*tasks)
+
+    assert len(run(scenario)) == 8
+    assert len(predictor.batches[2]) == 4  # of the six that wait and one that may come again
+
+
+def test_the_clients_that_were_just_answered_are_waited_for(slow, monkeypatch):
+    monkeypatch.setattr(batching, "PATIENCE", 0.5)
+
+    async def scenario(batcher):
+        tasks = await asked(batcher, slow, ["a"], ["b"], ["c"])
         slow.go.set()
         await asyncio.gather(*tasks)
-        assert [len(batch) for batch in slow.batches] == [1, 4, 3]
         first = asyncio.create_task(batcher.classify(slow, ["d"]))
         await asyncio.sleep(0.1)  # the thread is free, and waits
         await asyncio.gather(first, batcher.classify(slow, ["e"]))
 
     run(scenario)
-    assert slow.batches[-1] == ["d", "e"]
+    assert slow.batches == [["a"], ["b", "c"], ["d", "e"]]
 
 
 def test_a_full_queue_refuses_at_once_and_says_when_to_come_again(slow):
