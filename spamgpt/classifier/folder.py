@@ -14,7 +14,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, device
+from torch import Tensor, cat, device
 
 from spamgpt.classifier.config import (
     CONFIG_FILE,
@@ -35,6 +35,7 @@ from spamgpt.gpt2.folder import (
     load_tokenizer,
 )
 from spamgpt.gpt2.model import GPT2
+from spamgpt.gpt2.ngram_counts import BUCKETS
 from spamgpt.gpt2.ngrams import NGrams
 from spamgpt.gpt2.paths import utf8_path
 from spamgpt.gpt2.tokenizer import Tokenizer
@@ -294,11 +295,19 @@ def _load(
     tensors: Mapping[str, Tensor],
     path: Path,
 ) -> None:
+    tensors = {name: _with_words(name, tensor) for name, tensor in tensors.items()}
     if problems := differences(expected, tensors):
         raise BadDataError(f"{path} does not fit its model: {'; '.join(problems)}.", _REMEDY)
     # assign: the mapped tensors become the parameters, nothing is copied.
     widened = {name: tensor.float() for name, tensor in tensors.items()}
     model.load_state_dict(widened, strict=False, assign=True)
+
+
+def _with_words(name: str, tensor: Tensor) -> Tensor:
+    """The tensor, of n-grams of 0.2.0 with room for those of words, which that did not have."""
+    if not name.startswith("ngrams.") or len(tensor) != 2 * BUCKETS:
+        return tensor
+    return cat([tensor, tensor.new_zeros(BUCKETS, *tensor.shape[1:])])
 
 
 def _place(name: str, n_layer: int) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spamgpt.gpt2.config import PROJECTIONS, GPT2Config
-from spamgpt.gpt2.ngram_counts import BUCKETS, NGramCounter
+from spamgpt.gpt2.ngram_counts import ALL_BUCKETS, BUCKETS, KINDS, NGramCounter
 
 # Numbers in whatever precision a file has them, and what is computed from them, in float32.
 Stored = npt.NDArray[np.floating[Any]]
@@ -39,8 +39,8 @@ def shapes(config: GPT2Config, labels: int, ngrams: bool) -> dict[str, tuple[int
         norms += [f"gpt2.h.{block}.ln_1", f"gpt2.h.{block}.ln_2"]
     found |= {f"{name}.{kind}": (n_embd,) for name in norms for kind in ("weight", "bias")}
     if ngrams:
-        found["ngrams.weight"] = (2 * BUCKETS, labels - 1)
-        found["ngrams.idf"] = (2 * BUCKETS,)
+        found["ngrams.weight"] = (ALL_BUCKETS, labels - 1)
+        found["ngrams.idf"] = (ALL_BUCKETS,)
         found["ngrams.bias"] = (labels - 1,)
     return found
 
@@ -136,8 +136,8 @@ class NumpyClassifier:
         idf = self._rows("ngrams.idf", counts.bucket)
         values = (1 + np.log(counts.count.astype(np.float32))) * idf
         messages = int(message[-1]) + 1
-        group = 2 * counts.message + (counts.bucket >= BUCKETS)
-        squares = np.bincount(group, values * values, 2 * messages).astype(np.float32)
+        group = KINDS * counts.message + counts.bucket // BUCKETS
+        squares = np.bincount(group, values * values, KINDS * messages).astype(np.float32)
         values /= np.sqrt(np.maximum(squares, np.float32(1e-12)))[group]
         weighted = values[:, None] * self._rows("ngrams.weight", counts.bucket)
         columns = [np.bincount(counts.message, column, messages) for column in weighted.T]

@@ -1,4 +1,4 @@
-"""A linear model on n-grams beside GPT-2: short runs of a message's tokens and of their bytes.
+"""A linear model on n-grams beside GPT-2: short runs of a message's bytes, tokens and words.
 
 It remembers spellings where GPT-2 reads on; the sum of both logits is right more often than either.
 """
@@ -8,22 +8,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from spamgpt.gpt2.ngram_counts import BUCKETS, NGramCounter
+from spamgpt.gpt2.ngram_counts import ALL_BUCKETS, BUCKETS, KINDS, NGramCounter
 from spamgpt.gpt2.packing import PackedTokens
 
 
 class NGrams(nn.Module):
     """Logits of a message from the n-grams that a NGramCounter of `spellings` finds.
 
-    A feature is 1 + log count times the n-gram's `idf`, (2 BUCKETS,); those of bytes and those of
-    tokens are each scaled to norm 1. `weight` is (2 BUCKETS, labels - 1): the first label's logit
-    is always 0.
+    A feature is 1 + log count times the n-gram's `idf`, (ALL_BUCKETS,); those of each kind (bytes,
+    tokens, words) are scaled to norm 1. `weight` is (ALL_BUCKETS, labels - 1): the first label's
+    logit is always 0.
     """
 
     def __init__(self, spellings: Sequence[bytes], labels: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(2 * BUCKETS, labels - 1))
-        self.idf = nn.Parameter(torch.zeros(2 * BUCKETS), requires_grad=False)
+        self.weight = nn.Parameter(torch.zeros(ALL_BUCKETS, labels - 1))
+        self.idf = nn.Parameter(torch.zeros(ALL_BUCKETS), requires_grad=False)
         self.bias = nn.Parameter(torch.zeros(labels - 1))
         self.counter = NGramCounter(spellings)
 
@@ -38,9 +38,9 @@ class NGrams(nn.Module):
         """All (n-grams,), sorted by message: whose feature it is, its bucket and its value."""
         message, bucket, count = self.counts(packed)
         values = (1 + count.log()) * self.idf[bucket]
-        # One sum of squares for each message's bytes and one for its tokens.
-        group = 2 * message + (bucket >= BUCKETS)
-        squares = values.new_zeros(2 * len(packed)).index_add(0, group, values**2)
+        # One sum of squares for each kind of each message.
+        group = KINDS * message + bucket // BUCKETS
+        squares = values.new_zeros(KINDS * len(packed)).index_add(0, group, values**2)
         return message, bucket, values * squares.clamp_min(1e-12).rsqrt()[group]
 
     def counts(self, packed: PackedTokens) -> tuple[Tensor, Tensor, Tensor]:

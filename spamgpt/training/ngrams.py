@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spamgpt.data.batches import TokenizedMessages
-from spamgpt.gpt2.ngram_counts import BUCKETS
+from spamgpt.gpt2.ngram_counts import ALL_BUCKETS
 from spamgpt.gpt2.ngrams import NGrams
 from spamgpt.gpt2.packing import PackedTokens
 
@@ -38,9 +38,9 @@ def fit_ngrams(
     from sklearn.linear_model import LogisticRegression
 
     model = NGrams(spellings, label_count)
-    documents = torch.zeros(2 * BUCKETS)
+    documents = torch.zeros(ALL_BUCKETS)
     for packed in _batches(messages):
-        documents += torch.bincount(model.counts(packed)[1], minlength=2 * BUCKETS)
+        documents += torch.bincount(model.counts(packed)[1], minlength=ALL_BUCKETS)
     # As scikit-learn has it; what no message has weighs nothing.
     model.idf.copy_((1 + ((1 + len(messages)) / (1 + documents)).log()) * (documents > 0))
     # liblinear is the fastest for so many features, but knows two labels only.
@@ -75,7 +75,7 @@ def fit_ngrams_onward(before: NGrams, messages: TokenizedMessages, labels: Tenso
     model = deepcopy(before)
     model.weight.div_(_WEIGHT)
     model.bias.div_(_WEIGHT)
-    unseen = torch.zeros(2 * BUCKETS, dtype=torch.bool)
+    unseen = torch.zeros(ALL_BUCKETS, dtype=torch.bool)
     for packed in _batches(messages):
         unseen[model.counts(packed)[1]] = True
     unseen &= model.idf == 0
@@ -114,7 +114,7 @@ def stored(model: NGrams) -> dict[str, Tensor]:
 
 
 def _features(model: NGrams, messages: TokenizedMessages) -> "csr_array":
-    """(messages, 2 BUCKETS): the features of each message."""
+    """(messages, ALL_BUCKETS): the features of each message."""
     from scipy.sparse import csr_array, vstack
 
     rows = []
@@ -122,7 +122,7 @@ def _features(model: NGrams, messages: TokenizedMessages) -> "csr_array":
         message, bucket, value = model.features(packed)
         # scikit-learn takes 32-bit indices only.
         places = message.int().numpy(), bucket.int().numpy()
-        rows.append(csr_array((value.double().numpy(), places), shape=(len(packed), 2 * BUCKETS)))
+        rows.append(csr_array((value.double().numpy(), places), shape=(len(packed), ALL_BUCKETS)))
     return vstack(rows).tocsr()
 
 

@@ -16,6 +16,7 @@ from spamgpt.classifier.folder import read_trained
 from spamgpt.device import Precision
 from spamgpt.errors import BadDataError, MissingInputError, UsageError
 from spamgpt.gpt2.folder import load_folder
+from spamgpt.gpt2.ngram_counts import BUCKETS
 from spamgpt.stages import finetune
 from spamgpt.workspace import Workspace
 
@@ -150,6 +151,20 @@ def write_trained(folder: Path, names: list[str]) -> Path:
     tensors = load_file(CLASSIFIER_FOLDER / TRAINED_FILE)
     save_file({name: tensors.get(name, torch.ones(2)) for name in names}, folder / TRAINED_FILE)
     return folder
+
+
+def test_n_grams_of_0_2_0_which_had_none_of_words_answer_as_they_did(tmp_path):
+    folder, bundled = tmp_path / "saved", SpamClassifier.bundled()
+    bundled.save_pretrained(folder)
+    with torch.no_grad():
+        bundled.model.ngrams.weight[2 * BUCKETS :] = 0
+    path = folder / "model.safetensors"
+    tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
+    for name in ("ngrams.weight", "ngrams.idf"):
+        tensors[name] = tensors[name][: 2 * BUCKETS].clone()
+    save_file(tensors, path)
+    old = SpamClassifier.from_pretrained(folder)
+    np.testing.assert_array_equal(old.predict_proba(MESSAGES), bundled.predict_proba(MESSAGES))
 
 
 def of_parts(*prefixes: str) -> list[str]:

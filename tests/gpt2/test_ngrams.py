@@ -1,4 +1,5 @@
 import math
+import re
 from collections import Counter
 
 import pytest
@@ -6,12 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spamgpt.gpt2.ngram_counts import BUCKETS
+from spamgpt.gpt2.ngram_counts import ALL_BUCKETS, BUCKETS
 from spamgpt.gpt2.ngrams import NGrams
 from spamgpt.gpt2.packing import pack
 
-# Token ids 0 to 5 of a vocabulary of their own; the last is the end of a text.
-SPELLINGS = [b"Win", b" cash", b"!", b"\n", "é".encode(), b""]
+# Token ids 0 to 6 of a vocabulary of their own; the one without bytes is the end of a text.
+SPELLINGS = [b"Win", b" cash", b"!", b"\n", "é".encode(), b"", b"_7" * 40]
 MESSAGES = st.lists(
     st.lists(st.integers(0, len(SPELLINGS) - 1), min_size=1, max_size=12), min_size=1, max_size=5
 )
@@ -34,7 +35,16 @@ def expected(token_ids) -> Counter:
     for size in range(1, 4):
         for at in range(len(token_ids) - size + 1):
             found[BUCKETS + bucket(token_ids[at : at + size])] += 1
+    words = [number(word) for word in re.findall(rb"[a-z0-9_\x80-\xff]+|[^ ]", text)]
+    for size in range(1, 3):
+        for at in range(len(words) - size + 1):
+            found[2 * BUCKETS + bucket(words[at : at + size])] += 1
     return found
+
+
+def number(word: bytes) -> int:
+    """The bytes of a word as digits of a number of base 0x01000193, in 32 bits."""
+    return sum(byte * 0x01000193 ** (place % 64 + 1) for place, byte in enumerate(word)) % 2**32
 
 
 def random_model(labels: int = 2) -> NGrams:
@@ -59,7 +69,7 @@ def test_a_feature_is_scaled_by_all_of_its_kind_in_its_message():
     model, token_ids = random_model(), [0, 1, 1, 2]
     _, buckets, values = model.features(pack([token_ids]))
     raw = {b: (1 + math.log(n)) * model.idf[b].item() for b, n in expected(token_ids).items()}
-    for kind in (range(BUCKETS), range(BUCKETS, 2 * BUCKETS)):
+    for kind in (range(first, first + BUCKETS) for first in range(0, ALL_BUCKETS, BUCKETS)):
         norm = math.sqrt(sum(value**2 for b, value in raw.items() if b in kind))
         for b, value in zip(buckets.tolist(), values.tolist(), strict=True):
             if b in kind:

@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from spamgpt.bundled import MINI_FOLDER
 from spamgpt.data.batches import tokenize
-from spamgpt.gpt2.ngram_counts import BUCKETS
+from spamgpt.gpt2.ngram_counts import ALL_BUCKETS
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.training.ngrams import fit_ngrams, fit_ngrams_onward
 
@@ -34,7 +34,7 @@ def test_logits_are_those_of_scikit_learn_on_the_same_features(tokenizer, labels
     message, bucket, value = (part.numpy() for part in model.features(packed))
     features = csr_array(
         (value.astype(np.float64), (message.astype(np.int32), bucket.astype(np.int32))),
-        shape=(len(TEXTS), 2 * BUCKETS),
+        shape=(len(TEXTS), ALL_BUCKETS),
     )
     features = features[:, np.unique(bucket)]  # the others get a weight of 0
     theirs = LogisticRegression(C=10, tol=1e-8, max_iter=10_000).fit(features, labels)
@@ -50,7 +50,7 @@ def test_rare_n_grams_count_more_and_unseen_ones_nothing(tokenizer):
     messages = tokenize(TEXTS, tokenizer, 64)
     model = fit_ngrams(tokenizer.spellings, messages, torch.tensor([1, 0, 1, 0, 1, 0]), 2)
     packed = messages.pack(range(len(TEXTS)))
-    documents = torch.bincount(model.counts(packed)[1], minlength=2 * BUCKETS)
+    documents = torch.bincount(model.counts(packed)[1], minlength=ALL_BUCKETS)
     once, thrice = model.idf[documents == 1], model.idf[documents == 3]
     assert once.unique().tolist() == pytest.approx([1 + np.log(7 / 2)], rel=1e-3)
     assert thrice.unique().tolist() == pytest.approx([1 + np.log(7 / 4)], rel=1e-3)

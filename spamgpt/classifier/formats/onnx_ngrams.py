@@ -9,7 +9,19 @@ import numpy as np
 from torch import Tensor
 
 from spamgpt.classifier.formats.onnx_nodes import Graph
-from spamgpt.gpt2.ngram_counts import BITS, BUCKETS, BYTES, PRIME, TOKENS
+from spamgpt.gpt2.ngram_counts import (
+    ALL_BUCKETS,
+    BITS,
+    BUCKETS,
+    BYTES,
+    IN_WORDS,
+    KINDS,
+    POWERS,
+    PRIME,
+    SPACE,
+    TOKENS,
+    WORDS,
+)
 from spamgpt.gpt2.ngrams import NGrams
 
 _INT64, _FLOAT = 7, 1  # onnx.TensorProto's numbers
@@ -22,13 +34,15 @@ def ngram_logits(graph: Graph, ngrams: NGrams, temperature: float) -> str:
     The tables of the model are kept in half precision, in which they are fitted.
     """
     messages = graph("Shape", "input_ids", end=1)
+    spelt = _spelt(graph, ngrams)
     hashed = [
-        *_keys(graph, *_spelt(graph, ngrams), BYTES, 0),
+        *_keys(graph, *spelt, BYTES, 0),
         *_keys(graph, *_tokens(graph), TOKENS, BUCKETS),
+        *_keys(graph, *_words(graph, *spelt), WORDS, 2 * BUCKETS),
     ]
     keys, counts = graph.unique(graph("Concat", *hashed, axis=0))
-    bucket = graph("BitwiseAnd", keys, _int(graph, 2 * BUCKETS - 1))
-    # Twice the message, and one more for its tokens: each has a norm of its own.
+    bucket = graph("Mod", keys, _int(graph, ALL_BUCKETS))
+    # A group is a kind of a message: each has a norm of its own.
     group = graph("Div", keys, _int(graph, BUCKETS))
     occurs = graph("Log", graph("Cast", counts, to=_FLOAT))
     value = graph(
@@ -40,7 +54,7 @@ def ngram_logits(graph: Graph, ngrams: NGrams, temperature: float) -> str:
     norm = graph("Sqrt", graph("Max", squares, _float(graph, 1e-12)))
     logits = graph("Div", _summed(graph, weighted, group, messages), norm)
     others = ngrams.weight.shape[1]
-    of_kinds = graph("Reshape", logits, _ints(graph, -1, 2, others))
+    of_kinds = graph("Reshape", logits, _ints(graph, -1, KINDS, others))
     logits = graph("ReduceSum", of_kinds, _ints(graph, 1), keepdims=0)
     bias = graph.constant(ngrams.bias.detach().cpu().numpy(), "ngrams.bias")
     logits = graph("Div", graph("Add", logits, bias), _float(graph, temperature))
@@ -77,10 +91,33 @@ def _spelt(graph: Graph, ngrams: NGrams) -> tuple[str, str]:
     return graph("Cast", found, to=_INT64), _row(graph, there, 0)
 
 
+def _words(graph: Graph, spelt: str, message: str) -> tuple[str, str]:
+    """A number for each word of the bytes, and the message of each; as `NGramCounter` has them."""
+    inside = graph("Gather", graph.constant(IN_WORDS, "ngrams.in_words"), spelt)
+    visible = graph("Not", graph("Equal", spelt, _int(graph, SPACE)))
+    # The first byte is a space.
+    before = graph("Slice", inside, _ints(graph, 0), _ints(graph, -1))
+    before = graph("Concat", graph.constant(np.array([False]), "false"), before, axis=0)
+    begins = graph("Not", graph("And", inside, before))
+    begins = graph("Cast", graph("Compress", begins, visible, axis=0), to=_INT64)
+    first = _row(graph, graph("NonZero", begins), 0)
+    number = graph("Sub", graph("CumSum", begins, _int(graph, 0)), _int(graph, 1))
+    count = graph("Shape", begins)
+    place = graph("Range", _int(graph, 0), graph("Squeeze", count), _int(graph, 1))
+    place = graph("Sub", place, graph("Gather", first, number))
+    place = graph("Mod", place, _int(graph, len(POWERS)))
+    power = graph("Gather", graph.constant(POWERS, "ngrams.powers"), place)
+    parts = graph("Mul", graph("Compress", spelt, visible, axis=0), power)
+    empty = graph("Expand", _int(graph, 0), graph("Shape", first))
+    words = graph("ScatterElements", empty, number, parts, axis=0, reduction="add")
+    of_words = graph("Gather", graph("Compress", message, visible, axis=0), first)
+    return graph("BitwiseAnd", words, _int(graph, BITS)), of_words
+
+
 def _keys(
     graph: Graph, symbols: str, message: str, sizes: Sequence[int], first_bucket: int
 ) -> Iterator[str]:
-    """For each size, its n-grams: the message times 2 BUCKETS, plus the bucket."""
+    """For each size, its n-grams: the message times ALL_BUCKETS, plus the bucket."""
     for size in sizes:
         hashed = _int(graph, size)
         for place in range(size):
@@ -90,7 +127,7 @@ def _keys(
         folded = graph("BitwiseXor", hashed, graph("Div", hashed, _int(graph, 1 << 15)))
         bucket = graph("BitwiseAnd", folded, _int(graph, BUCKETS - 1))
         first, last = (_shifted(graph, message, place, size) for place in (0, size - 1))
-        of_message = graph("Mul", first, _int(graph, 2 * BUCKETS))
+        of_message = graph("Mul", first, _int(graph, ALL_BUCKETS))
         key = graph("Add", of_message, graph("Add", bucket, _int(graph, first_bucket)))
         yield graph("Compress", key, graph("Equal", first, last), axis=0)
 
@@ -108,9 +145,9 @@ def _rows(graph: Graph, name: str, table: Tensor, bucket: str) -> str:
 
 
 def _summed(graph: Graph, values: str, group: str, messages: str) -> str:
-    """(2 messages, columns): the sums of the values (n-grams, columns) of each group."""
+    """(KINDS messages, columns): the sums of the values (n-grams, columns) of each group."""
     columns = graph("Shape", values, start=1)
-    groups = graph("Mul", messages, _ints(graph, 2))
+    groups = graph("Mul", messages, _ints(graph, KINDS))
     empty = graph("ConstantOfShape", graph("Concat", groups, columns, axis=0))
     column = graph("Unsqueeze", group, _ints(graph, 1))
     places = graph("Expand", column, graph("Shape", values))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spamgpt.classifier.formats.onnx_ngrams import ngram_logits
 from spamgpt.classifier.formats.onnx_nodes import Graph
-from spamgpt.gpt2.ngram_counts import BUCKETS
+from spamgpt.gpt2.ngram_counts import ALL_BUCKETS
 from spamgpt.gpt2.ngrams import NGrams
 from spamgpt.gpt2.packing import pack
 
@@ -78,5 +78,5 @@ def test_it_answers_messages_that_have_few_n_grams_or_the_same_ones_often(
 
 def test_the_tables_take_two_bytes_a_number(model):
     sizes = {tensor.name: len(tensor.raw_data) for tensor in model.graph.initializer}
-    assert sizes["ngrams.idf"] == 2 * 2 * BUCKETS
-    assert sizes["ngrams.weight"] == 2 * 2 * BUCKETS * (LABELS - 1)
+    assert sizes["ngrams.idf"] == 2 * ALL_BUCKETS
+    assert sizes["ngrams.weight"] == 2 * ALL_BUCKETS * (LABELS - 1)
