@@ -68,10 +68,10 @@ class SpamGPTClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     epochs, batch_size, learning_rate, weight_decay, schedule
         None: what the model recommends, or else the published recipe.
     ngrams
-        Whether `fit` also fits a linear model on n-grams of the texts' tokens and bytes, whose
-        logits are added to GPT-2's. None: what the model recommends; a classifier to start from
-        keeps to what it has. `partial_fit` trains GPT-2 alone and leaves the linear model as `fit`
-        has fitted it; where `fit` was not called, there is none.
+        Whether `fit` also fits a linear model on n-grams of the texts' bytes, tokens and words,
+        whose logits are added to GPT-2's. None: what the model recommends; a classifier to start
+        from keeps to what it has. `partial_fit` trains GPT-2 alone and leaves the linear model as
+        `fit` has fitted it; where `fit` was not called, there is none.
     random_state
         Decides the initial head and the order of the batches.
     device

@@ -78,9 +78,9 @@ NgramsOption = Annotated[
     bool | None,
     typer.Option(
         "--ngrams/--no-ngrams",
-        help="Fit a linear model on n-grams of the messages' tokens and bytes beside GPT-2, and "
-        "add its logits. It takes seconds and 4 MB: it knows spellings where GPT-2 reads on, and "
-        "both together are right more often than either.",
+        help="Fit a linear model on n-grams of the messages' bytes, tokens and words beside "
+        "GPT-2, and add its logits. It takes seconds and 6 MB: it knows spellings where GPT-2 "
+        "reads on, and both together are right more often than either.",
         show_default="recommended by the model, else --no-ngrams",
     ),
 ]
