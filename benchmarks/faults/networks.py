@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from benchmarks.faults.commands import check, start
-from benchmarks.faults.states import EMPTY, States, found
+from benchmarks.faults.states import EMPTY, States
 from benchmarks.faults.tally import LOST, UNANSWERED, Tally
 from spamgpt.sources import datasets
+from spamgpt.workspace import Workspace
 
 TITLE = "Networks"
 PROMISE = (
@@ -37,7 +38,7 @@ def run(tally: Tally, states: States, times: int, told: Callable[[], None]) -> N
             check(tally, name, done)
             if done.status != 5 or not done.is_told:
                 tally.wrong(name, UNANSWERED, f"{done.status}: {done.err}")
-            if any(reference.startswith("datasets") for reference, _ in found(folder)):
+            if Workspace(folder / "workspace").folders("datasets"):
                 tally.wrong(name, LOST, "a data set was made of it")
         told()
 
