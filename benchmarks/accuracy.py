@@ -46,6 +46,11 @@ SETTINGS = (
         FinetuneSettings(unfreeze="all", schedule="linear", epochs=4, ngrams=False),
     ),
 )
+# What is fine-tuned, and what a row of the table calls it.
+STARTS: tuple[tuple[Weights, str], ...] = (
+    ("pretrained", "mini"),
+    ("random", "the same shape, random start"),
+)
 TableRow = dict[str, float]
 
 
@@ -76,8 +81,8 @@ def fine_tuned(
 def linear(prepared: Artifact) -> TableRow:
     """TF-IDF of words and word pairs and of 2 to 5 characters, and a linear SVM."""
     train, test = (read_table(prepared.file(f"{name}.csv")) for name in ("train", "test"))
-    columns = [list(table[column]) for table in (train, test) for column in (TEXT, LABEL)]
-    outcomes = baselines(*columns, ["ham", "spam"], "spam")
+    learnt, asked = ((list(table[TEXT]), list(table[LABEL])) for table in (train, test))
+    outcomes = baselines(*learnt, *asked, ["ham", "spam"], "spam")
     return _told(next(compute_metrics(found) for name, found in outcomes if name == LINEAR_SVM))
 
 
@@ -92,7 +97,7 @@ def rows(dataset: Path, seeds: Sequence[int], workspace: Workspace) -> Iterator[
     for balance in (True, False):
         splits = "balanced" if balance else "as it is"
         found = []
-        for weights, name in (("pretrained", "mini"), ("random", "the same shape, random start")):
+        for weights, name in STARTS:
             for chosen, options, alone in SETTINGS:
                 if chosen != balance:
                     continue

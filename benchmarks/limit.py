@@ -40,7 +40,7 @@ def measure(world: World) -> Iterator[tuple[str, str]]:
         )
         messages = tokenize(world.texts[:SAMPLE], classifier.tokenizer, classifier.context)
         seconds = fastest(
-            2, lambda c=classifier, m=messages: predict_logits(c.model, m, torch.device("cpu"))
+            2, partial(predict_logits, classifier.model, messages, torch.device("cpu"))
         )
         yield (
             f"prediction, {precision}: useful operations",

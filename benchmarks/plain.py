@@ -27,7 +27,7 @@ AT_ONCE = 64
 class Plain(nn.Module):
     """The model of transformers under a head that reads each message's last token."""
 
-    def __init__(self, gpt2: nn.Module, head: nn.Linear) -> None:
+    def __init__(self, gpt2: transformers.GPT2Model, head: nn.Linear) -> None:
         super().__init__()
         self.gpt2, self.head = gpt2, head
 
@@ -35,7 +35,8 @@ class Plain(nn.Module):
         """(messages, labels): the logits of each message."""
         hidden_states = self.gpt2(pad(token_ids, max(map(len, token_ids)), 0)).last_hidden_state
         last = torch.tensor([len(ids) - 1 for ids in token_ids])
-        return self.head(hidden_states[torch.arange(len(token_ids)), last])
+        logits: Tensor = self.head(hidden_states[torch.arange(len(token_ids)), last])
+        return logits
 
     @torch.inference_mode()
     def logits(self, token_ids: list[list[int]]) -> Tensor:
@@ -76,7 +77,8 @@ def _train(
         trained.values(), lr=rate, weight_decay=settings["weight_decay"], foreach=False
     )
     token_ids, labels = splits["train"]
-    steps, step, lowest, best = epochs * -(-len(labels) // batch_size), 0, float("inf"), {}
+    steps, step = epochs * -(-len(labels) // batch_size), 0
+    lowest, best = float("inf"), dict[str, Tensor]()
     for epoch in range(1, epochs + 1):
         for batch in shuffled_batches(len(labels), batch_size, settings["seed"], epoch):
             factor = learning_rate_factor(
@@ -89,9 +91,9 @@ def _train(
             optimizer.step()
             step += 1
         validation, truth = splits["validation"]
-        loss = F.cross_entropy(model.logits(validation).double(), truth).item()
-        if loss < lowest:
-            lowest, best = loss, {name: p.detach().clone() for name, p in trained.items()}
+        reached = F.cross_entropy(model.logits(validation).double(), truth).item()
+        if reached < lowest:
+            lowest, best = reached, {name: p.detach().clone() for name, p in trained.items()}
     if settings["select"] == "best":
         model.load_state_dict(best, strict=False)
 

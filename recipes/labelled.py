@@ -37,7 +37,10 @@ class LabelledSource:
 def sources() -> dict[str, LabelledSource]:
     """All sources by their names."""
     rows = pd.read_csv(ABOUT, dtype=str).itertuples(index=False)
-    return {row[0]: LabelledSource(*row[:5], row[5] == "yes") for row in rows}
+    return {
+        name: LabelledSource(name, origin, kind, description, licence, trained_on == "yes")
+        for name, origin, kind, description, licence, trained_on in rows
+    }
 
 
 def read_messages(folder: Path, collection: Path) -> pd.DataFrame:

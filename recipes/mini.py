@@ -7,6 +7,7 @@ already, only the files of `spamgpt/assets/mini` are written.
 
 import shutil
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
@@ -92,7 +93,8 @@ def card(artifact: Artifact) -> str:
     config = GPT2Config.from_file(artifact.file(CONFIG_FILE))
     with torch.device("meta"):
         parameters = sum(parameter.numel() for parameter in GPT2(config).parameters())
-    records = pd.read_csv(artifact.file("history.csv")).to_dict("records")
+    columns = [field.name for field in fields(PretrainingRecord)]
+    records = pd.read_csv(artifact.file("history.csv"))[columns].itertuples(index=False)
     told = PretrainedCard(
         name="mini",
         config=config,
@@ -101,7 +103,7 @@ def card(artifact: Artifact) -> str:
         epochs=artifact.metadata["epochs"],
         seed=artifact.settings["seed"],
         sources=artifact.metadata["sources"],
-        history=[PretrainingRecord(**record) for record in records],
+        history=[PretrainingRecord(*record) for record in records],
         settings=artifact.settings,
     )
     front_matter = ModelCardData(

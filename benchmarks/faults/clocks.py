@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import datetime, tzinfo
+from unittest.mock import patch
 
 from benchmarks.faults.commands import check, start
 from benchmarks.faults.states import PLANS, States, newest
@@ -42,4 +43,4 @@ def run(tally: Tally, states: States, times: int, told: Callable[[], None]) -> N
 def _set_back() -> None:
     began, here = time.monotonic(), time.monotonic
     time.time = lambda: _YEAR_1999.timestamp() + here() - began
-    store.datetime = _Clock  # type: ignore[misc]
+    patch.object(store, "datetime", _Clock).start()

@@ -51,8 +51,8 @@ class Fuzzed:
         self._tally = Tally("format", "")
         self._began = time.monotonic()
         self._waiting: list[str] = []
-        self._slowest = self._messages = 0
-        self._inputs = 0
+        self._slowest = 0.0
+        self._messages = self._inputs = 0
 
     def one(self, data: bytes) -> None:
         """Takes one input, whose first byte says in which format."""

@@ -1,6 +1,7 @@
 """/dev/full as standard input, output and error: no command fails for a note it cannot show."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from benchmarks.faults.commands import check, start
@@ -13,19 +14,22 @@ PROMISE = (
     "line; a full standard error and a useless standard input change nothing."
 )
 _FULL = Path("/dev/full")
-STREAMS = ("stdin", "stdout", "stderr")
+# How a command starts with each stream full.
+STARTS = {
+    "stdin": partial(start, stdin=_FULL),
+    "stdout": partial(start, stdout=_FULL),
+    "stderr": partial(start, stderr=_FULL),
+}
 
 
 def run(tally: Tally, states: States, times: int, told: Callable[[], None]) -> None:
     """Gives every command with each stream full, so many times."""
-    for stream in STREAMS * times:
+    for stream, start_full in [*STARTS.items()] * times:
         row = f"/dev/full as {stream}"
         for name, plan in PLANS.items():
             tally.tried(row)
             with states.copy(plan.state) as folder:
-                done = check(
-                    tally, row, start(*plan.command, folder=folder, **{stream: _FULL}).done()
-                )
+                done = check(tally, row, start_full(*plan.command, folder=folder).done())
                 if not done.is_told or (done.status and stream != "stdout"):
                     tally.wrong(row, UNANSWERED, f"{name} ended with {done.status}: {done.err}")
                 elif not done.status and newest(folder, plan) != states.digest(name):

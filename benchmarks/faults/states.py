@@ -139,14 +139,14 @@ class States:
         for command in (("fetch", *_DATA), ("prepare",), _FINETUNE, ("evaluate",), save):
             must(*command, folder=whole)
         half = shutil.copytree(whole, self.folder / HALF)
-        for command in (_FINETUNE, _PRETRAIN):
-            running = start(*command, folder=half)
-            saved = f"workspace/checkpoints/{command[0]}-*/state.pt"
+        for stopped in (_FINETUNE, _PRETRAIN):
+            running = start(*stopped, folder=half)
+            saved = f"workspace/checkpoints/{stopped[0]}-*/state.pt"
             while not any(half.glob(saved)) and running.wait(0.005) is None:
                 pass
             running.kill()
             if not any(half.glob(saved)):
-                raise SystemExit(f"{command[0]} had ended before it could be killed")
+                raise SystemExit(f"{stopped[0]} had ended before it could be killed")
         taught = shutil.copytree(whole, self.folder / TAUGHT)
         corrections = Corrections(Workspace(taught / "workspace"))
         corrections.change([(f"gift number {n}", "spam") for n in range(20)])

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import IO
 
 from benchmarks.faults.states import WHOLE, States
 from benchmarks.faults.tally import HUNG, TRACEBACKS, UNANSWERED, Tally
@@ -112,14 +113,14 @@ def _one_long_line(tally: Tally, folder: Path) -> None:
     path.unlink()
 
 
-def _predict(folder: Path, *arguments: object, stderr: object) -> "subprocess.Popen[bytes]":
+def _predict(folder: Path, *arguments: object, stderr: IO[bytes]) -> "subprocess.Popen[bytes]":
     """`spamgpt predict` as a process that imports what it needs itself: its memory is its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "spamgpt", "predict", *map(str, arguments)],
         cwd=folder,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=stderr,  # type: ignore[arg-type]
+        stderr=stderr,
     )
 
 
