@@ -77,7 +77,10 @@ def fit(messages: pd.DataFrame, seed: int, classifier: SpamClassifier) -> NGrams
     learnt = lessons(messages, NGRAMS_MOST, NGRAMS_CHARACTERS, seed)
     tokens = tokenize(list(learnt[TEXT]), classifier.tokenizer, NGRAMS_CHARACTERS)
     labels = torch.tensor([classifier.labels.index(label) for label in learnt[LABEL]])
-    return fit_ngrams(classifier.tokenizer.spellings, tokens, labels, len(classifier.labels))
+    ngrams = fit_ngrams(classifier.tokenizer.spellings, tokens, labels, len(classifier.labels))
+    # It is asked about languages that it was not trained on.
+    torch.nn.init.ones_(ngrams.caution)
+    return ngrams
 
 
 def decision(left_out: pd.DataFrame, column: str) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, cat, device
+from torch import Tensor, cat, device, zeros
 
 from spamgpt.classifier.config import (
     CONFIG_FILE,
@@ -295,7 +295,7 @@ def _load(
     tensors: Mapping[str, Tensor],
     path: Path,
 ) -> None:
-    tensors = {name: _with_words(name, tensor) for name, tensor in tensors.items()}
+    tensors = _as_today(tensors)
     if problems := differences(expected, tensors):
         raise BadDataError(f"{path} does not fit its model: {'; '.join(problems)}.", _REMEDY)
     # assign: the mapped tensors become the parameters, nothing is copied.
@@ -303,11 +303,16 @@ def _load(
     model.load_state_dict(widened, strict=False, assign=True)
 
 
-def _with_words(name: str, tensor: Tensor) -> Tensor:
-    """The tensor, of n-grams of 0.2.0 with room for those of words, which that did not have."""
-    if not name.startswith("ngrams.") or len(tensor) != 2 * BUCKETS:
-        return tensor
-    return cat([tensor, tensor.new_zeros(BUCKETS, *tensor.shape[1:])])
+def _as_today(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The tensors; n-grams of 0.2.0 with those of words, which are never seen, and no caution."""
+    names = ("ngrams.weight", "ngrams.idf")
+    if any(len(tensors.get(name, ())) != 2 * BUCKETS for name in names):
+        return tensors
+    wider = {
+        name: cat([tensors[name], tensors[name].new_zeros(BUCKETS, *tensors[name].shape[1:])])
+        for name in names
+    }
+    return {**tensors, **wider, "ngrams.caution": zeros(1)}
 
 
 def _place(name: str, n_layer: int) -> int:

@@ -18,7 +18,7 @@ class GPT2Classifier(nn.Module):
     starts as `torch.nn.Linear` does right after `torch.manual_seed(seed)`; the caller's random
     state is left as it was. Raises ValueError for fewer labels, an unknown pooling or attention.
 
-    With `ngrams`, the logits of that linear model are added to those of the head.
+    With `ngrams`, that linear model stands beside: its logits are added to those of the head.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class GPT2Classifier(nn.Module):
         are run.
         """
         logits: Tensor = self.head(self.pooled(packed, depth, trunk))
-        return logits if self.ngrams is None else logits + self.ngrams(packed)
+        return logits if self.ngrams is None else self.ngrams.beside(logits, packed)
 
     def pooled(self, packed: PackedTokens, depth: int = 0, trunk: Tensor | None = None) -> Tensor:
         """(messages, n_embd): what the head reads. Arguments as those of `forward`."""

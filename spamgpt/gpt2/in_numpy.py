@@ -42,6 +42,7 @@ def shapes(config: GPT2Config, labels: int, ngrams: bool) -> dict[str, tuple[int
         found["ngrams.weight"] = (ALL_BUCKETS, labels - 1)
         found["ngrams.idf"] = (ALL_BUCKETS,)
         found["ngrams.bias"] = (labels - 1,)
+        found["ngrams.caution"] = (1,)
     return found
 
 
@@ -85,6 +86,8 @@ class NumpyClassifier:
         logits: Array = x @ self.tensors["head.weight"].T + self.tensors["head.bias"]
         if self.counter is not None:
             message = np.arange(len(messages)).repeat(lengths)
+            coverage = self.counter.coverage(token_ids, message)
+            logits *= (1 - self.tensors["ngrams.caution"] * (1 - coverage))[:, None]
             logits[:, 1:] += self._ngram_logits(self.counter, token_ids, message)
         return logits
 

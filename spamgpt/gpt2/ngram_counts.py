@@ -71,6 +71,16 @@ class NGramCounter:
         found, count = np.unique(np.concatenate(keys), return_counts=True)
         return Counts(found // ALL_BUCKETS, found % ALL_BUCKETS, count)
 
+    def coverage(self, token_ids: Integers, message: Integers) -> npt.NDArray[np.float32]:
+        """(messages,) how far the vocabulary covers each message, given as to `count`.
+
+        From 0, where each token is one byte, as in a script that it does not know, to 1, where the
+        tokens have two bytes or more on average.
+        """
+        spelt = np.bincount(message, self.lengths[token_ids])
+        covered = np.clip(spelt / np.bincount(message) - 1, 0, 1)
+        return covered.astype(np.float32)
+
     def _spelt(self, token_ids: Integers, message: Integers) -> tuple[Integers, Integers]:
         """The bytes of each message with a space before and after, and their messages."""
         messages = int(message[-1]) + 1

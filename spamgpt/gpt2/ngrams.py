@@ -18,6 +18,10 @@ class NGrams(nn.Module):
     A feature is 1 + log count times the n-gram's `idf`, (ALL_BUCKETS,); those of each kind (bytes,
     tokens, words) are scaled to norm 1. `weight` is (ALL_BUCKETS, labels - 1): the first label's
     logit is always 0.
+
+    Of a script that GPT-2's vocabulary has few words of, GPT-2 reads single bytes, and is often
+    sure and wrong where it was not trained on that language. `caution`, (1,), is how much less it
+    counts there: 0 or, for a classifier that is to answer messages of languages unknown, up to 1.
     """
 
     def __init__(self, spellings: Sequence[bytes], labels: int) -> None:
@@ -25,7 +29,16 @@ class NGrams(nn.Module):
         self.weight = nn.Parameter(torch.zeros(ALL_BUCKETS, labels - 1))
         self.idf = nn.Parameter(torch.zeros(ALL_BUCKETS), requires_grad=False)
         self.bias = nn.Parameter(torch.zeros(labels - 1))
+        self.caution = nn.Parameter(torch.zeros(1), requires_grad=False)
         self.counter = NGramCounter(spellings)
+
+    def beside(self, logits: Tensor, packed: PackedTokens) -> Tensor:
+        """(messages, labels): GPT-2's logits, with due caution, and those of the n-grams added."""
+        coverage = torch.from_numpy(
+            self.counter.coverage(packed.token_ids.cpu().numpy(), packed.message.cpu().numpy())
+        )
+        trust = 1 - self.caution * (1 - coverage.to(self.caution))
+        return logits * trust[:, None] + self(packed)
 
     def forward(self, packed: PackedTokens) -> Tensor:
         """(messages, labels): the logits of each message."""

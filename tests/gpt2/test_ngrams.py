@@ -93,3 +93,20 @@ def test_what_was_never_seen_adds_nothing():
     model.weight.data.fill_(3.0)
     with torch.no_grad():
         assert model(pack([[0, 1], [5]])).tolist() == [[0.0, 0.5], [0.0, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("token_ids", "coverage"),
+    [([2, 3, 2], 0), ([2, 4], 0.5), ([2, 5], 0), ([0, 2, 2], 2 / 3), ([0, 1], 1), ([6], 1)],
+)
+def test_with_caution_gpt2_counts_as_far_as_its_vocabulary_covers_the_message(token_ids, coverage):
+    model, packed = random_model(), pack([token_ids, [0, 1]])
+    logits = torch.tensor([[1.0, -2.0], [3.0, 4.0]])
+    with torch.no_grad():
+        torch.testing.assert_close(model.beside(logits, packed), logits + model(packed))
+        model.caution.fill_(1)
+        cautious = logits * torch.tensor([[coverage], [1.0]])
+        torch.testing.assert_close(model.beside(logits, packed), cautious + model(packed))
+        model.caution.fill_(0.5)
+        cautious = logits * torch.tensor([[(1 + coverage) / 2], [1.0]])
+        torch.testing.assert_close(model.beside(logits, packed), cautious + model(packed))

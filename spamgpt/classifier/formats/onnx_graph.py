@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from spamgpt.classifier.formats.onnx_ngrams import ngram_logits
+from spamgpt.classifier.formats.onnx_ngrams import ngram_logits, with_caution
 from spamgpt.classifier.formats.onnx_nodes import Array, Graph
 from spamgpt.gpt2.config import GPT2Config
 from spamgpt.gpt2.ngrams import NGrams
@@ -70,8 +70,8 @@ def build(
     if ngrams is None:
         graph("Gemm", x, head, bias, output="logits")
     else:
-        added = ngram_logits(graph, ngrams, temperature)
-        graph("Add", graph("Gemm", x, head, bias), added, output="logits")
+        of_gpt2 = with_caution(graph, ngrams, graph("Gemm", x, head, bias))
+        graph("Add", of_gpt2, ngram_logits(graph, ngrams, temperature), output="logits")
     graph("Softmax", "logits", output="probabilities", axis=1)
     return graph.model(len(weights["head.bias"]))
 

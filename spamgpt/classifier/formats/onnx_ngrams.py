@@ -62,6 +62,23 @@ def ngram_logits(graph: Graph, ngrams: NGrams, temperature: float) -> str:
     return graph("Pad", logits, _ints(graph, 0, 1, 0, 0))
 
 
+def with_caution(graph: Graph, ngrams: NGrams, logits: str) -> str:
+    """GPT-2's logits, those of messages that its vocabulary does not cover as much smaller."""
+    caution = ngrams.caution.item()
+    if not caution:
+        return logits
+    lengths = graph.constant(np.append(ngrams.counter.lengths, 0), "ngrams.lengths")
+    length = graph("Mul", graph("Gather", lengths, "input_ids"), "attention_mask")
+    spelt, tokens = (
+        graph("Cast", graph("ReduceSum", summed, _ints(graph, 1), keepdims=1), to=_FLOAT)
+        for summed in (length, "attention_mask")
+    )
+    one, nothing = _float(graph, 1), _float(graph, 0)
+    coverage = graph("Clip", graph("Sub", graph("Div", spelt, tokens), one), nothing, one)
+    missing = graph("Mul", graph("Sub", one, coverage), _float(graph, caution))
+    return graph("Mul", logits, graph("Sub", one, missing))
+
+
 def _tokens(graph: Graph) -> tuple[str, str]:
     """The tokens of all messages, and the message of each."""
     places = graph("NonZero", "attention_mask")

