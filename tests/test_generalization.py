@@ -75,6 +75,14 @@ def test_the_threshold_protects_the_ham_of_sources_left_out():
     assert temperature > 0
 
 
+def test_what_it_is_not_for_and_what_was_left_out_with_all_its_kind_decide_nothing():
+    own = left_out("thai_sms", 1)
+    others = [left_out(name, 2) for name in ("scam_dialogues_synthetic", "bank_sms", "newsletters")]
+    for scores in others:
+        scores[BOTH] += 100
+    assert decision(pd.concat([own, *others]), BOTH) == decision(own, BOTH)
+
+
 def test_the_table_has_the_figures_of_every_source_and_their_means():
     by_fold = {0: left_out("thai_sms", 1), 1: left_out("turkish_sms", 2)}
     found = results(by_fold)
