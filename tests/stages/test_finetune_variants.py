@@ -316,7 +316,7 @@ def test_the_logits_of_n_grams_are_added_to_those_of_gpt2(workspace):
     assert both.settings["ngrams"]
     one, two = load_file(alone.file(TRAINED_FILE)), load_file(both.file(TRAINED_FILE))
     added = two.keys() - one.keys()
-    assert added == {"ngrams.weight", "ngrams.idf", "ngrams.bias"}
+    assert added == {f"ngrams.{name}" for name in ("weight", "idf", "bias", "caution")}
     assert all(two[name].dtype == torch.float16 for name in added)
     assert all(torch.equal(one[name], two[name]) for name in one)
     classifier = loaded(both)
