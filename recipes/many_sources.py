@@ -42,6 +42,7 @@ SETTINGS = finetune.FinetuneSettings(
 )
 # Of the ham of a source left out, at most the one share is lost in the median, the other ever.
 LOST_IN_THE_MEDIAN, LOST_AT_MOST = 0.01, 0.05
+# The origins of what companies send: see `decision`.
 NOTICES = ("newsletters", "notices", "templates")
 # What is tested is of sources left out.
 SPLIT = "89/10/1"

@@ -86,8 +86,8 @@ class NumpyClassifier:
         logits: Array = x @ self.tensors["head.weight"].T + self.tensors["head.bias"]
         if self.counter is not None:
             message = np.arange(len(messages)).repeat(lengths)
-            coverage = self.counter.coverage(token_ids, message)
-            logits *= (1 - self.tensors["ngrams.caution"] * (1 - coverage))[:, None]
+            if caution := self.tensors["ngrams.caution"].item():
+                logits *= self.counter.trust(token_ids, message, caution)[:, None]
             logits[:, 1:] += self._ngram_logits(self.counter, token_ids, message)
         return logits
 

@@ -71,15 +71,17 @@ class NGramCounter:
         found, count = np.unique(np.concatenate(keys), return_counts=True)
         return Counts(found // ALL_BUCKETS, found % ALL_BUCKETS, count)
 
-    def coverage(self, token_ids: Integers, message: Integers) -> npt.NDArray[np.float32]:
-        """(messages,) how far the vocabulary covers each message, given as to `count`.
+    def trust(
+        self, token_ids: Integers, message: Integers, caution: float
+    ) -> npt.NDArray[np.float32]:
+        """(messages,) what share of GPT-2's logits counts, for messages given as to `count`.
 
-        From 0, where each token is one byte, as in a script that it does not know, to 1, where the
-        tokens have two bytes or more on average.
+        All of them where the vocabulary covers a message, so that its tokens have two bytes or more
+        on average; less by `caution` where each is one byte, as in a script that it does not know.
         """
         spelt = np.bincount(message, self.lengths[token_ids])
-        covered = np.clip(spelt / np.bincount(message) - 1, 0, 1)
-        return covered.astype(np.float32)
+        covered = np.clip(spelt / np.bincount(message) - 1, 0, 1).astype(np.float32)
+        return 1 - caution * (1 - covered)
 
     def _spelt(self, token_ids: Integers, message: Integers) -> tuple[Integers, Integers]:
         """The bytes of each message with a space before and after, and their messages."""

@@ -34,11 +34,11 @@ class NGrams(nn.Module):
 
     def beside(self, logits: Tensor, packed: PackedTokens) -> Tensor:
         """(messages, labels): GPT-2's logits, with due caution, and those of the n-grams added."""
-        coverage = torch.from_numpy(
-            self.counter.coverage(packed.token_ids.cpu().numpy(), packed.message.cpu().numpy())
-        )
-        trust = 1 - self.caution * (1 - coverage.to(self.caution))
-        return logits * trust[:, None] + self(packed)
+        if caution := self.caution.item():
+            token_ids, message = packed.token_ids.cpu().numpy(), packed.message.cpu().numpy()
+            trust = torch.from_numpy(self.counter.trust(token_ids, message, caution))
+            logits = logits * trust.to(logits.device)[:, None]
+        return logits + self(packed)
 
     def forward(self, packed: PackedTokens) -> Tensor:
         """(messages, labels): the logits of each message."""

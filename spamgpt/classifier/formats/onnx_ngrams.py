@@ -67,8 +67,7 @@ def with_caution(graph: Graph, ngrams: NGrams, logits: str) -> str:
     caution = ngrams.caution.item()
     if not caution:
         return logits
-    lengths = graph.constant(np.append(ngrams.counter.lengths, 0), "ngrams.lengths")
-    length = graph("Mul", graph("Gather", lengths, "input_ids"), "attention_mask")
+    length = graph("Mul", _lengths(graph, ngrams, "input_ids"), "attention_mask")
     spelt, tokens = (
         graph("Cast", graph("ReduceSum", summed, _ints(graph, 1), keepdims=1), to=_FLOAT)
         for summed in (length, "attention_mask")
@@ -90,13 +89,12 @@ def _spelt(graph: Graph, ngrams: NGrams) -> tuple[str, str]:
     # A token without bytes stands where padding is.
     counter = ngrams.counter
     nothing = counter.space + 1
-    lengths = graph.constant(np.append(counter.lengths, 0), "ngrams.lengths")
     starts = graph.constant(np.append(counter.starts, 0), "ngrams.starts")
     spelt_bytes = counter.spelt_bytes.astype(np.uint8)
     own = graph("Cast", "attention_mask", to=9)
     token_ids = graph("Where", own, "input_ids", _int(graph, nothing))
     spaced = graph("Pad", token_ids, _ints(graph, 0, 1, 0, 1), _int(graph, counter.space))
-    length = graph("Gather", lengths, spaced)
+    length = _lengths(graph, ngrams, spaced)
     longest = graph("ReduceMax", length, keepdims=0)
     within = graph("Range", _int(graph, 0), longest, _int(graph, 1))
     # (messages, tokens, longest): each token has as many bytes as it is long.
@@ -106,6 +104,12 @@ def _spelt(graph: Graph, ngrams: NGrams) -> tuple[str, str]:
     places = graph("Add", start, _row(graph, there, 2))
     found = graph("Gather", graph.constant(spelt_bytes, "ngrams.bytes"), places)
     return graph("Cast", found, to=_INT64), _row(graph, there, 0)
+
+
+def _lengths(graph: Graph, ngrams: NGrams, token_ids: str) -> str:
+    """How many bytes each token has; the one after those of the counter has none."""
+    lengths = graph.constant(np.append(ngrams.counter.lengths, 0), "ngrams.lengths")
+    return graph("Gather", lengths, token_ids)
 
 
 def _words(graph: Graph, spelt: str, message: str) -> tuple[str, str]:
