@@ -1,4 +1,5 @@
 import os
+import platform
 import subprocess
 import sys
 
@@ -102,3 +103,23 @@ def test_threads_hardly_spin_while_they_wait_unless_the_user_says_how_they_wait(
     assert in_a_fresh_process(load, OMP_NUM_THREADS="1") == "1 2000"
     assert in_a_fresh_process(load, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="ACTIVE") == "1 None"
     assert in_a_fresh_process(load, OMP_NUM_THREADS="1", GOMP_SPINCOUNT="7") == "1 7"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is about glibc's malloc")
+def test_what_is_freed_is_used_again_without_new_pages_from_the_system():
+    program = (
+        "import resource, sys\n"
+        "from spamgpt.device import keep_freed_memory\n"
+        "if sys.argv[1] == 'keep': keep_freed_memory()\n"
+        "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "bytes(2**25); before = faults()\n"
+        "for _ in range(50): bytearray(b'x') * 2**25\n"
+        "print(faults() - before)\n"
+    )
+    kept, returned = (
+        int(subprocess.check_output([sys.executable, "-c", program, how], text=True))
+        for how in ("keep", "return")
+    )
+    # Of 4 kB each, a block has 8,192.
+    assert kept < 2 * 8192
+    assert returned > 40 * 8192

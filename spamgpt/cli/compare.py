@@ -19,7 +19,7 @@ from spamgpt.cli.options import (
     reports_errors,
     settings_from,
 )
-from spamgpt.device import set_threads
+from spamgpt.device import keep_freed_memory, set_threads
 from spamgpt.stages.compare import CompareSettings, run
 from spamgpt.workspace import Workspace
 
@@ -48,6 +48,7 @@ def command(
     messages come from the data that the first classifier was trained on.
     """
     set_threads(threads)
+    keep_freed_memory()
     from spamgpt.cli.output.scores import show_comparison
     from spamgpt.cli.output.screen import ScreenReporter, show_json
 

@@ -19,7 +19,7 @@ from spamgpt.cli.options import (
     reports_errors,
     settings_from,
 )
-from spamgpt.device import set_threads
+from spamgpt.device import keep_freed_memory, set_threads
 from spamgpt.stages.evaluate import EvaluateSettings, run
 from spamgpt.workspace import Workspace
 
@@ -73,6 +73,7 @@ def command(
     too.
     """
     set_threads(threads)
+    keep_freed_memory()
     from spamgpt.cli.output.scores import show_metrics, tell_report
     from spamgpt.cli.output.screen import ScreenReporter, show_json, warn_of_substitutions
 

@@ -49,7 +49,7 @@ from spamgpt.cli.training_options import (
     ShardOption,
     WarmupOption,
 )
-from spamgpt.device import set_threads
+from spamgpt.device import keep_freed_memory, set_threads
 from spamgpt.evaluation.goals import threshold_in_words
 from spamgpt.stages.finetune import FinetuneSettings, as_published, plan, run, show_plan
 from spamgpt.workspace import Artifact, Workspace
@@ -131,6 +131,7 @@ def command(
     Started by torchrun, several processes train together and learn what one would learn.
     """
     set_threads(threads)
+    keep_freed_memory()
     from spamgpt.cli.output.screen import (
         ScreenReporter,
         show_json,

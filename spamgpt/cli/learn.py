@@ -23,7 +23,7 @@ from spamgpt.cli.options import (
     settings_from,
 )
 from spamgpt.cli.output.keyboard import tell_of_keyboard
-from spamgpt.device import set_threads
+from spamgpt.device import keep_freed_memory, set_threads
 from spamgpt.errors import UsageError
 from spamgpt.stages import learn, teach
 from spamgpt.stages.learn import Judged, LearnSettings, Learnt
@@ -140,6 +140,7 @@ def command(
     the training split.
     """
     set_threads(threads)
+    keep_freed_memory()
     from spamgpt.cli.output.screen import ScreenReporter, show_json, show_result
     from spamgpt.data.corrections import Corrections
 

@@ -35,7 +35,7 @@ from spamgpt.cli.scoring import (
     score,
 )
 from spamgpt.data.records import Oversized
-from spamgpt.device import set_threads
+from spamgpt.device import keep_freed_memory, set_threads
 from spamgpt.errors import BadDataError, UsageError
 from spamgpt.reporting import Reporter
 from spamgpt.stages.predict import (
@@ -241,6 +241,7 @@ def command(
         score(job, Workspace(workspace), reporter, quiet)
         return
     set_threads(threads)
+    keep_freed_memory()
     shape = shape_of("jsonl" if json and format == "auto" else format, only is not None)
     if add_header:
         shape = "headed"

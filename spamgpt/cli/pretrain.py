@@ -19,7 +19,7 @@ from spamgpt.cli.options import (
     reports_errors,
     settings_from,
 )
-from spamgpt.device import set_threads
+from spamgpt.device import keep_freed_memory, set_threads
 from spamgpt.errors import UsageError
 from spamgpt.printable import counted
 from spamgpt.stages.pretrain import NEW_NAME, PretrainSettings, StoredAs, run
@@ -137,6 +137,7 @@ def command(
     field "text". Ctrl-C saves a checkpoint; the same command with --resume continues from it.
     """
     set_threads(threads)
+    keep_freed_memory()
     if model is not None and (shape := sorted(given(context) & set(_SHAPE))):
         options = ", ".join(f"--{name.replace('_', '-')}" for name in shape)
         raise UsageError(

@@ -65,7 +65,7 @@ from spamgpt.cli.training_options import (
     PatienceOption,
     WarmupOption,
 )
-from spamgpt.device import set_threads
+from spamgpt.device import keep_freed_memory, set_threads
 from spamgpt.reporting import Reporter
 from spamgpt.stages.evaluate import EvaluateSettings, read_evaluation
 from spamgpt.stages.fetch import FetchSettings
@@ -141,6 +141,7 @@ def command(
     use the same seed.
     """
     set_threads(threads)
+    keep_freed_memory()
     from spamgpt.cli.output.screen import ScreenReporter, show_json, warn_of_substitutions
 
     finetune = settings_from(
