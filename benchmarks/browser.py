@@ -36,8 +36,8 @@ class Browser:
         options.binary_location = chromium
         for flag in (
             "--headless",
-            # What a page keeps for offline is then in memory: with a profile on a disk that has less
-            # than 2 GB left, a browser keeps nothing.
+            # What a page keeps for offline is then in memory. On a disk that has less than 2 GB
+            # left a browser keeps nothing.
             "--incognito",
             "--no-sandbox",
             "--disable-gpu",

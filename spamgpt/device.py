@@ -94,9 +94,9 @@ def keep_freed_memory() -> None:
     import ctypes
 
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for option, threshold in ((_MALLOC_MMAP_THRESHOLD, 2**30), (_MALLOC_TRIM_THRESHOLD, 2**30)):
-            mallopt(option, threshold)
+    # Older versions take a smaller one at most, and what they refuse would stay at its least.
+    if mallopt and any(mallopt(_MALLOC_MMAP_THRESHOLD, most) for most in (2**30, 2**25)):
+        mallopt(_MALLOC_TRIM_THRESHOLD, 2**30)
 
 
 @contextmanager

@@ -123,3 +123,20 @@ def test_what_is_freed_is_used_again_without_new_pages_from_the_system():
     # Of 4 kB each, a block has 8,192.
     assert kept < 2 * 8192
     assert returned > 40 * 8192
+
+
+def test_an_older_glibc_which_takes_less_is_asked_for_less(monkeypatch):
+    asked: list[tuple[int, int]] = []
+
+    class Library:
+        def __init__(self, _: None) -> None:
+            pass
+
+        def mallopt(self, option: int, value: int) -> int:
+            asked.append((option, value))
+            return value <= 2**25 or option != device._MALLOC_MMAP_THRESHOLD
+
+    monkeypatch.setattr("ctypes.CDLL", Library)
+    monkeypatch.setattr("sys.platform", "linux")
+    device.keep_freed_memory()
+    assert [value for _, value in asked] == [2**30, 2**25, 2**30]

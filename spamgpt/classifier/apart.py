@@ -144,11 +144,16 @@ class _Process:
         weakref.finalize(self, self._connection.close)
         try:
             self.process.start()
+        except OSError as error:
+            raise SpamgptError(
+                f"A process for the classifier cannot begin: {error.strerror}.",
+                "The machine may lack memory or have too many processes.",
+            ) from error
         finally:
             theirs.close()
         try:
             self.about: _About = self._received()
-        except EOFError:
+        except (EOFError, OSError):
             self.process.join()
             raise SpamgptError(
                 f"The process that loads the classifier ended ({self.process.exitcode}).",
@@ -157,7 +162,8 @@ class _Process:
 
     def close(self) -> None:
         self._connection.close()
-        self.process.join()
+        if self.process.pid is not None:  # it began
+            self.process.join()
 
     def ask(self, method: str, *arguments: object) -> Any:
         """What the method of the classifier returns there; raises what it raises."""

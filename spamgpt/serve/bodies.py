@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
@@ -32,28 +33,34 @@ async def read_body(request: Request, limits: Limits, seat: Seat) -> bytes:
 
 
 async def read_lines(request: Request, limits: Limits, seat: Seat) -> AsyncGenerator[bytes]:
-    """The lines of a body without their ends, as they come; the last one may have none.
+    """The lines of a body with their ends, as they come; the last one may have none.
 
-    Raises Refused for a line that is too large, or if nothing comes for too long.
+    Whoever is done with a line gives its bytes back to the seat. Raises Refused for a line that is
+    too large or too slow, or if none comes for too long.
     """
     pieces = aiter(pieces_of(request))
-    rest = b""
+    line = bytearray()
+    waited = 0.0  # for the rest of the line
     while True:
-        async with arriving(limits):
+        began = time.monotonic()
+        async with arriving(limits, waited):
             piece = await anext(pieces, None)
         if piece is None:
             break
+        waited = waited + time.monotonic() - began if line else 0.0
         # Empty lines cost the client next to nothing: others get their turn between pieces.
         await asyncio.sleep(0)
         seat.take(len(piece))
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            yield line
-            seat.give_back(len(line) + 1)
-        if len(rest) > limits.max_body:
+        *ends, rest = piece.split(b"\n")
+        for end in ends:
+            yield bytes(line + end + b"\n")
+            line.clear()
+            waited = 0.0
+        line += rest
+        if len(line) > limits.max_body:
             raise too_large(f"A line of more than {limits.max_body:,} bytes.")
-    if rest:
-        yield rest
+    if line:
+        yield bytes(line)
 
 
 async def pieces_of(request: Request) -> AsyncIterator[bytes]:

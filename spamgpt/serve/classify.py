@@ -4,8 +4,9 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from email.message import Message
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -18,7 +19,7 @@ from spamgpt.data.mail import fields_of
 from spamgpt.data.rows import TEXT
 from spamgpt.serve.bodies import parse_object, read_body, read_lines
 from spamgpt.serve.limits import Refused, Seat, stopping, unusable
-from spamgpt.serve.service import Service
+from spamgpt.serve.service import Service, Serving
 
 JSON, PLAIN, MAIL, LINES = (
     "application/json",
@@ -26,14 +27,16 @@ JSON, PLAIN, MAIL, LINES = (
     "message/rfc822",
     "application/x-ndjson",
 )
-# The header of a response that names what answered.
+# The header of a response that names what answered; of a stream, what began to: it has no end, and
+# a newer classifier answers what comes after that was taken up.
 CLASSIFIER = "spamgpt-classifier"
 # So many lines of a stream are classified at once.
 _AHEAD = 64
-# Parsing a larger mail would keep other clients waiting.
+# To look through a larger mail would keep other clients waiting.
 _SMALL_MAIL = 32 * 1024
 # A stream waits while the queue is full, and looks again so many seconds later.
 _AGAIN = 0.02
+T = TypeVar("T")
 
 
 async def classify(request: Request, service: Service, seat: Seat) -> Response:
@@ -70,10 +73,15 @@ def _explain(request: Request) -> bool:
 
 
 async def mail_fields(mail: bytes) -> dict[str, str]:
-    """As `fields_of`; a large mail is parsed in another thread."""
+    """As `fields_of`, beside the requests of others."""
+    return await aside(mail, fields_of, mail)
+
+
+async def aside(mail: bytes, work: Callable[..., T], *arguments: object) -> T:
+    """What a function returns that looks through a mail: of a large one in another thread."""
     if len(mail) <= _SMALL_MAIL:
-        return fields_of(mail)
-    return await asyncio.to_thread(fields_of, mail)
+        return work(*arguments)
+    return await asyncio.to_thread(work, *arguments)
 
 
 def _texts_of(body: dict[str, object]) -> tuple[list[str], bool]:
@@ -106,15 +114,24 @@ async def _answer_lines(request: Request, service: Service, seat: Seat) -> Async
     explain = _explain(request)
     answers: asyncio.Queue[asyncio.Task[bytes] | bytes | None] = asyncio.Queue(_AHEAD)
     begun: deque[asyncio.Task[bytes]] = deque(maxlen=_AHEAD + 2)
+    # The bytes of lines whose answers were not sent: no more is read while these are too many.
+    held: deque[int] = deque()
+    sent = asyncio.Event()
 
     async def read() -> None:
         number = 0
         try:
             async for line in read_lines(request, service.limits, seat):
                 number += 1
-                if line.strip():
-                    begun.append(asyncio.create_task(_answer_line(line, number, explain, service)))
-                    await answers.put(begun[-1])
+                if not line.strip():
+                    seat.give_back(len(line))
+                    continue
+                begun.append(asyncio.create_task(_answer_line(line, number, explain, service)))
+                held.append(len(line))
+                await answers.put(begun[-1])
+                while sum(held) > service.limits.max_body:
+                    sent.clear()
+                    await sent.wait()
         except Refused as refusal:
             await answers.put(line_of(refusal.to_dict()))
         except asyncio.CancelledError:
@@ -128,7 +145,12 @@ async def _answer_lines(request: Request, service: Service, seat: Seat) -> Async
     reading.add_done_callback(service.endless.discard)
     try:
         while (answer := await answers.get()) is not None:
-            yield answer if isinstance(answer, bytes) else await answer
+            if isinstance(answer, bytes):
+                yield answer
+                continue
+            yield await answer
+            seat.give_back(held.popleft())
+            sent.set()
     finally:
         for task in (reading, *begun):
             task.cancel()
@@ -146,25 +168,32 @@ async def _answer_line(line: bytes, number: int, explain: bool, service: Service
 
 
 async def answer_message(
-    text: str, fields: Mapping[str, object], number: int, explain: bool, service: Service
+    text: str,
+    fields: Mapping[str, object],
+    number: int,
+    explain: bool,
+    service: Service,
+    serving: Serving | None = None,
 ) -> bytes:
     """The line of a stream that answers a message, or says why not; `number` is that of its line.
 
-    While the queue is full, it waits.
+    While the queue is full, it waits. `serving` as for `Service.classify`.
     """
     try:
-        prediction = await _when_there_is_room(text, explain, service)
+        prediction = await _when_there_is_room(text, explain, service, serving)
     except Refused as refusal:
         return line_of({**refusal.to_dict(), "line": number})
     return line_of(record_of(prediction, renamed(fields)))
 
 
-async def _when_there_is_room(text: str, explain: bool, service: Service) -> Prediction:
+async def _when_there_is_room(
+    text: str, explain: bool, service: Service, serving: Serving | None
+) -> Prediction:
     """The answer; while the queue is full, the stream is not read any further."""
     began = time.monotonic()
     while True:
         try:
-            (prediction,) = await service.classify([text], explain)
+            (prediction,) = await service.classify([text], explain, serving)
             return prediction
         except Refused as refusal:
             if refusal.kind != "overloaded" or time.monotonic() - began > service.limits.timeout:

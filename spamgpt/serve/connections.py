@@ -15,6 +15,8 @@ from spamgpt.serve.limits import Limits, Refused, malformed, overloaded, too_slo
 
 # Of a request line with its headers, and of anything else in between that is no body.
 _MOST_HEADER_BYTES = 64 * 1024
+# So many requests may have come before the one ahead of them is answered.
+_MOST_PIPELINED = 100
 
 
 class Connections:
@@ -77,6 +79,8 @@ class _BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # Also the end of an answer is not kept for ever for a client that does not read.
+        transport.set_write_buffer_limits(0)
         client = client_of(transport)
         try:
             self.open_connections.open(client)
@@ -107,6 +111,8 @@ class _BoundedHttp(HttpToolsProtocol):
             )
 
     def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= _MOST_PIPELINED:
+            raise ValueError("too many requests wait")  # which ends the parser
         self._arriving = True
         self._header_bytes = 0
         super().on_headers_complete()

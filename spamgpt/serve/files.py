@@ -19,7 +19,7 @@ from spamgpt.errors import SpamgptError
 from spamgpt.serve.bodies import read_body
 from spamgpt.serve.classify import CLASSIFIER, LINES, answer_message, line_of
 from spamgpt.serve.limits import Refused, Seat, stopping, unusable
-from spamgpt.serve.service import Service
+from spamgpt.serve.service import Service, Serving
 
 # Those of files that are text; the others would have to lie on a disk.
 SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".eml", ".mbox", ".mbx")
@@ -50,10 +50,11 @@ async def classify_file(request: Request, service: Service, seat: Seat) -> Respo
         fields = next((message.row.fields for message in first if message.row.fields), {column: ""})
         if column not in fields:
             raise unusable(f"No column is named {column!r}. Name that of the messages: `column`.")
+    serving = service.serving
     return StreamingResponse(
-        _answers(first, error, messages, service),
+        _answers(first, error, messages, service, serving),
         media_type=LINES,
-        headers={CLASSIFIER: service.serving.name},
+        headers={CLASSIFIER: serving.name},
     )
 
 
@@ -62,10 +63,11 @@ async def _answers(
     error: SpamgptError | None,
     messages: Iterator[Message],
     service: Service,
+    serving: Serving,
 ) -> AsyncIterator[bytes]:
-    """The answers to the first messages and to those after them."""
+    """The answers to the first messages and to those after them, by one classifier."""
     while group:
-        tasks = [asyncio.create_task(_answer(message, service)) for message in group]
+        tasks = [asyncio.create_task(_answer(message, service, serving)) for message in group]
         try:
             for task in tasks:
                 yield await task
@@ -90,8 +92,10 @@ def _some(messages: Iterator[Message]) -> tuple[list[Message], SpamgptError | No
     return found, None
 
 
-async def _answer(message: Message, service: Service) -> bytes:
+async def _answer(message: Message, service: Service, serving: Serving) -> bytes:
     if message.row.error:
         refusal = unusable(message.row.error.message)
         return line_of({**refusal.to_dict(), "line": message.row.line})
-    return await answer_message(message.text, message.others, message.row.line, False, service)
+    return await answer_message(
+        message.text, message.others, message.row.line, False, service, serving
+    )

@@ -16,7 +16,7 @@ class Limits:
     `max_body` is the size of a request, in a stream that of a line; `max_text` the length of a
     message in characters; `max_texts` the number of messages in a request that is no stream;
     `max_queue` the number of messages that wait to be classified. `timeout` is the longest that a
-    request may take to arrive, and again to be answered.
+    request, in a stream a line, may take to arrive, and again to be answered.
     """
 
     max_body: int = 8 * 1024 * 1024
@@ -68,10 +68,13 @@ def too_slow(limits: Limits) -> Refused:
 
 
 @asynccontextmanager
-async def arriving(limits: Limits) -> AsyncIterator[None]:
-    """Around what waits for a client: raises Refused when the time is over."""
+async def arriving(limits: Limits, waited: float = 0) -> AsyncIterator[None]:
+    """Around what waits for a client: raises Refused when the time is over.
+
+    `waited` is how many seconds of it are over already.
+    """
     try:
-        async with asyncio.timeout(limits.timeout):
+        async with asyncio.timeout(limits.timeout - waited):
             yield
     except TimeoutError:
         raise too_slow(limits) from None

@@ -31,7 +31,7 @@ class Metrics:
         )
         self.seconds = Histogram(
             "spamgpt_request_seconds",
-            "From the first byte of a request's body to the last of its answer.",
+            "From a request's headers, or the beginning of a connection to spamd, to its answer.",
             ("protocol", "endpoint"),
             buckets=_SECONDS,
             registry=registry,

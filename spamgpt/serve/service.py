@@ -67,7 +67,6 @@ class Service:
         self._teacher = ThreadPoolExecutor(1, "corrections")
         self._batcher = Batcher(self.limits.max_queue, self.metrics.count_batch)
         self.metrics.queue.set_function(lambda: self._batcher.waiting)
-        self.serving = serving
         self.use(serving)
 
     def use(self, serving: Serving) -> None:
@@ -120,7 +119,15 @@ class Service:
         self._check_length(len(text))
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._teacher, self._teach, text, label)
+            async with asyncio.timeout(self.limits.timeout):
+                await loop.run_in_executor(self._teacher, self._teach, text, label)
+        except TimeoutError:
+            raise Refused(
+                503,
+                "not_available",
+                f"The disk took longer than {self.limits.timeout:g} seconds.",
+                retry_after=5,
+            ) from None
         except BadDataError as error:
             raise unusable(error.message) from error
         except (SpamgptError, OSError) as error:

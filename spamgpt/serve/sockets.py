@@ -87,6 +87,6 @@ def listen_on_path(path: Path) -> socket.socket:
     except OSError as error:
         listener.close()
         raise UsageError(
-            f"{path} cannot be listened on: {error.strerror}.", "Choose another path."
+            f"{path} cannot be listened on: {error.strerror or error}.", "Choose another path."
         ) from error
     return listener

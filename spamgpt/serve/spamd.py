@@ -54,6 +54,8 @@ class SpamdServer:
         task = asyncio.current_task()
         assert task is not None
         self._open[task] = False
+        # Also the end of an answer is waited for with a limit, as long as nobody reads it.
+        writer.transport.set_write_buffer_limits(0)
         client = client_of(writer.transport)
         counted = False
         began = time.perf_counter()

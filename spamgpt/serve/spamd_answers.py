@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from spamgpt.classifier.predictor import Prediction
 from spamgpt.data.mail import split_head, with_header
 from spamgpt.data.rows import TEXT
-from spamgpt.serve.classify import mail_fields
+from spamgpt.serve.classify import aside, mail_fields
 from spamgpt.serve.limits import Refused, unusable
 from spamgpt.serve.service import Service, Serving
 from spamgpt.serve.verdicts import REQUIRED, in_words, is_spam, score, strongest_words
@@ -48,9 +48,10 @@ async def answer(request: SpamdRequest, service: Service) -> bytes:
         case "SYMBOLS":
             body = ",".join(_words(prediction)).encode()
         case "PROCESS":
-            body = _marked(request.mail, prediction, serving)
+            body = await aside(request.mail, _marked, request.mail, prediction, serving)
         case "HEADERS":
-            body = _head_of(_marked(request.mail, prediction, serving))
+            marked = await aside(request.mail, _marked, request.mail, prediction, serving)
+            body = _head_of(marked)
         case "REPORT":
             body = _report(prediction, serving)
         case "REPORT_IFSPAM" if spam:

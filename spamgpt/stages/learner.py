@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from spamgpt.device import Device
+from spamgpt.device import Device, keep_freed_memory
 from spamgpt.errors import SpamgptError, as_user_error
 from spamgpt.reporting import Reporter
 from spamgpt.stages import learn
@@ -138,6 +138,7 @@ def _train(root: Path, device: Device, outcome: Connection) -> None:
     # Ctrl-C in a terminal reaches it, too; the server ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(_NICE)
+    keep_freed_memory()
     with suppress(BrokenPipeError):  # the server is gone
         outcome.send(outcome_of(root, device))
 

@@ -140,12 +140,14 @@ class _Classifiers:
         chosen = self._settings.device, self._settings.precision, self._settings.max_batch_tokens
         name, artifact = which_classifier(self._settings.classifier, self._workspace)
         named = artifact.reference if artifact else name
-        self._latest = ClassifierApart(partial(loaded, named, self._workspace, *chosen))
+        apart = ClassifierApart(partial(loaded, named, self._workspace, *chosen))
+        serving = Serving(name, Predictor(apart, self._settings.threshold))
+        self._latest = apart
         if name == BUNDLED:
             reporter.note("The bundled classifier answers. To train your own: spamgpt run")
         for text in artifact.substitutions if artifact else ():
             reporter.warn(text)
-        return Serving(name, Predictor(self._latest, self._settings.threshold))
+        return serving
 
 
 @contextmanager

@@ -32,8 +32,9 @@ def fit_ngrams(
 ) -> NGrams:
     """The model for `label_count` labels; `labels` (messages,) is the index of each message's.
 
-    `spellings` are the bytes of every token id. The logits are twice those of the regression. All
-    parameters are float16 numbers, in which they can be stored.
+    `spellings` are the bytes of every token id. The logits are twice those of the regression. Of a
+    label that no message has they say nothing. All parameters are float16 numbers, in which they
+    can be stored.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -43,21 +44,22 @@ def fit_ngrams(
         documents += torch.bincount(model.counts(packed)[1], minlength=ALL_BUCKETS)
     # As scikit-learn has it; what no message has weighs nothing.
     model.idf.copy_((1 + ((1 + len(messages)) / (1 + documents)).log()) * (documents > 0))
+    present = labels.unique()
+    if len(present) < 2:
+        return _stored_precision(model)
     # liblinear is the fastest for so many features, but knows two labels only.
-    solver = "liblinear" if label_count == 2 else "lbfgs"
+    solver = "liblinear" if len(present) == 2 else "lbfgs"
     fitted = LogisticRegression(C=_STRENGTH, solver=solver, max_iter=1000, random_state=0)
     # What is in no message would get a weight of 0, and makes up nearly all columns.
     active = np.flatnonzero(documents.numpy())
     fitted.fit(_features(model, messages)[:, active], labels.numpy())
-    coefficients = torch.from_numpy(fitted.coef_).float()
-    intercepts = torch.from_numpy(fitted.intercept_).float()
-    if label_count > 2:
-        coefficients, intercepts = (
-            coefficients[1:] - coefficients[0],
-            intercepts[1:] - intercepts[0],
-        )
-    model.weight[active] = _WEIGHT * coefficients.T
-    model.bias.copy_(_WEIGHT * intercepts)
+    # Of two labels the regression has the second's logits alone.
+    present = present[-len(fitted.coef_) :]
+    coefficients, intercepts = torch.zeros(label_count, len(active)), torch.zeros(label_count)
+    coefficients[present] = torch.from_numpy(fitted.coef_).float()
+    intercepts[present] = torch.from_numpy(fitted.intercept_).float()
+    model.weight[active] = _WEIGHT * (coefficients[1:] - coefficients[0]).T
+    model.bias.copy_(_WEIGHT * (intercepts[1:] - intercepts[0]))
     return _stored_precision(model)
 
 

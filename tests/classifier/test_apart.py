@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
@@ -156,3 +157,19 @@ if __name__ == "__main__":
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout == "loaded\n"
+
+
+def test_where_no_process_can_begin_for_a_while_it_answers_again_afterwards(
+    apart, here, monkeypatch
+):
+    os.kill(process_of(apart), signal.SIGKILL)
+    with monkeypatch.context() as patch:
+
+        def start(process: SpawnProcess) -> None:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+
+        patch.setattr(SpawnProcess, "start", start)
+        for _ in range(2):
+            with pytest.raises(SpamgptError, match="cannot begin: Resource temporarily"):
+                apart.predict_proba(TEXTS)
+    assert apart.predict_proba(TEXTS) == pytest.approx(here.predict_proba(TEXTS), abs=1e-6)

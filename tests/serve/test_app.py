@@ -4,14 +4,18 @@ import json
 import re
 import socket
 import threading
+import time
 import zlib
+from collections.abc import Sequence
+from copy import copy
 from urllib.parse import urlencode
 
 import pytest
 import requests
 
-from spamgpt.classifier.predictor import Predictor
+from spamgpt.classifier.predictor import Prediction, Predictor
 from spamgpt.serve.access import Access
+from spamgpt.serve.service import Serving
 from tests.serve.conftest import HAM, SPAM
 
 MAIL = f"Subject: {SPAM}\nFrom: Zoe <zoe@mail.example>\n\ncall now\n"
@@ -223,6 +227,28 @@ def test_a_file_of_many_messages_is_answered_while_others_ask(server):
     assert [each["text"] for each in found[0]] == [f"see you at {n}" for n in range(5_000)]
 
 
+def test_a_file_is_answered_by_one_classifier_also_if_a_newer_one_comes(start, serving):
+    server = start()
+
+    class Newer:
+        labels, threshold = ("no", "yes"), 0.5
+
+        def predict(self, texts: Sequence[str]) -> None:
+            raise AssertionError("the file was begun by another")
+
+    predictor = copy(serving.predictor)
+    real = predictor.predict
+
+    def predict(texts: Sequence[str]) -> list[Prediction]:
+        server.service.serving = Serving("classifiers/v2", Newer())
+        return real(texts)
+
+    predictor.predict = predict
+    server.service.use(Serving("classifiers/v1", predictor))
+    lines = b"".join(b"see you at %d\n" % n for n in range(300))
+    assert {each["label"] for each in answers_to_file(server, "a.txt", lines)} == {"ham"}
+
+
 def test_the_classifier_is_described(server):
     found = server.get("/v1/classifier").json()
     assert found["classifier"] == "classifiers/v1"
@@ -243,6 +269,13 @@ def test_corrections_are_passed_on_and_checked(start):
     # Such a request a page of another site could send.
     assert server.post("/v1/feedback", "{}", "text/plain").status_code == 415
     assert len(server.taught) == 2
+
+
+def test_a_correction_that_the_disk_does_not_take_in_time_is_refused(start):
+    server = start(teach=lambda text, label: time.sleep(0.5), timeout=0.1)
+    response = server.post("/v1/feedback", json.dumps({"text": HAM, "label": "ham"}))
+    assert response.status_code == 503
+    assert "took longer than 0.1 seconds" in response.json()["error"]["message"]
 
 
 def test_without_a_place_for_corrections_they_are_refused(start):

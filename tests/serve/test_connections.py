@@ -1,12 +1,22 @@
 """Clients that are slow, that never end, that do not read, that are too many."""
 
+import asyncio
 import json
 import re
+import select
 import socket
 import time
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import Request
+
+from spamgpt.serve.bodies import read_lines
+from spamgpt.serve.classify import _answer_lines
+from spamgpt.serve.limits import Limits, Room
+from spamgpt.serve.service import Service
 
 TIMEOUT = 0.6
 LINES = b"content-type: application/x-ndjson\r\n"
@@ -174,3 +184,116 @@ def test_a_mail_program_that_does_not_read_is_let_go(start):
             assert said.startswith(b"SPAMD/1.1 75 ")
             assert time.monotonic() < deadline
             time.sleep(TIMEOUT)
+
+
+def test_a_client_cannot_have_any_number_of_requests_wait(strict):
+    many = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n" * 3_000
+    assert strict.raw(many).count(b"HTTP/1.1 200") < 3_000
+    some = many[: 40 * (len(many) // 3_000)] + b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n"
+    assert strict.raw(some).count(b"HTTP/1.1 200") == 41
+
+
+def test_a_line_that_drips_is_ended_in_time_and_lines_that_come_slowly_are_answered(strict):
+    head = HEAD + LINES + b"transfer-encoding: chunked\r\n\r\n"
+    lines = [b'{"text": "see', b' you"}\n'] * 4
+    for pieces, most in ((lines, None), ([b" "] * 200, 20 * TIMEOUT)):
+        began = time.monotonic()
+        with socket.create_connection(("127.0.0.1", strict.http), timeout=20) as client:
+            client.sendall(head)
+            client.settimeout(TIMEOUT / 3)
+            said = b""
+            for piece in pieces:
+                client.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+                try:
+                    said += client.recv(65536)
+                except TimeoutError:
+                    continue
+                if b"too_slow" in said:
+                    break
+            if most is None:
+                assert said.count(b'"label"') == 4
+            else:
+                assert b"too_slow" in said
+                assert time.monotonic() - began < most
+
+
+def unread(port: int, request: bytes) -> int:
+    """How many bytes come for a request to a client that reads only when the time is over."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(request)
+        select.select([client], [], [], 20)  # until the answer begins
+        time.sleep(3 * TIMEOUT)
+        count = 0
+        try:
+            while piece := client.recv(65536):
+                count += len(piece)
+        except ConnectionError:
+            pass
+        return count
+
+
+@pytest.mark.parametrize("protocol", ["http", "spamd"])
+def test_a_client_that_leaves_the_end_of_an_answer_unread_is_let_go(strict, protocol):
+    def request(size: int) -> bytes:
+        if protocol == "spamd":
+            mail = b"Subject: x\nContent-Type: application/zip\n\n".ljust(size, b"\n")
+            return b"PROCESS SPAMC/1.5\r\nContent-length: %d\r\n\r\n" % len(mail) + mail
+        row = json.dumps({"text": "see you", "more": "x" * size}).encode()
+        return HEAD + LINES + b"content-length: %d\r\n\r\n%s" % (len(row), row)
+
+    port = getattr(strict, protocol)
+    # What the system takes of an answer; behind it there is less than asyncio calls much.
+    taken = unread(port, request(7_000_000))
+    assert taken < 7_000_000
+    assert unread(port, request(taken + 30_000)) < taken + 30_000
+
+
+def test_a_stream_whose_answers_nobody_takes_is_not_read_on(server):
+    limits = Limits(max_body=100_000)
+    line = json.dumps({"text": "see you", "more": "x" * 90_000}).encode() + b"\n"
+    read = 0
+
+    async def receive() -> dict[str, object]:
+        nonlocal read
+        read += 1
+        return {"type": "http.request", "body": line, "more_body": read < 200}
+
+    async def answered() -> int:
+        service = Service(server.service.serving, limits)
+        try:
+            scope = {"type": "http", "headers": [], "query_string": b""}
+            with service.room.seat() as seat:
+                answers = _answer_lines(Request(scope, receive), service, seat)
+                await anext(answers)
+                await asyncio.sleep(0.2)
+                assert read < 5
+                count = 1
+                async for answer in answers:
+                    assert b'"label"' in answer
+                    count += 1
+                assert seat.taken == 0
+            return count
+        finally:
+            await asyncio.to_thread(service.close)
+
+    assert asyncio.run(answered()) == 200
+
+
+@given(st.binary(max_size=200).map(lambda data: data.replace(b"\0", b"\n")), st.data())
+def test_lines_are_the_same_however_they_come(body, data):
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=9)))
+    pieces = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+
+    async def lines() -> list[bytes]:
+        with Room(Limits()).seat() as seat:
+            request = Request({"type": "http", "headers": []}, receive)
+            found = [line async for line in read_lines(request, Limits(), seat)]
+            assert seat.taken == len(body)
+            return found
+
+    assert asyncio.run(lines()) == [line + b"\n" for line in body.split(b"\n")[:-1]] + [
+        rest for rest in body.split(b"\n")[-1:] if rest
+    ]

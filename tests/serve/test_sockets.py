@@ -32,3 +32,8 @@ def test_a_socket_of_something_else_is_left_alone(tmp_path):
         with pytest.raises(UsageError, match="socket of something else"):
             listen_on_path(path)
     assert path.exists()
+
+
+def test_a_path_that_is_too_long_is_told(tmp_path):
+    with pytest.raises(UsageError, match="too long"):
+        listen_on_path(tmp_path / ("x" * 120))

@@ -89,3 +89,24 @@ def test_learning_onward_from_nothing_is_fitting(tokenizer):
     packed = messages.pack(range(len(TEXTS)))
     with torch.no_grad():
         torch.testing.assert_close(onward(packed), fitted(packed), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("labels", [[3, 0, 2, 0, 3, 2], [2, 3, 2, 3, 2, 3], [0, 2, 0, 2, 0, 2]])
+def test_of_a_label_without_messages_they_say_nothing(tokenizer, labels):
+    messages = tokenize(TEXTS, tokenizer, 64)
+    model = fit_ngrams(tokenizer.spellings, messages, torch.tensor(labels), 5)
+    # The same as without it, where the labels that are there come one after the other.
+    present = sorted(set(labels))
+    dense = torch.tensor([present.index(label) for label in labels])
+    alone = fit_ngrams(tokenizer.spellings, messages, dense, len(present))
+    packed = messages.pack(range(len(TEXTS)))
+    with torch.no_grad():
+        found, expected = model(packed), alone(packed)
+    shares = found[:, present].softmax(dim=1)
+    torch.testing.assert_close(shares, expected.softmax(dim=1), atol=0.01, rtol=0)
+
+
+def test_of_messages_of_one_label_they_say_nothing(tokenizer):
+    messages = tokenize(TEXTS, tokenizer, 64)
+    model = fit_ngrams(tokenizer.spellings, messages, torch.ones(len(TEXTS), dtype=torch.long), 2)
+    assert not model(messages.pack(range(len(TEXTS)))).any()
