@@ -1,6 +1,6 @@
 """How good classifiers are on messages of sources that they were not trained on.
 
-    python -m benchmarks.generalization LABELLED COLLECTION --workspace W [--folds 5] [--seed 1]
+    python -m benchmarks.generalization LABELLED COLLECTION --workspace W [--folds 10] [--seed 1]
 
 LABELLED is a folder with the sources of `recipes/labelled.csv`, COLLECTION the raw
 SMSSpamCollection. The origins of the sources are dealt into folds; for each fold, a classifier is
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from recipes.disguise import disguised
@@ -34,7 +35,7 @@ from spamgpt.workspace import Workspace
 
 # So many messages of every source and label are scored, and so many set aside to pair others with.
 SCORED, PAIRED = 150, 30
-FOLDS, SEED = 5, 1
+FOLDS, SEED = 10, 1
 GPT2, NGRAMS, BOTH = "GPT-2", "n-grams", "spamgpt"
 DISGUISED = "spamgpt, disguised"
 MODELS = (LOGISTIC, LINEAR_SVM, GPT2, NGRAMS, BOTH, DISGUISED)
@@ -65,12 +66,14 @@ def score_fold(
     texts = list(scored[TEXT])
     classifier = SpamClassifier.from_artifact(workspace, artifact)
     scored[GPT2] = _log_odds(classifier, texts)
-    classifier.model.ngrams = fit(training, seed, classifier)
+    classifier.model.ngrams = ngrams = fit(training, seed, classifier)
     scored[BOTH] = _log_odds(classifier, texts)
     scored[DISGUISED] = _log_odds(
         classifier, [disguised(text, random.Random(number)) for number, text in enumerate(texts)]
     )
-    scored[NGRAMS] = scored[BOTH] - scored[GPT2]
+    # Without caution the logits are the sum of both models'.
+    torch.nn.init.zeros_(ngrams.caution)
+    scored[NGRAMS] = _log_odds(classifier, texts) - scored[GPT2]
     learnt = sample(training, NGRAMS_MOST, seed)
     learnt[TEXT] = learnt[TEXT].str.slice(0, NGRAMS_CHARACTERS)
     for name, outcome in baselines(

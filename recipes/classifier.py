@@ -17,7 +17,7 @@ import torch
 from huggingface_hub import ModelCardData
 from safetensors.torch import load_file
 
-from benchmarks.generalization import BOTH, DISGUISED, read_folds, results, summary, table
+from benchmarks.generalization import BOTH, DISGUISED, FOLDS, read_folds, results, summary, table
 from recipes.labelled import read_messages, sources
 from recipes.many_sources import (
     CHARACTERS,
@@ -130,7 +130,7 @@ def card(config: ClassifierConfig, by_fold: Mapping[int, pd.DataFrame]) -> str:
         ),
         scores=table(found, COLUMNS),
         summary=summary(found),
-        folds=len(by_fold),
+        folds=f"{len(by_fold)} of {FOLDS}",
         answers=answers(SpamClassifier.bundled("cpu", "fp32")),
     )
 

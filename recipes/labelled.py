@@ -71,9 +71,16 @@ def sample(messages: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
 
 
 def folds(count: int, seed: int = 1) -> Iterator[set[str]]:
-    """The names of the sources that are left out together, whole origins each time."""
-    origins = sorted({source.origin for source in sources().values()})
+    """The names of the sources that are left out together, whole origins each time.
+
+    Origins of one kind are dealt to different folds, as far as there are enough: others of its kind
+    are then trained on.
+    """
+    known = sources().values()
+    kinds = {source.origin: source.kind for source in reversed(known)}
+    origins = sorted(kinds)
     random.Random(seed).shuffle(origins)
+    origins.sort(key=kinds.__getitem__)
     for fold in range(count):
         chosen = set(origins[fold::count])
-        yield {name for name, source in sources().items() if source.origin in chosen}
+        yield {source.name for source in known if source.origin in chosen}

@@ -31,11 +31,17 @@ def left_out(source: str, seed: int, labels: tuple[str, ...] = ("ham", "spam")) 
 
 def test_every_source_is_left_out_once_and_with_all_that_is_alike_in_origin():
     known = sources()
-    dealt = list(folds(5))
+    dealt = list(folds(10))
     assert sorted(name for fold in dealt for name in fold) == sorted(known)
     for fold in dealt:
         origins = {known[name].origin for name in fold}
         assert fold == {name for name, source in known.items() if source.origin in origins}
+
+
+def test_of_what_companies_send_all_but_one_origin_is_learnt_from():
+    for fold in folds(10):
+        left_out = {sources()[name].origin for name in fold}
+        assert len(left_out & {"notices", "newsletters", "templates"}) < 2
 
 
 def test_no_source_and_label_has_more_messages_than_the_others_are_allowed():
@@ -64,23 +70,23 @@ def test_a_source_of_one_label_is_paired_with_messages_of_its_kind_from_elsewher
 
 
 def test_the_threshold_protects_the_ham_of_sources_left_out():
-    parts = [left_out(name, seed) for seed, name in enumerate(("a", "b", "c"))]
+    parts = [left_out(name, seed) for seed, name in enumerate("abcdefghijkl")]
+    parts[0][BOTH] += 10 * (parts[0]["label"] == "ham")  # unlike all others
     scores = pd.concat(parts, ignore_index=True)
     own = scores[~scores["paired"]]
     temperature, threshold = decision(own, BOTH)
     called = 1 / (1 + np.exp(-own[BOTH] / temperature)) > threshold
     lost = called[own["label"] == "ham"].groupby(own["source"]).mean()
     assert lost.median() <= LOST_IN_THE_MEDIAN
-    assert lost.max() <= LOST_AT_MOST + 1e-9
+    assert (lost > LOST_AT_MOST + 1e-9).sum() == 1
     assert temperature > 0
 
 
-def test_what_it_is_not_for_and_what_was_left_out_with_all_its_kind_decide_nothing():
-    own = left_out("thai_sms", 1)
-    others = [left_out(name, 2) for name in ("scam_dialogues_synthetic", "bank_sms", "newsletters")]
-    for scores in others:
-        scores[BOTH] += 100
-    assert decision(pd.concat([own, *others]), BOTH) == decision(own, BOTH)
+def test_what_it_is_not_for_decides_nothing():
+    parts = (left_out("thai_sms", 1), left_out("scam_dialogues_synthetic", 2))
+    own, calls = (scores[~scores["paired"]] for scores in parts)
+    with_calls = pd.concat([own, calls.assign(**{BOTH: calls[BOTH] + 100})])
+    assert decision(with_calls, BOTH) == decision(own, BOTH)
 
 
 def test_the_table_has_the_figures_of_every_source_and_their_means():

@@ -44,7 +44,7 @@ def test_the_card_of_the_bundled_classifier_has_its_sources_and_the_benchmarks_f
     assert (data.license, data.base_model) == ("mit", "mini")
     for source in sources().values():
         assert f"| {source.name} | {source.kind} | " in text
-    assert "2 of 5 folds" in text
+    assert "2 of 10 folds" in text
     found = results(by_fold)
     for _, row in found.iterrows():
         assert f"| {row['left out']} | sms | 60 | {row['AUC, better linear']:.3f} | " in text
