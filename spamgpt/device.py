@@ -87,7 +87,8 @@ def keep_freed_memory() -> None:
 
     glibc returns large blocks to the system at once. Then every step of training and every batch
     begins with new pages, which the system has to clear first: up to a sixth of the time. Of memory
-    it takes hardly more: the most that a run needs at once. Does nothing with other C libraries.
+    it takes hardly more: the most that a run needs at once. For runs that end; a server would keep
+    what it once needed. Does nothing with other C libraries.
     """
     if sys.platform != "linux":
         return

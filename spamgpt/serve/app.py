@@ -1,7 +1,7 @@
 """The HTTP application: what is asked where. FastAPI routes and documents it.
 
 Bodies are read by this package and not by FastAPI: they are bounded while they arrive, and no error
-repeats what a client sent.
+repeats what a message says.
 """
 
 import json
