@@ -15,6 +15,8 @@ from spamgpt.classifier.predictor import Predictor
 # among processes from some thousand messages on.
 MESSAGES = {"bundled": 20_000, "v1": 1_200}
 ALONE = 100
+# Seconds of load before the one that counts: further processes of the classifier begin in them.
+WARM_UP = 15
 _AT_ONCE = 256
 
 
@@ -43,7 +45,7 @@ def _measure(world: World, name: str, count: int) -> Iterator[tuple[str, str]]:
 
     with served(world.folder, *chosen) as server:
         # As long as predict takes for all; first with texts of their own, until all processes run.
-        under_load(server.http, [f"{text} before" for text in texts], count / rate)
+        under_load(server.http, [f"{text} before" for text in texts], WARM_UP)
         of_clients, waited = under_load(server.http, texts, count / rate)
         how = "in wrk" if wrk() else "in Python: wrk is not installed"
         yield (

@@ -87,8 +87,7 @@ def keep_freed_memory() -> None:
 
     glibc returns large blocks to the system at once. Then every step of training and every batch
     begins with new pages, which the system has to clear first: up to a sixth of the time. Of memory
-    it takes hardly more: the most that a run needs at once. For runs that end; a server would keep
-    what it once needed. Does nothing with other C libraries.
+    it takes little more: 128 MB are kept. Does nothing with other C libraries.
     """
     if sys.platform != "linux":
         return
@@ -97,7 +96,7 @@ def keep_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     # Older versions take a smaller one at most, and what they refuse would stay at its least.
     if mallopt and any(mallopt(_MALLOC_MMAP_THRESHOLD, most) for most in (2**30, 2**25)):
-        mallopt(_MALLOC_TRIM_THRESHOLD, 2**30)
+        mallopt(_MALLOC_TRIM_THRESHOLD, 2**27)
 
 
 @contextmanager

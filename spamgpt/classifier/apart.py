@@ -24,7 +24,7 @@ from spamgpt.classifier.base import Predictions, TextClassifier
 from spamgpt.classifier.config import ClassifierConfig
 from spamgpt.classifier.explanation import Span
 from spamgpt.data.batches import TokenizedMessages
-from spamgpt.device import set_threads
+from spamgpt.device import keep_freed_memory, set_threads
 from spamgpt.errors import SpamgptError, as_user_error
 from spamgpt.gpt2.tokenizer import Tokenizer
 from spamgpt.reporting import SILENT, Reporter
@@ -194,6 +194,7 @@ def _answer(load: Callable[[], TextClassifier], connection: Connection) -> None:
     # Ctrl-C in a terminal, and a service manager, reach it as well; what was accepted is answered.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    keep_freed_memory()
     with suppress(EOFError, OSError):
         try:
             classifier = load()

@@ -6,7 +6,6 @@ messages are worth sharing.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from spamgpt.classifier.apart import ClassifierApart
 from spamgpt.classifier.base import TextClassifier
 from spamgpt.data.batches import TokenizedMessages
-from spamgpt.device import at_most_threads, keep_freed_memory
+from spamgpt.device import at_most_threads
 from spamgpt.reporting import SILENT, Reporter
 
 
@@ -33,7 +32,6 @@ class Together(TextClassifier):
         # They load at the same time, and compute with one thread, as `ClassifierApart` has it where
         # several suit a classifier. Each is waited for in a thread, which takes no processor.
         self._waiting = ThreadPoolExecutor(processes - 1)
-        load = partial(_for_one_run, load)
         self._others = list(self._waiting.map(ClassifierApart, [load] * (processes - 1)))
 
     @property
@@ -67,12 +65,6 @@ class Together(TextClassifier):
         for answered, share in zip(asked, filter(None, shares[1:]), strict=True):
             found[share] = answered.result()
         return found
-
-
-def _for_one_run(load: Callable[[], TextClassifier]) -> TextClassifier:
-    """Loads it in a process that ends with this one: what it frees need not go back to others."""
-    keep_freed_memory()
-    return load()
 
 
 def _deal(windows: TokenizedMessages, count: int) -> list[list[int]]:
