@@ -42,7 +42,7 @@ SETTINGS = finetune.FinetuneSettings(
 )
 # Of the ham of a source left out, at most the one share is lost in the median, and at most the
 # other of so many sources: of all, the one that is unlike all others would decide alone.
-LOST_IN_THE_MEDIAN, LOST_AT_MOST, SOURCES = 0.01, 0.05, 0.9
+LOST_IN_THE_MEDIAN, LOST_AT_MOST, NEARLY_ALL = 0.01, 0.05, 0.9
 # What is tested is of sources left out.
 SPLIT = "89/10/1"
 
@@ -98,6 +98,6 @@ def decision(left_out: pd.DataFrame, column: str) -> tuple[float, float]:
     temperature = fit_temperature(logits, spam.astype(np.intp))
     ham = left_out[~spam].groupby(SOURCE)[column]
     limits = [ham.quantile(1 - share, "higher") for share in (LOST_IN_THE_MEDIAN, LOST_AT_MOST)]
-    limit = max(float(limits[0].median()), float(limits[1].quantile(SOURCES, "higher")))
+    limit = max(float(limits[0].median()), float(limits[1].quantile(NEARLY_ALL, "higher")))
     # Of a message at the threshold it is said that it is spam.
     return temperature, float(np.nextafter(1 / (1 + np.exp(-limit / temperature)), 1))

@@ -76,14 +76,14 @@ def _explain(request: Request) -> bool:
 
 async def mail_fields(mail: bytes) -> dict[str, str]:
     """As `fields_of`, beside the requests of others."""
-    return await aside(mail, fields_of, mail)
+    return await aside(fields_of, mail)
 
 
-async def aside(mail: bytes, work: Callable[..., T], *arguments: object) -> T:
+async def aside(work: Callable[..., T], mail: bytes, *others: object) -> T:
     """What a function returns that looks through a mail: of a large one in another thread."""
     if len(mail) <= _SMALL_MAIL:
-        return work(*arguments)
-    return await asyncio.to_thread(work, *arguments)
+        return work(mail, *others)
+    return await asyncio.to_thread(work, mail, *others)
 
 
 def _texts_of(body: dict[str, object]) -> tuple[list[str], bool]:

@@ -48,10 +48,9 @@ async def answer(request: SpamdRequest, service: Service) -> bytes:
         case "SYMBOLS":
             body = ",".join(_words(prediction)).encode()
         case "PROCESS":
-            body = await aside(request.mail, _marked, request.mail, prediction, serving)
+            body = await aside(_marked, request.mail, prediction, serving)
         case "HEADERS":
-            marked = await aside(request.mail, _marked, request.mail, prediction, serving)
-            body = _head_of(marked)
+            body = _head_of(await aside(_marked, request.mail, prediction, serving))
         case "REPORT":
             body = _report(prediction, serving)
         case "REPORT_IFSPAM" if spam:
