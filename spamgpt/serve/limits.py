@@ -1,10 +1,9 @@
 """What a server takes from its clients, and how it says no."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 # The bytes of all requests that are held at once, as a multiple of the largest one.
 _HELD = 8
@@ -68,24 +67,17 @@ def too_slow(limits: Limits) -> Refused:
     return Refused(408, "too_slow", said)
 
 
-class arriving:
+@asynccontextmanager
+async def arriving(limits: Limits, waited: float = 0) -> AsyncIterator[None]:
     """Around what waits for a client: raises Refused when the time is over.
 
     `waited` is how many seconds of it are over already.
     """
-
-    def __init__(self, limits: Limits, waited: float = 0) -> None:
-        self._limits = limits
-        self._timeout = asyncio.timeout(limits.timeout - waited)
-
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
-
-    async def __aexit__(self, *error: Any) -> None:
-        try:
-            await self._timeout.__aexit__(*error)
-        except TimeoutError:
-            raise too_slow(self._limits) from None
+    try:
+        async with asyncio.timeout(limits.timeout - waited):
+            yield
+    except TimeoutError:
+        raise too_slow(limits) from None
 
 
 def overloaded(reason: str, retry_after: int = 1) -> Refused:
