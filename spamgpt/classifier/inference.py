@@ -66,9 +66,8 @@ def predict_logits(
     """(messages, labels): the logits of each message, in order, as float32 on the CPU.
 
     `after_batch` is called with the number of messages of each batch that is done. A batch has at
-    most `max_batch_tokens` tokens, padding counted; None chooses what suits the device. Where the
-    memory does not suffice, batches get smaller; raises SpamgptError if it does not for one
-    message.
+    most `max_batch_tokens` tokens; None chooses what suits the device. Where the memory does not
+    suffice, batches get smaller; raises SpamgptError if it does not for one message.
     """
     logits = torch.empty(len(messages), model.head.out_features)
     telling = Lock()
@@ -126,16 +125,16 @@ def in_batches(
                 batch = waiting.pop()
             except IndexError:  # another thread was faster
                 return
-            longest = max(len(messages.token_ids[index]) for index in batch)
-            if len(batch) == 1 or longest * len(batch) <= limit:
+            tokens = sum(len(messages.token_ids[index]) for index in batch)
+            if len(batch) == 1 or tokens <= limit:
                 if _fits(compute, batch):
                     continue
                 if len(batch) == 1:
                     raise SpamgptError(
-                        f"There is not enough memory for one message of {longest:,} tokens.",
+                        f"There is not enough memory for one message of {tokens:,} tokens.",
                         "Close other programs, use a smaller model, or compute with `device=cpu`.",
                     )
-                limit = longest * len(batch) / 2
+                limit = tokens / 2
             middle = (len(batch) + 1) // 2
             waiting.extend([batch[middle:], batch[:middle]])
 

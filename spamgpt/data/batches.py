@@ -147,19 +147,20 @@ def tokens_per_batch(device: "torch.device", n_embd: int = 768) -> int:
 
 
 def batches_by_length(messages: TokenizedMessages, most_tokens: int) -> Iterator[list[int]]:
-    """Yields indices of messages of similar length, so that attention pads little.
+    """Yields indices of messages in the order of their lengths, so that attention pads little.
 
-    A batch holds at most `most_tokens` tokens, its longest message counted for each, or one
-    message. Every message is in one batch.
+    A batch holds at most `most_tokens` tokens or one message. Every message is in one batch.
     """
     order = sorted(range(len(messages)), key=lambda index: len(messages.token_ids[index]))
     batch: list[int] = []
+    tokens = 0
     for index in order:
         length = len(messages.token_ids[index])
-        if batch and length * (len(batch) + 1) > most_tokens:
+        if batch and tokens + length > most_tokens:
             yield batch
-            batch = []
+            batch, tokens = [], 0
         batch.append(index)
+        tokens += length
     if batch:
         yield batch
 

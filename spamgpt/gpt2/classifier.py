@@ -93,13 +93,13 @@ def hidden_states_for(
     x = gpt2.hidden_states_after(packed, min(depth, n_layer - 1), start, hidden_states)
     if depth < n_layer:
         return x
-    x = packed.pad(gpt2.ln_f(gpt2.blocks(-1)[0](x, packed)))
+    x = gpt2.ln_f(gpt2.blocks(-1)[0](x, packed))
     lengths = packed.lengths
     if pooling == "mean" and packed.own_lengths is not None:
         lengths = packed.own_lengths
-        position = torch.arange(packed.longest, device=x.device)
-        x = x.masked_fill((position >= lengths[:, None])[:, :, None], 0)
-    return x.sum(1) / lengths[:, None]
+        behind = packed.position >= lengths[packed.message]
+        x = x.masked_fill(behind[:, None], 0)
+    return packed.sums(x) / lengths[:, None]
 
 
 def keeps_one_row(pooling: Pooling, gpt2: GPT2, depth: int) -> bool:

@@ -59,13 +59,11 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, packed: PackedTokens) -> Tensor:
         """(tokens, n_embd) -> (tokens, n_embd)."""
-        parts = packed.parts
-        rows = self.c_attn(x).split([len(part.token_ids) for part in parts])
         # Those of the whole: a part of its own would draw others.
         draws = iter(packed.draws if self._drops else [])
         attended = [
-            self._attended(row, part, list(islice(draws, len(part))))
-            for row, part in zip(rows, parts, strict=True)
+            self._attended(rows, part, list(islice(draws, len(part))))
+            for part, rows in packed.by_part(self.c_attn(x))
         ]
         joined = torch.cat(attended) if len(attended) > 1 else attended[0]
         projected: Tensor = self.c_proj(joined)
@@ -118,25 +116,36 @@ class Attention(nn.Module):
         query_bias, _, value_bias = bias.split(self.n_embd)
         query = self._by_head(torch.addmm(query_bias, x[places], query_weight))
         query = query @ self._by_head(key_weight).transpose(1, 2)  # (n_head, messages, n_embd)
-        padded = packed.pad(x)
-        scores = query.transpose(0, 1) @ padded.transpose(1, 2)  # (messages, n_head, longest)
-        scores = scores * (self.n_embd / self.n_head) ** -0.5
-        position = torch.arange(packed.longest, device=x.device)
         seen = places - packed.first + 1 if self.causal else packed.lengths
-        hidden = position >= seen[:, None, None]
-        weights = scores.masked_fill(hidden, -math.inf).softmax(2)
-        if self._drops:
-            lengths = packed.lengths.tolist()
-            weights = weights * self.weight_dropout.weights(
-                weights.shape, packed.draws, lengths, weights
-            )
-        summed = (weights @ padded).transpose(0, 1)  # (n_head, messages, n_embd)
-        attended = summed @ self._by_head(value_weight)
+        draws = packed.draws if self._drops else []
+        summed, kept, start = [], list[Tensor](), 0
+        for part, rows in packed.by_part(x):
+            own = slice(start, start + len(part))
+            start = own.stop
+            padded = part.pad(rows)
+            weights = self._weights(query[:, own], padded, part, seen[own], draws[own])
+            summed.append(weights @ padded)
+            if self._drops:
+                kept.append(weights.sum(2, keepdim=True))
+        attended = torch.cat(summed).transpose(0, 1) @ self._by_head(value_weight)
         if self._drops:  # what is left of the weights does not sum to 1
-            kept = weights.sum(2, keepdim=True)  # (messages, n_head, 1)
-            value_bias = (kept * value_bias.unflatten(0, (self.n_head, -1))).flatten(1)
+            value_bias = (torch.cat(kept) * value_bias.unflatten(0, (self.n_head, -1))).flatten(1)
         one: Tensor = self.c_proj(attended.transpose(0, 1).flatten(1) + value_bias)
         return self.output_dropout.rows(one, packed, one_each=True) if self._drops else one
+
+    def _weights(
+        self, query: Tensor, keys: Tensor, packed: PackedTokens, seen: Tensor, draws: list[int]
+    ) -> Tensor:
+        # (n_head, messages, n_embd), (messages, longest, n_embd) -> (messages, n_head, longest),
+        # how much of each of the first `seen` tokens, (messages,), that of one_only takes.
+        scores = query.transpose(0, 1) @ keys.transpose(1, 2)
+        scores = scores * (self.n_embd / self.n_head) ** -0.5
+        hidden = torch.arange(keys.shape[1], device=keys.device) >= seen[:, None, None]
+        weights = scores.masked_fill(hidden, -math.inf).softmax(2)
+        if not self._drops:
+            return weights
+        lengths = packed.lengths.tolist()
+        return weights * self.weight_dropout.weights(weights.shape, draws, lengths, weights)
 
     @property
     def _drops(self) -> bool:
@@ -283,4 +292,4 @@ class GPT2(nn.Module):
 
     def blocks(self, start: int, stop: int | None = None) -> list[Block]:
         """The blocks from `start` up to `stop`, counted as in a slice."""
-        return [block for block in self.h[start:stop] if isinstance(block, Block)]
+        return [block for block in self.h if isinstance(block, Block)][start:stop]

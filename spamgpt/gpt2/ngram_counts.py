@@ -69,7 +69,7 @@ class NGramCounter:
             *_keys(*_words(*spelt), WORDS, 2 * BUCKETS),
         ]
         found, count = np.unique(np.concatenate(keys), return_counts=True)
-        return Counts(found // ALL_BUCKETS, found % ALL_BUCKETS, count)
+        return Counts(*np.divmod(found, ALL_BUCKETS), count)
 
     def trust(
         self, token_ids: Integers, message: Integers, caution: float

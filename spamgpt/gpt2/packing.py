@@ -1,7 +1,7 @@
 """Messages laid end to end, without padding: the one input format of the model."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain, groupby
@@ -81,6 +81,11 @@ class PackedTokens:
             start = end
         return parts
 
+    def by_part(self, values: Tensor) -> "Iterator[tuple[PackedTokens, Tensor]]":
+        """Each of the parts with its rows of values, (tokens, channels)."""
+        sizes = [part.token_ids.shape[0] for part in self.parts]
+        return zip(self.parts, values.split(sizes), strict=True)
+
     def first_tokens(self) -> "PackedTokens":
         """The first token of each message as a message of its own."""
         offsets = torch.arange(len(self.offsets), device=self.offsets.device)
@@ -108,6 +113,14 @@ class PackedTokens:
         """(tokens,) the place of each token in its own message, from 0."""
         tokens = torch.arange(len(self.token_ids), device=self.token_ids.device)
         return tokens - self.offsets[self.message]
+
+    def sums(self, values: Tensor) -> Tensor:
+        """(tokens, channels) -> (messages, channels): the sum over the tokens of each message."""
+        if values.device.type == "cpu":
+            zeros = values.new_zeros(len(self), values.shape[1])
+            return zeros.index_add(0, self.message, values)
+        # A GPU would add in any order, and the last bits would differ from run to run.
+        return torch.cat([part.pad(rows).sum(1) for part, rows in self.by_part(values)])
 
     def pad(self, values: Tensor, recurring: bool = False) -> Tensor:
         """(tokens, channels) -> (messages, longest, channels), zeros after each message's end.

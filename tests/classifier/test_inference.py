@@ -35,7 +35,7 @@ class Small(nn.Module):
         self.threads = set[int]()
 
     def forward(self, packed: PackedTokens) -> torch.Tensor:
-        tokens = len(packed.lengths) * packed.longest
+        tokens = len(packed.token_ids)
         self.sizes.append(tokens)
         self.threads.add(torch.get_num_threads())
         if tokens > self.tokens:

@@ -58,6 +58,8 @@ def test_messages_taken_apart_by_length_are_read_as_together(attention):
     one, two, three = gpt2(pack(ascending)).split([3, 40, 90])
     together = gpt2(pack([ascending[2], ascending[0], ascending[1]]))
     assert_close(torch.cat([three, one, two]), together, atol=1e-5, rtol=1e-5)
+    last = gpt2.last_hidden_states(pack(ascending))
+    assert_close(last, torch.stack([one[-1], two[-1], three[-1]]), atol=1e-5, rtol=1e-5)
 
 
 def test_a_token_does_not_depend_on_those_after_it(gpt2, messages):

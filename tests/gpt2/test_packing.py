@@ -48,6 +48,25 @@ def test_padding_puts_zeros_behind_each_message():
 
 @settings(deadline=None)
 @given(some_messages)
+def test_the_tokens_of_each_message_are_summed(messages):
+    packed = pack(sorted(messages, key=len))
+    sums = packed.sums(packed.token_ids[:, None].float())
+    assert sums[:, 0].tolist() == [sum(message) for message in sorted(messages, key=len)]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_sums_on_a_gpu_are_the_same_every_time():
+    gpu = torch.device("cuda")
+    packed = pack([[7] * 20, [8] * 500]).to(gpu)
+    values = torch.randn(520, 64, device=gpu)
+    first = packed.sums(values)
+    assert all(torch.equal(packed.sums(values), first) for _ in range(20))
+    torch.testing.assert_close(first, torch.stack([values[:20].sum(0), values[20:].sum(0)]))
+
+
+@settings(deadline=None)
+@given(some_messages)
 def test_unpadding_undoes_padding(messages):
     packed = pack(messages)
     values = torch.rand(len(packed.token_ids), 3)

@@ -57,7 +57,7 @@ class FusedProjection(nn.Module):
 
     def product(self, rows: Tensor) -> Tensor:
         """The same for rows of its precision, in one operation of oneDNN's."""
-        return torch.ops.mkldnn._linear_pointwise(
+        return torch.ops.mkldnn._linear_pointwise.default(
             rows, self._weight, self._bias, self._activation, [], self._form
         )
 

@@ -21,11 +21,12 @@ def with_recurring_rows(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
 
     `dtype` is by default that of x.
     """
-    step = max(_ROWS, 1 << max(0, len(x).bit_length() - 4))
-    missing = -len(x) % step
+    count, channels = x.shape
+    step = max(_ROWS, 1 << max(0, count.bit_length() - 4))
+    missing = -count % step
     if not missing:
         return x.to(dtype or x.dtype)
-    rows = x.new_empty(len(x) + missing, x.shape[1], dtype=dtype or x.dtype)
-    rows[: len(x)] = x
-    rows[len(x) :] = 0
+    rows = x.new_empty(count + missing, channels, dtype=dtype or x.dtype)
+    rows[:count] = x
+    rows[count:] = 0
     return rows
