@@ -7,9 +7,9 @@ and replaces those that die. Each replica answers as `spamgpt serve` does; it ta
 from functools import cache
 from pathlib import Path
 
-from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
+from starlette.types import ASGIApp
 
 from spamgpt.addresses import is_address
 from spamgpt.classifier.finding import find_classifier
@@ -58,7 +58,7 @@ def app(options: Options) -> serve.Application:
             "`max_replicas` is less than `min_replicas`.", "Raise it, or leave it out."
         )
 
-    def build() -> FastAPI:
+    def build() -> ASGIApp:
         token = read_token(Path(options.token_file)) if options.token_file else None
         access = Access(token, local=token is None and not options.no_token)
         return create_app(_service(options), access)
