@@ -32,36 +32,44 @@ def _measure(world: World, name: str, count: int) -> Iterator[tuple[str, str]]:
     lines = world.write_lines(count)
     texts = lines.read_text(encoding="utf-8").splitlines()
     chosen = ("--classifier", name)
-    # What predict needs to start, and to load torch for more than a few, is no part of its rate.
-    fewer = count // 3
-    some = world.write_lines(fewer)
-    start = spamgpt("predict", *chosen, folder=world.folder, stdin=some).seconds
-    whole = spamgpt("predict", *chosen, folder=world.folder, stdin=lines).seconds
-    rate = (count - fewer) / (whole - start)
-    yield f"spamgpt predict, {name}, once it runs", f"{rate:,.0f} messages/s"
     predictor = _predictor(world, name)
+    before = _predict_seconds(world, name, count)
     one = _rate(predictor, texts)
-    yield "  one process of it", f"{one:,.0f} messages/s"
-
     with served(world.folder, *chosen) as server:
         # As long as predict takes for all; first with texts of their own, until all processes run.
         under_load(server.http, [f"{text} before" for text in texts], WARM_UP)
-        of_clients, waited = under_load(server.http, texts, count / rate)
-        how = "in wrk" if wrk() else "in Python: wrk is not installed"
-        yield (
-            f"  serve, {CLIENTS} clients with one message each ({how})",
-            f"{of_clients:,.0f} messages/s",
-        )
-        yield "    of the rate of one process", f"{of_clients / one:.0%}"
-        yield "    of predict's rate", f"{of_clients / rate:.0%}"
-        yield "    an answer takes, p50 and p99", waited
+        of_clients, waited = under_load(server.http, texts, before[0])
         # Texts that it has not seen: the same text is computed once.
         alone, _ = load(over_http, server.http, [f"{text} again" for text in texts[:ALONE]], 1)
     model = _alone(predictor, [f"{text} once more" for text in texts[:ALONE]])
+    # A machine is not as fast in one minute as in another.
+    after = _predict_seconds(world, name, count)
+    whole, running = (sum(each) / 2 for each in zip(before, after, strict=True))
+    how = "in wrk" if wrk() else "in Python: wrk is not installed"
+    yield f"spamgpt predict, {name}, {count:,} messages", f"{count / whole:,.0f} messages/s"
+    yield "  once it runs", f"{count / running:,.0f} messages/s"
+    yield "  one process of it", f"{one:,.0f} messages/s"
+    yield (
+        f"  serve, {CLIENTS} clients with one message each ({how})",
+        f"{of_clients:,.0f} messages/s",
+    )
+    yield "    of predict's rate", f"{of_clients / (count / whole):.0%}"
+    yield "    of its rate once it runs", f"{of_clients / (count / running):.0%}"
+    yield "    an answer takes, p50 and p99", waited
     yield "  one client, p50 and p99", milliseconds(alone)
     p50, of_model = statistics.median(alone), statistics.median(model)
     yield "    the model's own time, p50", f"{of_model * 1e3:.1f} ms"
     yield "    more than 1.5 times that by", f"{(p50 - 1.5 * of_model) * 1e3:.1f} ms"
+
+
+def _predict_seconds(world: World, name: str, count: int) -> tuple[float, float]:
+    """What predict takes for so many messages, and without its start and the loading of torch."""
+    fewer = count // 3
+    seconds = [
+        spamgpt("predict", "--classifier", name, folder=world.folder, stdin=lines).seconds
+        for lines in map(world.write_lines, (fewer, count))
+    ]
+    return seconds[1], (seconds[1] - seconds[0]) * count / (count - fewer)
 
 
 def _predictor(world: World, name: str) -> Predictor:

@@ -131,10 +131,10 @@ class _BoundedHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        if not self._arriving and self._deadline is None:
-            self._wait()  # a connection that was kept alive begins another request
         self._header_bytes += len(data)
         super().data_received(data)
+        if self._header_bytes and not self._arriving and self._deadline is None:
+            self._wait()  # a connection that was kept alive begins another request
         if self._header_bytes > _MOST_HEADER_BYTES and not self.transport.is_closing():
             self._refuse(
                 Refused(431, "too_large", f"More than {_MOST_HEADER_BYTES:,} bytes of headers.")

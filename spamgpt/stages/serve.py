@@ -1,6 +1,7 @@
 """serve: keeps a classifier loaded and answers mail servers and programs until it is stopped."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -96,6 +97,8 @@ def run(settings: ServeSettings, workspace: Workspace, reporter: Reporter = SILE
             needs = "the token" if token else "no token"
             reporter.warn(f"Other machines can reach {address}; whoever asks needs {needs}.")
         learn = partial(learner.run, service.metrics)
+        # What is here now stays: it need not be looked through for garbage.
+        gc.freeze()
         asyncio.run(serve(service, app, http, spamd, classifiers.newer, reporter, learn))
 
 
