@@ -7,7 +7,7 @@ holds a connection for longer than the limits say, and who can still hear is tol
 import asyncio
 import json
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -64,23 +64,19 @@ def bounded_http(limits: Limits, connections: Connections) -> type[HttpToolsProt
     return BoundedHttp
 
 
-class _Gathering(asyncio.Transport):
+class _Gathering:
     """A transport that sends what is written together as one piece: an answer's head and body."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
         self._transport = transport
         self._loop = loop
         self._written: list[bytes] = []
-        # What is used besides goes to it at once.
-        self.abort = transport.abort  # type: ignore[method-assign]
-        self.get_extra_info = transport.get_extra_info  # type: ignore[method-assign]
-        self.is_closing = transport.is_closing  # type: ignore[method-assign]
-        self.pause_reading = transport.pause_reading  # type: ignore[method-assign]
-        self.resume_reading = transport.resume_reading  # type: ignore[method-assign]
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self._written.append(bytes(data))
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self._written.append(data)
         if len(self._written) == 1:
             self._loop.call_soon(self._send)
 
@@ -108,7 +104,7 @@ class _BoundedHttp(HttpToolsProtocol):
         self._arriving = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(_Gathering(transport, self.loop))
+        super().connection_made(cast(asyncio.Transport, _Gathering(transport, self.loop)))
         # Also the end of an answer is not kept for ever for a client that does not read.
         transport.set_write_buffer_limits(0)
         client = client_of(transport)

@@ -7,6 +7,7 @@ import select
 import socket
 import time
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from starlette.requests import Request
 
 from spamgpt.serve.bodies import read_lines
 from spamgpt.serve.classify import _answer_lines
+from spamgpt.serve.connections import _Gathering
 from spamgpt.serve.limits import Limits, Room
 from spamgpt.serve.service import Service
 
@@ -297,3 +299,24 @@ def test_lines_are_the_same_however_they_come(body, data):
     assert asyncio.run(lines()) == [line + b"\n" for line in body.split(b"\n")[:-1]] + [
         rest for rest in body.split(b"\n")[-1:] if rest
     ]
+
+
+def test_what_is_written_together_is_sent_as_one_piece():
+    sent = []
+    below = SimpleNamespace(
+        write=sent.append, close=lambda: sent.append("closed"), is_closing=lambda: False
+    )
+
+    async def answer():
+        transport = _Gathering(below, asyncio.get_running_loop())
+        transport.write(b"head")
+        transport.write(b"body")
+        assert sent == []
+        await asyncio.sleep(0)
+        transport.write(b"last")
+        assert not transport.is_closing()
+        transport.close()
+        await asyncio.sleep(0)
+
+    asyncio.run(answer())
+    assert sent == [b"headbody", b"last", "closed"]
