@@ -7,13 +7,14 @@ waits for the other hundreds of times a batch.
 import gc
 import signal
 import threading
-import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
 from queue import LifoQueue
 from typing import Any
 
@@ -53,11 +54,11 @@ class ClassifierApart(TextClassifier):
     def __init__(self, load: Callable[[], TextClassifier]) -> None:
         """Raises the error that `load` ends with, as a SpamgptError."""
         self._load = load
-        self._processes = [_Process(load)]
-        self._about = self._processes[0].about
+        self._processes = [ClassifierProcess(load)]
+        self._about = self._processes[0].about()
         self.config, self.tokenizer = self._about.config, self._about.tokenizer
         # The one that was asked last is asked first: while there is little to do, it does all.
-        self._free = LifoQueue[_Process]()
+        self._free = LifoQueue[ClassifierProcess]()
         self._free.put(self._processes[0])
         self._most = self._about.processes
         self._begun = 1
@@ -83,7 +84,8 @@ class ClassifierApart(TextClassifier):
 
     def _begin(self) -> None:
         try:
-            process = _Process(self._load)
+            process = ClassifierProcess(self._load)
+            process.about()
         except (SpamgptError, OSError):  # there is no room for it
             self._most = len(self._processes)
             return
@@ -128,20 +130,24 @@ class ClassifierApart(TextClassifier):
         return found
 
 
-class _Process:
-    """A process that answers one call after another."""
+class ClassifierProcess:
+    """A process that loads a classifier and then answers one call after another.
+
+    It ends with `close` or when nobody holds this object any more; at once, if it still loads.
+    """
 
     def __init__(self, load: Callable[[], TextClassifier]) -> None:
+        """Raises SpamgptError if no process can begin."""
         self._load = load
         self._start()
 
     def _start(self) -> None:
+        self._about: _About | None = None
         # Not forked: threads may compute here, and locks that they hold would stay locked there.
         context = get_context("spawn")
         self._connection, theirs = context.Pipe()
         self.process = context.Process(target=_answer, args=(self._load, theirs))
-        # Without a connection nobody can ask it, and it ends.
-        weakref.finalize(self, self._connection.close)
+        Finalize(self, _end, (self._connection, self.process), exitpriority=0)
         try:
             self.process.start()
         except OSError as error:
@@ -151,16 +157,29 @@ class _Process:
             ) from error
         finally:
             theirs.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has loaded the classifier, or failed to."""
+        return self._about is not None or self._connection.poll()
+
+    def about(self) -> _About:
+        """Waits until it has loaded the classifier; raises the error of that as a SpamgptError."""
+        if self._about is not None:
+            return self._about
         try:
-            self.about: _About = self._received()
+            about: _About = self._received()
         except (EOFError, OSError):
             self.process.join()
             raise SpamgptError(
                 f"The process that loads the classifier ended ({self.process.exitcode}).",
                 "It may lack memory: close other programs, or use a smaller model.",
             ) from None
+        self._about = about
+        return about
 
     def close(self) -> None:
+        """Ends it, once it has answered what it was asked."""
         self._connection.close()
         if self.process.pid is not None:  # it began
             self.process.join()
@@ -173,6 +192,7 @@ class _Process:
         except (EOFError, OSError):
             self.close()
         self._start()
+        self.about()
         try:
             self._connection.send((method, arguments))
             return self._received()
@@ -189,11 +209,16 @@ class _Process:
         return found
 
 
+def _end(connection: Connection, process: BaseProcess) -> None:
+    """Lets a process end: without a connection nobody can ask it."""
+    connection.close()
+    with suppress(AttributeError, ValueError):  # it never began
+        process.terminate()
+
+
 def _answer(load: Callable[[], TextClassifier], connection: Connection) -> None:
     """What the other process does, until there is nobody to ask it."""
-    # Ctrl-C in a terminal, and a service manager, reach it as well; what was accepted is answered.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_freed_memory()
     with suppress(EOFError, OSError):
         try:
@@ -201,6 +226,9 @@ def _answer(load: Callable[[], TextClassifier], connection: Connection) -> None:
         except Exception as error:
             connection.send(as_user_error(error))
             return
+        # Ctrl-C in a terminal, and a service manager, reach it as well; what was accepted is
+        # answered.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         # What is here now stays: it need not be looked through for garbage.
         gc.freeze()
         about = classifier.config, classifier.tokenizer, classifier.context

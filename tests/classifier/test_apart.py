@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from spamgpt import SpamClassifier
-from spamgpt.classifier.apart import ClassifierApart
+from spamgpt.classifier.apart import ClassifierApart, ClassifierProcess
 from spamgpt.errors import MissingInputError, SpamgptError
 
 TEXTS = ["WINNER! Claim your free prize now", "see you at 7 then", ""]
@@ -140,13 +140,27 @@ def test_what_loading_ends_with_is_told(tmp_path):
         ClassifierApart(die)
 
 
+def load_for_long() -> SpamClassifier:
+    time.sleep(60)
+    raise AssertionError
+
+
+def test_what_still_loads_is_not_waited_for():
+    process = ClassifierProcess(load_for_long)
+    assert not process.ready
+    child = process.process
+    del process
+    child.join(20)
+    assert child.exitcode == -signal.SIGTERM
+
+
 @pytest.mark.parametrize("end", ["del classifier", "classifier.close()", "os._exit(0)", "pass"])
 def test_it_ends_with_who_asks_it(trained_workspace_template, end):
     program = f"""
 import os
 from functools import partial
 from tests.classifier.test_apart import load
-from spamgpt.classifier.apart import ClassifierApart
+from spamgpt.classifier.apart import ClassifierApart, ClassifierProcess
 if __name__ == "__main__":
     classifier = ClassifierApart(partial(load, {str(trained_workspace_template)!r}))
     print("loaded", flush=True)

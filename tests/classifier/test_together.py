@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from spamgpt.classifier.finding import find_classifier, find_quick_classifier
 from spamgpt.classifier.quick import QuickClassifier
 from spamgpt.classifier.together import Together
 from spamgpt.workspace import Workspace
-from tests.classifier.test_apart import load, process_of
+from tests.classifier.test_apart import die, load
 from tests.conftest import some_messages
 
 TEXTS = [text for _, text in some_messages(60)]
@@ -21,7 +22,11 @@ TEXTS = [text for _, text in some_messages(60)]
 @pytest.fixture(scope="module")
 def together(trained_workspace_template):
     here = partial(load, trained_workspace_template)
-    return Together(here(), here, processes=3)
+    classifier = Together(here(), here, processes=3)
+    deadline = time.monotonic() + 60
+    while len(classifier._others) < 2 and time.monotonic() < deadline:
+        classifier.predictions(TEXTS)
+    return classifier
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 60])
@@ -32,9 +37,17 @@ def test_the_answers_are_those_of_one_process(together, trained_workspace_templa
     assert found.windows == alone.windows
 
 
+def test_what_fails_to_load_does_not_take_part(trained_workspace_template):
+    here = load(trained_workspace_template)
+    classifier = Together(here, die, processes=2)
+    while classifier._beginning:
+        np.testing.assert_array_equal(classifier.predict_proba(TEXTS), here.predict_proba(TEXTS))
+    assert classifier._others == []
+
+
 def test_what_dies_is_replaced(together):
     expected = together.predict_proba(TEXTS)
-    os.kill(process_of(together._others[0]), signal.SIGKILL)
+    os.kill(together._others[0].process.pid, signal.SIGKILL)
     np.testing.assert_array_equal(together.predict_proba(TEXTS), expected)
 
 
