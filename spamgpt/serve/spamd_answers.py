@@ -92,11 +92,12 @@ def _marked(mail: bytes, prediction: Prediction, serving: Serving) -> bytes:
     spam = is_spam(prediction, serving.predictor)
     points = score(prediction, serving.predictor)
     words = ",".join(_words(prediction)) or "none"
+    probability = prediction.probabilities[serving.predictor.positive_label]
     headers = {
         "X-Spam-Checker-Version": f"spamgpt {__version__} ({serving.name})",
         "X-Spam-Level": "*" * max(0, min(int(points), _STARS)),
         "X-Spam-Status": f"{'Yes' if spam else 'No'}, score={points:.1f} "
-        f"required={REQUIRED:.1f} tests={words} probability={prediction.probability:.4f}",
+        f"required={REQUIRED:.1f} tests={words} probability={probability:.4f}",
         "X-Spam-Flag": "YES" if spam else "NO",
     }
     for name, value in reversed(headers.items()):
