@@ -6,10 +6,11 @@ waits for the other hundreds of times a batch.
 
 import gc
 import signal
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -149,7 +150,8 @@ class ClassifierProcess:
         self.process = context.Process(target=_answer, args=(self._load, theirs))
         Finalize(self, _end, (self._connection, self.process), exitpriority=0)
         try:
-            self.process.start()
+            with _interrupts_blocked():
+                self.process.start()
         except OSError as error:
             raise SpamgptError(
                 f"A process for the classifier cannot begin: {error.strerror}.",
@@ -207,6 +209,23 @@ class ClassifierProcess:
         if isinstance(found, Exception):
             raise found
         return found
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """A process that begins meanwhile never gets them: Ctrl-C in a terminal reaches all."""
+    if sys.platform == "win32":  # there they cannot be
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    # It begins with the first process, and then unblocks them.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end(connection: Connection, process: BaseProcess) -> None:

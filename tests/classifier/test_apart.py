@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from spamgpt import SpamClassifier
-from spamgpt.classifier.apart import ClassifierApart, ClassifierProcess
+from spamgpt.classifier.apart import ClassifierApart
 from spamgpt.errors import MissingInputError, SpamgptError
 
 TEXTS = ["WINNER! Claim your free prize now", "see you at 7 then", ""]
@@ -145,13 +145,23 @@ def load_for_long() -> SpamClassifier:
     raise AssertionError
 
 
-def test_what_still_loads_is_not_waited_for():
+def test_what_still_loads_is_neither_interrupted_nor_waited_for():
+    # In a program of its own: with the first process begins what unblocks interrupts.
+    program = """
+import os, signal, time
+from tests.classifier.test_apart import load_for_long
+from spamgpt.classifier.apart import ClassifierProcess
+if __name__ == "__main__":
     process = ClassifierProcess(load_for_long)
-    assert not process.ready
-    child = process.process
-    del process
-    child.join(20)
-    assert child.exitcode == -signal.SIGTERM
+    time.sleep(0.2)
+    os.kill(process.process.pid, signal.SIGINT)
+    time.sleep(2)
+    print(process.process.is_alive(), process.ready, flush=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert (done.stdout, done.stderr) == ("True False\n", "")
 
 
 @pytest.mark.parametrize("end", ["del classifier", "classifier.close()", "os._exit(0)", "pass"])
