@@ -102,9 +102,9 @@ def companies(seed: int = 1, count: int = COUNT) -> pd.DataFrame:
     patterns[SOURCE] = patterns["language"].map(lambda name: ENGLISH if name == "en" else OTHERS)
     rows = []
     for (source, label), part in patterns.groupby([SOURCE, LABEL], sort=True):
-        made = dict[str, None]()
+        choices, made = list(part["pattern"]), dict[str, None]()
         while len(made) < count:
-            made[_message(draw.choice(list(part["pattern"])), draw)] = None
+            made[_message(draw.choice(choices), draw)] = None
         rows += [(label, text, source) for text in made]
     return pd.DataFrame(rows, columns=[LABEL, TEXT, SOURCE])
 

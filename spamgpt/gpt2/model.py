@@ -10,7 +10,6 @@ as an adapter, can take the place of any of them.
 """
 
 import math
-from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -60,10 +59,10 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, packed: PackedTokens) -> Tensor:
         """(tokens, n_embd) -> (tokens, n_embd)."""
         # Those of the whole: a part of its own would draw others.
-        draws = iter(packed.draws if self._drops else [])
+        draws = packed.draws if self._drops else []
         attended = [
-            self._attended(rows, part, list(islice(draws, len(part))))
-            for part, rows in packed.by_part(self.c_attn(x))
+            self._attended(rows, part, draws[own])
+            for part, rows, own in packed.by_part(self.c_attn(x))
         ]
         joined = torch.cat(attended) if len(attended) > 1 else attended[0]
         projected: Tensor = self.c_proj(joined)
@@ -118,10 +117,8 @@ class Attention(nn.Module):
         query = query @ self._by_head(key_weight).transpose(1, 2)  # (n_head, messages, n_embd)
         seen = places - packed.first + 1 if self.causal else packed.lengths
         draws = packed.draws if self._drops else []
-        summed, kept, start = [], list[Tensor](), 0
-        for part, rows in packed.by_part(x):
-            own = slice(start, start + len(part))
-            start = own.stop
+        summed, kept = [], list[Tensor]()
+        for part, rows, own in packed.by_part(x):
             padded = part.pad(rows)
             weights = self._weights(query[:, own], padded, part, seen[own], draws[own])
             summed.append(weights @ padded)

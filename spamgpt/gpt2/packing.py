@@ -81,10 +81,13 @@ class PackedTokens:
             start = end
         return parts
 
-    def by_part(self, values: Tensor) -> "Iterator[tuple[PackedTokens, Tensor]]":
-        """Each of the parts with its rows of values, (tokens, channels)."""
+    def by_part(self, values: Tensor) -> "Iterator[tuple[PackedTokens, Tensor, slice]]":
+        """Each of the parts, its rows of values, (tokens, channels), and which messages it has."""
         sizes = [part.token_ids.shape[0] for part in self.parts]
-        return zip(self.parts, values.split(sizes), strict=True)
+        start = 0
+        for part, rows in zip(self.parts, values.split(sizes), strict=True):
+            yield part, rows, slice(start, start + len(part))
+            start += len(part)
 
     def first_tokens(self) -> "PackedTokens":
         """The first token of each message as a message of its own."""
@@ -120,7 +123,7 @@ class PackedTokens:
             zeros = values.new_zeros(len(self), values.shape[1])
             return zeros.index_add(0, self.message, values)
         # A GPU would add in any order, and the last bits would differ from run to run.
-        return torch.cat([part.pad(rows).sum(1) for part, rows in self.by_part(values)])
+        return torch.cat([part.pad(rows).sum(1) for part, rows, _ in self.by_part(values)])
 
     def pad(self, values: Tensor, recurring: bool = False) -> Tensor:
         """(tokens, channels) -> (messages, longest, channels), zeros after each message's end.

@@ -170,7 +170,7 @@ def test_it_ends_with_who_asks_it(trained_workspace_template, end):
 import os
 from functools import partial
 from tests.classifier.test_apart import load
-from spamgpt.classifier.apart import ClassifierApart, ClassifierProcess
+from spamgpt.classifier.apart import ClassifierApart
 if __name__ == "__main__":
     classifier = ClassifierApart(partial(load, {str(trained_workspace_template)!r}))
     print("loaded", flush=True)
