@@ -22,7 +22,6 @@ import pandas as pd
 import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from recipes.companies import COMPANIES, companies
 from recipes.disguise import disguised
 from recipes.labelled import folds, read_messages, sample, sources
 from recipes.many_sources import NGRAMS_CHARACTERS, NGRAMS_MOST, decision, fit, train
@@ -53,8 +52,9 @@ def score_fold(
     """
     known = sources()
     others = messages[~messages[SOURCE].isin(left_out)]
-    paired = sample(others[others[SOURCE].isin(known)], PAIRED, seed)
-    allowed = [name for name, source in known.items() if source.trained_on] + list(COMPANIES)
+    scored = [name for name, source in known.items() if source.scored]
+    paired = sample(others[others[SOURCE].isin(scored)], PAIRED, seed)
+    allowed = [name for name, source in known.items() if source.trained_on]
     training = others[others[SOURCE].isin(allowed) & ~others[TEXT].isin(paired[TEXT])]
     artifact = train(training, seed, workspace)
     scored = pd.concat(
@@ -204,15 +204,8 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--folds", type=int, default=FOLDS)
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument(
-        "--companies",
-        action="store_true",
-        help="train on the messages of recipes/companies.csv, too",
-    )
     options = parser.parse_args()
     messages = read_messages(options.labelled, options.collection)
-    if options.companies:
-        messages = pd.concat([messages, companies()]).drop_duplicates(TEXT, ignore_index=True)
     by_fold = {}
     for fold, left_out in enumerate(folds(options.folds)):
         file = _file(options.workspace, fold, options.folds, options.seed)

@@ -81,7 +81,9 @@ def origins() -> Markdown:
                 source.kind,
                 source.description,
                 source.licence,
-                "yes" if source.trained_on else "no, scored only",
+                ("yes" if source.scored else "yes, not scored")
+                if source.trained_on
+                else "no, scored only",
             )
             for source in sources().values()
         ],

@@ -1,7 +1,7 @@
 """The labelled messages that the bundled classifier learns from and is judged on.
 
-`labelled.csv` tells what each source is. The messages themselves are no part of the project: they
-lie in a folder as NAME.jsonl.gz (a JSON object with `label` and `text` a line).
+`labelled.csv` tells what each source is. Most messages are no part of the project: they lie in a
+folder as NAME.jsonl.gz (a JSON object with `label` and `text` a line).
 """
 
 import random
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from recipes.patterns import written
 from spamgpt.bundled import MESSAGES_FILE, MESSAGES_NAME
 from spamgpt.data.rows import LABEL, SOURCE, TEXT
 from spamgpt.data.tables import read_labelled_file
@@ -23,7 +24,8 @@ COLLECTION = "sms-spam-collection"
 class LabelledSource:
     """`origin` names what is alike: to leave a source out means to leave out all of its origin.
 
-    What is for non-commercial use or for research only is scored and never trained on.
+    What is for non-commercial use or for research only is scored and never trained on; what was
+    written for training (`patterns.py`) is not scored.
     """
 
     name: str
@@ -32,15 +34,13 @@ class LabelledSource:
     description: str
     licence: str
     trained_on: bool
+    scored: bool
 
 
 def sources() -> dict[str, LabelledSource]:
     """All sources by their names."""
-    rows = pd.read_csv(ABOUT, dtype=str).itertuples(index=False)
-    return {
-        name: LabelledSource(name, origin, kind, description, licence, trained_on == "yes")
-        for name, origin, kind, description, licence, trained_on in rows
-    }
+    rows = pd.read_csv(ABOUT, true_values=["yes"], false_values=["no"]).itertuples(index=False)
+    return {row[0]: LabelledSource(*row) for row in rows}
 
 
 def read_messages(folder: Path, collection: Path) -> pd.DataFrame:
@@ -49,8 +49,10 @@ def read_messages(folder: Path, collection: Path) -> pd.DataFrame:
     `collection` is the raw SMSSpamCollection.
     """
     whole = {COLLECTION: collection, MESSAGES_NAME: MESSAGES_FILE}
-    tables = []
-    for name in sources():
+    tables = [written()]
+    for name, source in sources().items():
+        if not source.scored:
+            continue
         if name in whole:
             table = read_labelled_file(whole[name])
         else:
@@ -76,7 +78,7 @@ def folds(count: int, seed: int = 1) -> Iterator[set[str]]:
     Origins of one kind are dealt to different folds, as far as there are enough: others of its kind
     are then trained on.
     """
-    known = sources().values()
+    known = [source for source in sources().values() if source.scored]
     kinds = {source.origin: source.kind for source in reversed(known)}
     origins = sorted(kinds)
     random.Random(seed).shuffle(origins)

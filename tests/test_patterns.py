@@ -1,21 +1,23 @@
-"""The messages of companies: filled in, as many as asked for, and the same each time."""
+"""The messages written for training: filled in, as many as asked for, and the same each time."""
 
 import re
 
 import pandas as pd
 
-from recipes.companies import COMPANIES, PATTERNS, companies
+from recipes.labelled import sources
+from recipes.patterns import PATTERNS, written
 
 
 def test_messages_are_filled_in_and_drawn_by_the_seed():
-    found = companies(seed=3, count=200)
+    names = [name for name, source in sources().items() if not source.scored]
+    found = written(seed=3, count=200)
     assert found.groupby(["source", "label"]).size().to_dict() == {
-        (source, label): 200 for source in COMPANIES for label in ("ham", "spam")
+        (source, label): 200 for source in names for label in ("ham", "spam")
     }
     assert not found["text"].str.contains("[{}]").any()
     assert not found["text"].duplicated().any()
-    pd.testing.assert_frame_equal(found, companies(seed=3, count=200))
-    assert not found.equals(companies(seed=4, count=200))
+    pd.testing.assert_frame_equal(found, written(seed=3, count=200))
+    assert not found.equals(written(seed=4, count=200))
 
 
 def test_what_imitates_companies_leads_elsewhere():

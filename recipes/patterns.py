@@ -1,11 +1,14 @@
-"""What companies send, and what imitates them: patterns written for spamgpt, filled in at random.
+"""Messages written for spamgpt: of companies, of people, and what imitates them or deceives.
 
-Public collections have hardly any ham of banks, shops, schools and newsletters, and so a classifier
-takes it for spam. `companies.csv` has a pattern a row; what stands in braces is drawn anew for each
-message. They are learnt from and never scored.
+Public collections have hardly any ham of banks, shops, schools and newsletters, and little of what
+is sent today: a classifier takes the first for spam and misses the second. `patterns.csv` has a
+pattern a row; what stands in braces is drawn anew for each message: a name of below, or one of
+`several|alternatives`, which may have braces themselves. The messages are learnt from and never
+scored.
 """
 
 import random
+import re
 import string
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,10 +18,9 @@ import pandas as pd
 from spamgpt.data.rows import LABEL, SOURCE, TEXT
 
 PATTERNS = Path(__file__).with_suffix(".csv")
-# English messages, and those in other languages, are sources of their own.
-COMPANIES = ENGLISH, OTHERS = "companies", "companies-other-languages"
 # So many messages are made of each source and label.
 COUNT = 900
+_INNERMOST = re.compile(r"{([^{}]*)}")
 
 _CHOICES = {
     name: words.split("|")
@@ -78,28 +80,19 @@ _CHOICES = {
 _GOOD_ENDINGS = ("com", "org", "net", "co.uk", "in", "example", "io", "co", "ae", "co.ke")
 _BAD_ENDINGS = ("top", "xyz", "click", "icu", "info", "live", "vip", "shop", "online", "cc", "site")
 _GOOD_PATHS = ("", "/account", "/orders", "/help", "/terms", "/statements", "/unsubscribe", "/blog")
-_BAD_WORDS = (
-    "secure",
-    "verify",
-    "login",
-    "update",
-    "pay",
-    "track",
-    "refund",
-    "claim",
-    "id",
-    "alert",
-)
+_BAD_WORDS = "secure|verify|login|update|pay|track|refund|claim|id|alert".split("|")
 
 
-def companies(seed: int = 1, count: int = COUNT) -> pd.DataFrame:
+def written(seed: int = 1, count: int = COUNT) -> pd.DataFrame:
     """The columns `label`, `text` and `source`: so many messages of each label and source.
 
-    The same seed gives the same messages.
+    English messages, and those in other languages, are sources of their own. The same seed gives
+    the same messages.
     """
     draw = random.Random(seed)
     patterns = pd.read_csv(PATTERNS)
-    patterns[SOURCE] = patterns["language"].map(lambda name: ENGLISH if name == "en" else OTHERS)
+    foreign = patterns["language"] != "en"
+    patterns[SOURCE] = patterns["senders"] + foreign.map({True: "-other-languages", False: ""})
     rows = []
     for (source, label), part in patterns.groupby([SOURCE, LABEL], sort=True):
         choices, made = list(part["pattern"]), dict[str, None]()
@@ -110,16 +103,16 @@ def companies(seed: int = 1, count: int = COUNT) -> pd.DataFrame:
 
 
 def _message(pattern: str, draw: random.Random) -> str:
-    begin, *rest = pattern.split("{")
-    text = begin
-    for part in rest:
-        name, _, after = part.partition("}")
-        text += _drawn(name, draw) + after
-    # Some companies shout.
+    text = pattern
+    while "{" in text:
+        text = _INNERMOST.sub(lambda found: _drawn(found[1], draw), text)
+    # Some senders shout.
     return text.upper() if draw.random() < 0.05 else text
 
 
 def _drawn(name: str, draw: random.Random) -> str:
+    if "|" in name:
+        return draw.choice(name.split("|"))
     if name in _CHOICES:
         return draw.choice(_CHOICES[name])
     return _DRAWN[name](draw)
