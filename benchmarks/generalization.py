@@ -14,7 +14,7 @@ also scored as spammers disguise it. A stopped run goes on where it was.
 
 import argparse
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -115,9 +115,7 @@ def results(by_fold: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
     """A row of figures for each source left out; `+` marks one paired with messages of others."""
     known = sources()
     rows = []
-    for fold, scores in by_fold.items():
-        others = pd.concat([s for f, s in by_fold.items() if f != fold])
-        temperature, threshold = decision(others[~others["paired"]], BOTH)
+    for scores, temperature, threshold in _decided(by_fold):
         for name in sorted(set(scores.loc[~scores["paired"], SOURCE])):
             found, paired = of_source(scores, name)
             spam = (found[LABEL] == "spam").to_numpy()
@@ -145,6 +143,26 @@ def results(by_fold: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(["kind", "left out"], ignore_index=True)
 
 
+def _decided(
+    by_fold: Mapping[int, pd.DataFrame],
+) -> Iterator[tuple[pd.DataFrame, float, float]]:
+    """The scores of each fold, with the temperature and the threshold that the others choose."""
+    for fold, scores in by_fold.items():
+        others = pd.concat([s for f, s in by_fold.items() if f != fold])
+        yield scores, *decision(others[~others["paired"]], BOTH)
+
+
+def calibration_of_all(by_fold: Mapping[int, pd.DataFrame]) -> float:
+    """The calibration error over the messages of all sources left out together."""
+    spam, probability = [], []
+    for scores, temperature, _ in _decided(by_fold):
+        own = scores[~scores["paired"]]
+        spam.append((own[LABEL] == "spam").to_numpy().astype(int))
+        probability.append(1 / (1 + np.exp(-own[BOTH].to_numpy() / temperature)))
+    found = np.concatenate(probability)
+    return calibration_error(np.concatenate(spam), np.stack([1 - found, found], axis=1))
+
+
 def table(found: pd.DataFrame, columns: Sequence[str] | None = None) -> Markdown:
     """A Markdown table of some columns, the means over kinds and sources last."""
     about, figures = list(found.columns[:3]), list(columns or found.columns[3:])
@@ -160,16 +178,19 @@ def table(found: pd.DataFrame, columns: Sequence[str] | None = None) -> Markdown
     return markdown_table([*about, *figures], rows, left=2)
 
 
-def summary(found: pd.DataFrame) -> str:
-    """The comparison with the linear models, and how the threshold holds, in two sentences."""
+def summary(by_fold: Mapping[int, pd.DataFrame], found: pd.DataFrame) -> str:
+    """The comparison with the linear models, how the threshold holds and the probabilities."""
     ahead = found[f"AUC, {BOTH}"] - found["AUC, better linear"]
     lost = found[f"AUC, {BOTH}"] - found[f"AUC, {DISGUISED}"]
+    together = calibration_of_all(by_fold)
     return (
         f"Against the better linear model of each source the area under the ROC curve is "
         f"{ahead.mean():+.3f} in the mean, ahead on {(ahead > 0).mean():.0%} of the sources, at "
         f"worst {ahead.min():+.3f}; disguise costs {lost.mean():.3f} of it. The threshold loses "
         f"{found['ham lost'].median():.1%} of the ham of a source left out in the median, at most "
-        f"{found['ham lost'].max():.1%}."
+        f"{found['ham lost'].max():.1%}. The calibration error is {together:.3f} "
+        f"over all sources together and {found['calibration error'].mean():.3f} in the mean of "
+        f"their own."
     )
 
 
@@ -216,7 +237,7 @@ def main() -> None:
         by_fold[fold] = pd.read_csv(file)
     found = results(by_fold)
     print(table(found))
-    print(f"\n{summary(found)}")
+    print(f"\n{summary(by_fold, found)}")
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def card(config: ClassifierConfig, by_fold: Mapping[int, pd.DataFrame]) -> str:
             {name: settings[name] for name in (*told, "schedule", "clip", "precision", "seed")}
         ),
         scores=table(found, COLUMNS),
-        summary=summary(found),
+        summary=summary(by_fold, found),
         folds=f"{len(by_fold)} of {FOLDS}",
         answers=answers(SpamClassifier.bundled("cpu", "fp32")),
     )

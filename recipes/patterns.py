@@ -75,12 +75,12 @@ _CHOICES = {
             "public transport|functional programming|school news"
         ),
         "year": "2024|2025|2026",
+        "lure": "secure|verify|login|update|pay|track|refund|claim|id|alert",
     }.items()
 }
 _GOOD_ENDINGS = ("com", "org", "net", "co.uk", "in", "example", "io", "co", "ae", "co.ke")
 _BAD_ENDINGS = ("top", "xyz", "click", "icu", "info", "live", "vip", "shop", "online", "cc", "site")
 _GOOD_PATHS = ("", "/account", "/orders", "/help", "/terms", "/statements", "/unsubscribe", "/blog")
-_BAD_WORDS = "secure|verify|login|update|pay|track|refund|claim|id|alert".split("|")
 
 
 def written(seed: int = 1, count: int = COUNT) -> pd.DataFrame:
@@ -193,7 +193,7 @@ def _address(draw: random.Random) -> str:
 def _false_address(draw: random.Random) -> str:
     """Of a page that imitates one, or that hides where it leads."""
     brand = _host(_drawn(draw.choice(("bank", "carrier", "service")), draw))
-    word, letters = draw.choice(_BAD_WORDS), string.ascii_lowercase
+    word, letters = draw.choice(_CHOICES["lure"]), string.ascii_lowercase
     host = draw.choice(
         (
             *(f"{brand}-{word}", f"{word}-{brand}", f"{brand}{word}{draw.randrange(100)}"),

@@ -7,7 +7,16 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.generalization import BOTH, LOGISTIC, MODELS, of_source, results, summary, table
+from benchmarks.generalization import (
+    BOTH,
+    LOGISTIC,
+    MODELS,
+    calibration_of_all,
+    of_source,
+    results,
+    summary,
+    table,
+)
 from recipes.disguise import disguised
 from recipes.labelled import folds, sample, sources
 from recipes.many_sources import LOST_AT_MOST, LOST_IN_THE_MEDIAN, decision
@@ -102,7 +111,16 @@ def test_the_table_has_the_figures_of_every_source_and_their_means():
     assert len(lines) == 2 + 2 + 1 + 1
     assert lines[-1] == f"| **mean** |  | 120 | {found[f'AUC, {BOTH}'].mean():.3f} |"
     ahead = found[f"AUC, {BOTH}"] - found["AUC, better linear"]
-    assert f"{ahead.mean():+.3f} in the mean" in summary(found)
+    assert f"{ahead.mean():+.3f} in the mean" in summary(by_fold, found)
+
+
+def test_probabilities_may_hold_over_all_sources_where_they_do_not_over_each():
+    by_fold = {0: left_out("thai_sms", 1), 1: left_out("turkish_sms", 2)}
+    for fold, more in ((0, 2), (1, -2)):
+        by_fold[fold][BOTH] += more
+    together, alone = calibration_of_all(by_fold), results(by_fold)["calibration error"].mean()
+    assert together < alone
+    assert f"{together:.3f} over all sources" in summary(by_fold, results(by_fold))
 
 
 @pytest.mark.parametrize("seed", range(12))

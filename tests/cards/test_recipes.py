@@ -48,5 +48,5 @@ def test_the_card_of_the_bundled_classifier_has_its_sources_and_the_benchmarks_f
     found = results(by_fold)
     for _, row in found.iterrows():
         assert f"| {row['left out']} | sms | 60 | {row['AUC, better linear']:.3f} | " in text
-    assert summary(found) in text
+    assert summary(by_fold, found) in text
     assert len(re.findall(r"\| (?:ham|spam) \| [01]\.\d{3} \|", text)) == 10
