@@ -20,6 +20,9 @@ PRIME, BITS = 0x01000193, 0xFFFFFFFF
 SPACE = 32
 # Whether a byte is one of those that words are made of: letters, digits, whatever is not ASCII.
 IN_WORDS = np.array([byte > 127 or chr(byte).isalnum() or chr(byte) == "_" for byte in range(256)])
+# Chinese characters and kana, of three bytes each, are written without spaces: each is a word.
+# They begin with these bytes.
+BEGINS_ALONE = np.array([0xE3 <= byte <= 0xE9 for byte in range(256)])
 # A word is the sum of its bytes, each times a power of PRIME: after 64 of them, the first again.
 POWERS = np.array([pow(PRIME, place + 1, 1 << 32) for place in range(64)])
 
@@ -42,7 +45,8 @@ class Counts:
 class NGramCounter:
     """Counts the n-grams of messages: of 2 to 5 bytes, of 1 to 3 tokens and of 1 and 2 words.
 
-    Bytes and words are in lower case. What is no space and in no word is a word of one byte.
+    Bytes and words are in lower case. What is no space and in no word is a word of one byte, and a
+    Chinese character or a kana is a word.
     `spellings` are the bytes of every token id (`Tokenizer.spellings`). A token is spelt
     `spelt_bytes[starts[token] :][: lengths[token]]`, also the one that is no token of the
     vocabulary but stands around each message, `space`.
@@ -107,7 +111,8 @@ def _words(spelt: Integers, message: Integers) -> tuple[Integers, Integers]:
     Around the bytes of each message are spaces, so that no word reaches into another message.
     """
     inside, visible = IN_WORDS[spelt], spelt != SPACE
-    goes_on = inside & np.roll(inside, 1)
+    alone = BEGINS_ALONE[spelt]
+    goes_on = inside & np.roll(inside, 1) & ~alone & ~np.roll(alone, 3)
     begins = ~goes_on[visible]
     first = np.flatnonzero(begins)
     place = np.arange(len(begins)) - first[begins.cumsum() - 1]

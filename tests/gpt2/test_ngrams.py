@@ -11,8 +11,8 @@ from spamgpt.gpt2.ngram_counts import ALL_BUCKETS, BUCKETS
 from spamgpt.gpt2.ngrams import NGrams
 from spamgpt.gpt2.packing import pack
 
-# Token ids 0 to 6 of a vocabulary of their own; the one without bytes is the end of a text.
-SPELLINGS = [b"Win", b" cash", b"!", b"\n", "é".encode(), b"", b"_7" * 40]
+# Token ids 0 to 7 of a vocabulary of their own; the one without bytes is the end of a text.
+SPELLINGS = [b"Win", b" cash", b"!", b"\n", "é".encode(), b"", b"_7" * 40, "中奖".encode()]
 MESSAGES = st.lists(
     st.lists(st.integers(0, len(SPELLINGS) - 1), min_size=1, max_size=12), min_size=1, max_size=5
 )
@@ -35,7 +35,9 @@ def expected(token_ids) -> Counter:
     for size in range(1, 4):
         for at in range(len(token_ids) - size + 1):
             found[BUCKETS + bucket(token_ids[at : at + size])] += 1
-    words = [number(word) for word in re.findall(rb"[a-z0-9_\x80-\xff]+|[^ ]", text)]
+    # A Chinese character is a word.
+    letters = rb"[\xe3-\xe9][\x80-\xbf]{2}|[a-z0-9_\x80-\xe2\xea-\xff]+"
+    words = [number(word) for word in re.findall(letters + rb"|[^ ]", text)]
     for size in range(1, 3):
         for at in range(len(words) - size + 1):
             found[2 * BUCKETS + bucket(words[at : at + size])] += 1
@@ -63,6 +65,16 @@ def test_the_n_grams_are_counted_as_a_loop_counts_them(messages):
         own = message == number
         found = dict(zip(bucket[own].tolist(), count[own].tolist(), strict=True))
         assert found == expected(token_ids)
+
+
+def test_what_is_written_without_spaces_has_a_word_for_each_character():
+    spellings = [bytes([byte]) for byte in range(256)]
+    apart, together = ("中 奖 win カ ー ド 1", "中奖winカード1")
+    words = []
+    for text in (apart, together):
+        buckets = NGrams(spellings, 2).counts(pack([list(text.encode())]))[1]
+        words.append(buckets[buckets >= 2 * BUCKETS].tolist())
+    assert words[0] == words[1]
 
 
 def test_a_feature_is_scaled_by_all_of_its_kind_in_its_message():

@@ -11,6 +11,7 @@ from torch import Tensor
 from spamgpt.classifier.formats.onnx_nodes import Graph
 from spamgpt.gpt2.ngram_counts import (
     ALL_BUCKETS,
+    BEGINS_ALONE,
     BITS,
     BUCKETS,
     BYTES,
@@ -116,10 +117,9 @@ def _words(graph: Graph, spelt: str, message: str) -> tuple[str, str]:
     """A number for each word of the bytes, and the message of each; as `NGramCounter` has them."""
     inside = graph("Gather", graph.constant(IN_WORDS, "ngrams.in_words"), spelt)
     visible = graph("Not", graph("Equal", spelt, _int(graph, SPACE)))
-    # The first byte is a space.
-    before = graph("Slice", inside, _ints(graph, 0), _ints(graph, -1))
-    before = graph("Concat", graph.constant(np.array([False]), "false"), before, axis=0)
-    begins = graph("Not", graph("And", inside, before))
+    alone = graph("Gather", graph.constant(BEGINS_ALONE, "ngrams.begins_alone"), spelt)
+    goes_on = graph("And", inside, _later(graph, inside, 1))
+    begins = graph("Or", graph("Not", goes_on), graph("Or", alone, _later(graph, alone, 3)))
     begins = graph("Cast", graph("Compress", begins, visible, axis=0), to=_INT64)
     first = _row(graph, graph("NonZero", begins), 0)
     number = graph("Sub", graph("CumSum", begins, _int(graph, 0)), _int(graph, 1))
@@ -133,6 +133,13 @@ def _words(graph: Graph, spelt: str, message: str) -> tuple[str, str]:
     words = graph("ScatterElements", empty, number, parts, axis=0, reduction="add")
     of_words = graph("Gather", graph("Compress", message, visible, axis=0), first)
     return graph("BitwiseAnd", words, _int(graph, BITS)), of_words
+
+
+def _later(graph: Graph, flags: str, places: int) -> str:
+    """Flags of bytes as those so many places after them have them; the first bytes have none."""
+    none = graph.constant(np.zeros(places, np.bool_))
+    shifted = graph("Concat", none, flags, axis=0)
+    return graph("Slice", shifted, _ints(graph, 0), graph("Shape", flags))
 
 
 def _keys(

@@ -15,7 +15,7 @@ from spamgpt.gpt2.ngrams import NGrams
 from spamgpt.gpt2.packing import pack
 
 # The last is the end of a text, which has no bytes.
-SPELLINGS = [b"Win", b" cash prize", b"!", b"\n", "é".encode(), b" ", b""]
+SPELLINGS = [b"Win", b" cash prize", "中奖".encode(), b"!", b"\n", "é".encode(), b" ", b""]
 LABELS = 3
 MESSAGES = st.lists(
     st.lists(st.integers(0, len(SPELLINGS) - 1), min_size=1, max_size=12), min_size=1, max_size=5
@@ -67,7 +67,7 @@ def test_it_answers_as_the_model_whatever_the_messages_and_their_padding(
     np.testing.assert_allclose(answer(session, messages, padding), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("messages", [[[6]], [[0]], [[6], [6, 6, 6, 6], [5]], [[0, 1] * 300, [2]]])
+@pytest.mark.parametrize("messages", [[[7]], [[0]], [[7], [7, 7, 7, 7], [6]], [[0, 1] * 300, [2]]])
 def test_it_answers_messages_that_have_few_n_grams_or_the_same_ones_often(
     ngrams, session, messages
 ):
