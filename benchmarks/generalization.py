@@ -52,8 +52,8 @@ def score_fold(
     """
     known = sources()
     others = messages[~messages[SOURCE].isin(left_out)]
-    scored = [name for name, source in known.items() if source.scored]
-    paired = sample(others[others[SOURCE].isin(scored)], PAIRED, seed)
+    collected = [name for name, source in known.items() if source.scored]
+    paired = sample(others[others[SOURCE].isin(collected)], PAIRED, seed)
     allowed = [name for name, source in known.items() if source.trained_on]
     training = others[others[SOURCE].isin(allowed) & ~others[TEXT].isin(paired[TEXT])]
     artifact = train(training, seed, workspace)
