@@ -115,14 +115,12 @@ def results(by_fold: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
     """A row of figures for each source left out; `+` marks one paired with messages of others."""
     known = sources()
     rows = []
-    for scores, temperature, threshold in _decided(by_fold):
+    for scores in _decided(by_fold):
         for name in sorted(set(scores.loc[~scores["paired"], SOURCE])):
             found, paired = of_source(scores, name)
             spam = (found[LABEL] == "spam").to_numpy()
-            probability = 1 / (1 + np.exp(-found[BOTH].to_numpy() / temperature))
-            called = probability >= threshold
+            called = found["called"].to_numpy()
             own = (found[SOURCE] == name).to_numpy()
-            both = np.stack([1 - probability, probability], axis=1)
             linear = max(roc_auc_score(spam, found[model]) for model in (LOGISTIC, LINEAR_SVM))
             rows.append(
                 {
@@ -137,30 +135,34 @@ def results(by_fold: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
                     },
                     "ham lost": _share(called, own & ~spam),
                     "spam caught": _share(called, own & spam),
-                    "calibration error": calibration_error(spam[own].astype(int), both[own]),
+                    "calibration error": _calibration_error(found[own]),
                 }
             )
     return pd.DataFrame(rows).sort_values(["kind", "left out"], ignore_index=True)
 
 
-def _decided(
-    by_fold: Mapping[int, pd.DataFrame],
-) -> Iterator[tuple[pd.DataFrame, float, float]]:
-    """The scores of each fold, with the temperature and the threshold that the others choose."""
+def _decided(by_fold: Mapping[int, pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """The scores of each fold with the columns `probability`, of spam, and `called`, spam or not.
+
+    The other folds choose temperature and threshold.
+    """
     for fold, scores in by_fold.items():
         others = pd.concat([s for f, s in by_fold.items() if f != fold])
-        yield scores, *decision(others[~others["paired"]], BOTH)
+        temperature, threshold = decision(others[~others["paired"]], BOTH)
+        probability = 1 / (1 + np.exp(-scores[BOTH] / temperature))
+        yield scores.assign(probability=probability, called=probability >= threshold)
 
 
 def calibration_of_all(by_fold: Mapping[int, pd.DataFrame]) -> float:
     """The calibration error over the messages of all sources left out together."""
-    spam, probability = [], []
-    for scores, temperature, _ in _decided(by_fold):
-        own = scores[~scores["paired"]]
-        spam.append((own[LABEL] == "spam").to_numpy().astype(int))
-        probability.append(1 / (1 + np.exp(-own[BOTH].to_numpy() / temperature)))
-    found = np.concatenate(probability)
-    return calibration_error(np.concatenate(spam), np.stack([1 - found, found], axis=1))
+    scores = pd.concat(list(_decided(by_fold)))
+    return _calibration_error(scores[~scores["paired"]])
+
+
+def _calibration_error(scores: pd.DataFrame) -> float:
+    probability = scores["probability"].to_numpy()
+    spam = (scores[LABEL] == "spam").to_numpy().astype(int)
+    return calibration_error(spam, np.stack([1 - probability, probability], axis=1))
 
 
 def table(found: pd.DataFrame, columns: Sequence[str] | None = None) -> Markdown:

@@ -64,6 +64,12 @@ EXAMPLES = (
     "manager on WhatsApp now, only 20 places left.",
     "I still think of our walk by the river. I miss you and cannot wait to hold your hand again.",
 )
+# What a source is used for, by whether it is trained on and scored.
+USES = {
+    (True, True): "yes",
+    (True, False): "yes, not scored",
+    (False, True): "no, scored only",
+}
 # Of the table of the benchmark, so that a card stays readable.
 COLUMNS = (
     *(f"AUC, {name}" for name in ("better linear", BOTH, DISGUISED)),
@@ -81,9 +87,7 @@ def origins() -> Markdown:
                 source.kind,
                 source.description,
                 source.licence,
-                ("yes" if source.scored else "yes, not scored")
-                if source.trained_on
-                else "no, scored only",
+                USES[source.trained_on, source.scored],
             )
             for source in sources().values()
         ],
