@@ -81,7 +81,7 @@ def test_a_source_of_one_label_is_paired_with_messages_of_its_kind_from_elsewher
 
 def test_the_threshold_protects_the_ham_of_sources_left_out():
     parts = [left_out(name, seed) for seed, name in enumerate("abcdefghijkl")]
-    parts[0][BOTH] += 3 * (parts[0]["label"] == "ham")  # unlike all others
+    parts[0][BOTH] += 10 * (parts[0]["label"] == "ham")  # unlike all others
     scores = pd.concat(parts, ignore_index=True)
     own = scores[~scores["paired"]]
     temperature, threshold = decision(own, BOTH)

@@ -67,7 +67,7 @@ class SpamClassifier(TextClassifier):
         >>> texts = ["see you at 7 then", "WINNER! Claim your free prize now, call 09061701461"]
         >>> classifier.predict(texts)
         ['ham', 'spam']
-        >>> classifier.predict_proba(texts).round().tolist()
+        >>> classifier.predict_proba(texts).round(1).tolist()
         [[1.0, 0.0], [0.0, 1.0]]
         >>> max(classifier.explain(texts[1]), key=lambda span: span.weight).weight > 0
         True

@@ -54,11 +54,11 @@ def test_leaving_out_the_top_words_changes_the_answer_more_than_leaving_out_othe
     assert np.mean(np.array(lost_top) > np.array(lost_random)) > 0.9
 
 
-def test_the_words_that_give_spam_away_are_named(bundled):
-    harmless, lure = "see you at 7 then x,", " claim your free prize"
-    text = harmless + lure
+def test_the_word_that_gives_spam_away_is_named(bundled):
+    text = "WINNER! Claim your free prize now, call 09061701461"
     spans = explain(bundled, text, "spam")
-    assert all(span.start >= len(harmless) for span in top(spans, 2))
+    best = top(spans, 1)[0]
+    assert text[best.start : best.end] == "WINNER!"
     # Against the other label the same words weigh the opposite.
     opposite = explain(bundled, text, "ham")
     assert [s.weight for s in opposite] == pytest.approx([-s.weight for s in spans], abs=1e-4)
